@@ -1,0 +1,92 @@
+//! A running program, for users.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::{Backoff, ChildOps, Pid, Result, Signal, Time, Waiter, Watch};
+
+/// A program that runs in a group. Dropping it does nothing to the program: the group owns it.
+#[derive(Debug)]
+pub struct Child {
+    ops: Box<dyn ChildOps>,
+    waiter: Arc<dyn Waiter>,
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// It exited with this status.
+    Exited(i32),
+    /// This signal ended it.
+    Signaled(Signal),
+}
+
+impl Outcome {
+    /// Whether it exited with status 0.
+    pub fn success(self) -> bool {
+        self == Self::Exited(0)
+    }
+
+    /// The status that a shell would show: its own, or 128 plus the signal's number.
+    pub fn shell_status(self) -> i32 {
+        match self {
+            Self::Exited(status) => status,
+            Self::Signaled(signal) => 128 + signal.as_raw(),
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(status) => write!(f, "exit status {status}"),
+            Self::Signaled(signal) => write!(f, "{signal}"),
+        }
+    }
+}
+
+impl Child {
+    /// A child of a driver, by the driver's clock.
+    pub fn new(ops: Box<dyn ChildOps>, waiter: Arc<dyn Waiter>) -> Self {
+        Self { ops, waiter }
+    }
+
+    /// Its pid. Held unreaped by the backends that signal by it; on others it may be re-used once
+    /// the program was waited for.
+    pub fn pid(&self) -> Pid {
+        self.ops.pid()
+    }
+
+    /// Waits until the program has ended, and says how. Its group may hold other members still.
+    ///
+    /// # Errors
+    /// [`StatusLost`](crate::ErrorKind::StatusLost) when this process ignores SIGCHLD or reaped the
+    /// program elsewhere; [`KeeperLost`](crate::ErrorKind::KeeperLost).
+    pub fn wait(&self) -> Result<Outcome> {
+        let mut pauses = Backoff::default();
+        loop {
+            // Watch, then read, then wait: an end in between makes the watch ready.
+            let watch = self.ops.watch()?;
+            if let Some(outcome) = self.ops.try_wait()? {
+                return Ok(outcome);
+            }
+            let until = pauses.bound(self.waiter.now(), Time::NEVER, &watch);
+            self.waiter.wait(until, &watch);
+        }
+    }
+
+    /// How the program ended, if it has.
+    pub fn try_wait(&self) -> Result<Option<Outcome>> {
+        self.ops.try_wait()
+    }
+
+    /// What to wait on for the program's end, for callers that wait for other things too.
+    pub fn watch(&self) -> Result<Watch> {
+        self.ops.watch()
+    }
+
+    /// Sends a signal to the program alone.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.ops.signal(signal)
+    }
+}

@@ -1,0 +1,410 @@
+//! The one error type: what failed, on which object, why, and what to do.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use crate::{Backend, Pid};
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A failed operation. `Display` is one line, "failed to OPERATION GROUP: CAUSE"; the path, the pid,
+/// the errno and the remedy are fields.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    operation: Operation,
+    backend: Option<Backend>,
+    group: Option<String>,
+    path: Option<PathBuf>,
+    pid: Option<Pid>,
+    errno: Option<i32>,
+    cause: Option<Cow<'static, str>>,
+    remedy: Option<Cow<'static, str>>,
+}
+
+/// What sort of failure it is: the part that a program decides by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The backend does not have this operation.
+    Unsupported,
+    /// The backend cannot be used on this host, or not by this user.
+    Unusable,
+    /// No usable backend gives what was required.
+    RequirementUnmet,
+    /// A group of that name exists.
+    AlreadyExists,
+    /// No group of that name or id exists.
+    NotFound,
+    /// The group was removed, by this handle or by somebody else.
+    Gone,
+    /// The group still has members or sub-groups.
+    Busy,
+    /// The group is frozen, so a process put into it would not run.
+    Frozen,
+    /// Controllers are enabled for the children of this group, so it may hold no process (`EBUSY`).
+    InternalProcesses,
+    /// The cgroup is of type "domain invalid" or threaded (`EOPNOTSUPP`).
+    DomainInvalid,
+    /// The group was killed while the program was being started; the program did not run.
+    Killed,
+    /// The group holds the caller or one of its ancestors.
+    HoldsCaller,
+    /// The file system found there is not the one expected.
+    NotCgroupfs,
+    /// No right to do it.
+    PermissionDenied,
+    /// A value is not acceptable.
+    InvalidInput,
+    /// The program was not found.
+    ProgramNotFound,
+    /// The program was found and cannot be executed.
+    ProgramNotExecutable,
+    /// Somebody else reaped the child, or SIGCHLD is ignored: its exit status is lost.
+    StatusLost,
+    /// The process that holds the group together is gone.
+    KeeperLost,
+    /// It did not happen in time.
+    TimedOut,
+    /// The caller is not the process that made the guard.
+    NotOwner,
+    /// Any other failure of the system; see [`Error::errno`].
+    System,
+}
+
+/// What was being done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Operation {
+    /// Finding out whether a backend works here.
+    Probe,
+    /// Choosing a backend.
+    Select,
+    /// Making a group.
+    Create,
+    /// Opening an existing group.
+    Open,
+    /// Listing groups.
+    List,
+    /// Putting a new process into a group.
+    Place,
+    /// Starting a program.
+    Spawn,
+    /// Waiting for a program.
+    Wait,
+    /// Moving a running process into a group.
+    Attach,
+    /// Listing members.
+    Members,
+    /// Reading whether a group has members.
+    Populated,
+    /// Sending a signal.
+    Signal,
+    /// Killing.
+    Kill,
+    /// Freezing.
+    Freeze,
+    /// Thawing.
+    Thaw,
+    /// Setting limits.
+    SetLimits,
+    /// Reading usage.
+    Usage,
+    /// Watching for a change.
+    Watch,
+    /// Reaping.
+    Reap,
+    /// Removing a group.
+    Remove,
+}
+
+impl Operation {
+    fn phrase(self) -> &'static str {
+        match self {
+            Self::Probe => "probe",
+            Self::Select => "select a backend",
+            Self::Create => "create group",
+            Self::Open => "open group",
+            Self::List => "list groups",
+            Self::Place => "place a process in group",
+            Self::Spawn => "start a program in group",
+            Self::Wait => "wait for a program in group",
+            Self::Attach => "attach a process to group",
+            Self::Members => "list the members of group",
+            Self::Populated => "read the population of group",
+            Self::Signal => "signal group",
+            Self::Kill => "kill group",
+            Self::Freeze => "freeze group",
+            Self::Thaw => "thaw group",
+            Self::SetLimits => "set the limits of group",
+            Self::Usage => "read the usage of group",
+            Self::Watch => "watch group",
+            Self::Reap => "reap the members of group",
+            Self::Remove => "remove group",
+        }
+    }
+}
+
+impl ErrorKind {
+    fn cause(self) -> &'static str {
+        match self {
+            Self::Unsupported => "this backend does not have it",
+            Self::Unusable => "the backend cannot be used here",
+            Self::RequirementUnmet => "no usable backend gives what is required",
+            Self::AlreadyExists => "it exists already",
+            Self::NotFound => "no such group",
+            Self::Gone => "it was removed",
+            Self::Busy => "it still has members or sub-groups",
+            Self::Frozen => "it is frozen",
+            Self::InternalProcesses => {
+                "controllers are enabled below it, so it may hold no process"
+            }
+            Self::DomainInvalid => "it is part of a threaded cgroup tree",
+            Self::Killed => "it was killed meanwhile",
+            Self::HoldsCaller => "it holds the caller",
+            Self::NotCgroupfs => "the file system there is not cgroupfs",
+            Self::PermissionDenied => "permission denied",
+            Self::InvalidInput => "invalid value",
+            Self::ProgramNotFound => "program not found",
+            Self::ProgramNotExecutable => "program cannot be executed",
+            Self::StatusLost => "its exit status was taken by somebody else",
+            Self::KeeperLost => "its keeper died",
+            Self::TimedOut => "it did not happen in time",
+            Self::NotOwner => "this process does not own it",
+            Self::System => "the system call failed",
+        }
+    }
+
+    /// The kind that an errno means on its own.
+    fn from_errno(errno: i32) -> Self {
+        match Errno::from_raw(errno) {
+            Errno::EACCES | Errno::EPERM | Errno::EROFS => Self::PermissionDenied,
+            Errno::ENODEV => Self::Gone,
+            Errno::EBUSY => Self::Busy,
+            Errno::ENOSYS => Self::Unsupported,
+            _ => Self::System,
+        }
+    }
+}
+
+impl Error {
+    /// An error of this kind, in this operation.
+    pub fn new(kind: ErrorKind, operation: Operation) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            operation,
+            backend: None,
+            group: None,
+            path: None,
+            pid: None,
+            errno: None,
+            cause: None,
+            remedy: None,
+        }))
+    }
+
+    /// An error out of a failed system call; its kind follows from the errno.
+    pub fn from_errno(operation: Operation, errno: i32) -> Self {
+        let mut error = Self::new(ErrorKind::from_errno(errno), operation);
+        error.0.errno = Some(errno);
+        error
+    }
+
+    /// An error out of a failed call of the standard library or a system-call crate.
+    pub fn from_io(operation: Operation, error: &std::io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(errno) => Self::from_errno(operation, errno),
+            None => Self::new(ErrorKind::System, operation).because(error.to_string()),
+        }
+    }
+
+    /// Sets the kind.
+    #[must_use]
+    pub fn with_kind(mut self, kind: ErrorKind) -> Self {
+        self.0.kind = kind;
+        self
+    }
+
+    /// Sets the operation.
+    #[must_use]
+    pub fn during(mut self, operation: Operation) -> Self {
+        self.0.operation = operation;
+        self
+    }
+
+    /// Says which backend it was.
+    #[must_use]
+    pub fn with_backend(mut self, backend: Backend) -> Self {
+        self.0.backend = Some(backend);
+        self
+    }
+
+    /// Says which group it was.
+    #[must_use]
+    pub fn with_group(mut self, group: impl fmt::Display) -> Self {
+        self.0.group = Some(group.to_string());
+        self
+    }
+
+    /// Says which file or directory it was.
+    #[must_use]
+    pub fn with_path(mut self, path: impl Into<PathBuf>) -> Self {
+        self.0.path = Some(path.into());
+        self
+    }
+
+    /// Says which process it was.
+    #[must_use]
+    pub fn with_pid(mut self, pid: Pid) -> Self {
+        self.0.pid = Some(pid);
+        self
+    }
+
+    /// Says which errno it was, leaving the kind.
+    #[must_use]
+    pub fn with_errno(mut self, errno: i32) -> Self {
+        self.0.errno = Some(errno);
+        self
+    }
+
+    /// Says why, in words that go before the errno's own.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<Cow<'static, str>>) -> Self {
+        self.0.cause = Some(cause.into());
+        self
+    }
+
+    /// Says what to do.
+    #[must_use]
+    pub fn advise(mut self, remedy: impl Into<Cow<'static, str>>) -> Self {
+        self.0.remedy = Some(remedy.into());
+        self
+    }
+
+    /// The sort of failure.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// What was being done.
+    pub fn operation(&self) -> Operation {
+        self.0.operation
+    }
+
+    /// The backend, where one was at work.
+    pub fn backend(&self) -> Option<Backend> {
+        self.0.backend
+    }
+
+    /// The group's name, where there was one.
+    pub fn group(&self) -> Option<&str> {
+        self.0.group.as_deref()
+    }
+
+    /// The file or directory that it was about.
+    pub fn path(&self) -> Option<&Path> {
+        self.0.path.as_deref()
+    }
+
+    /// The process that it was about.
+    pub fn pid(&self) -> Option<Pid> {
+        self.0.pid
+    }
+
+    /// The errno, where a system call failed.
+    pub fn errno(&self) -> Option<i32> {
+        self.0.errno
+    }
+
+    /// What to do about it, where that is known.
+    pub fn remedy(&self) -> Option<&str> {
+        self.0.remedy.as_deref()
+    }
+
+    /// Whether both say the same of the same object.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let key = |e: &Inner| (e.kind, e.operation, e.pid, e.errno);
+        key(&self.0) == key(&other.0)
+            && self.0.group == other.0.group
+            && self.0.path == other.0.path
+    }
+
+    /// Why, alone: the part of `Display` after the colon.
+    pub fn reason(&self) -> impl fmt::Display + '_ {
+        Reason(&self.0)
+    }
+}
+
+struct Reason<'a>(&'a Inner);
+
+impl fmt::Display for Reason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let errno = self.0.errno.map(Errno::from_raw);
+        match (&self.0.cause, errno) {
+            (Some(cause), Some(errno)) => write!(f, "{cause}: {} ({errno:?})", errno.desc()),
+            (Some(cause), None) => f.write_str(cause),
+            (None, Some(errno)) => write!(f, "{} ({errno:?})", errno.desc()),
+            (None, None) => f.write_str(self.0.kind.cause()),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "failed to {}", self.0.operation.phrase())?;
+        match (&self.0.group, self.0.backend) {
+            (Some(group), _) => write!(f, " {group}")?,
+            (None, Some(backend)) => write!(f, " ({backend})")?,
+            (None, None) => {}
+        }
+        write!(f, ": {}", self.reason())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &self.0;
+        f.debug_struct("Error")
+            .field("kind", &inner.kind)
+            .field("operation", &inner.operation)
+            .field("backend", &inner.backend)
+            .field("group", &inner.group)
+            .field("path", &inner.path)
+            .field("pid", &inner.pid)
+            .field("errno", &inner.errno.map(Errno::from_raw))
+            .field("cause", &inner.cause)
+            .field("remedy", &inner.remedy)
+            .finish()
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_names_operation_group_and_cause_once() {
+        let error = Error::from_errno(Operation::Create, Errno::EACCES as i32)
+            .with_backend(Backend::CgroupV2)
+            .with_group("build-42");
+        assert_eq!(
+            error.to_string(),
+            "failed to create group build-42: Permission denied (EACCES)"
+        );
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        assert!(std::error::Error::source(&error).is_none());
+    }
+
+    #[test]
+    fn without_an_errno_the_kind_speaks() {
+        let error = Error::new(ErrorKind::Gone, Operation::Kill).with_group("a/b");
+        assert_eq!(error.to_string(), "failed to kill group a/b: it was removed");
+    }
+}

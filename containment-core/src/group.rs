@@ -1,0 +1,188 @@
+//! The owning guard of a group.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::teardown::{Policy, Step, Teardown, TeardownReport};
+use crate::{
+    Backoff, Capabilities, Change, Child, Error, ErrorKind, GroupId, GroupOps, Limits, Member,
+    Operation, Pid, Program, Result, Signal, Signalled, Time, Usage, Waiter,
+};
+
+/// A group that this process owns: dropping it kills every member and removes it, within a bound.
+///
+/// Only the process that made the guard acts on it, never its fork.
+#[must_use = "dropping the guard kills the group"]
+pub struct Group {
+    ops: Arc<dyn GroupOps>,
+    waiter: Arc<dyn Waiter>,
+    owner: Pid,
+    armed: bool,
+}
+
+/// How long a drop may take.
+const DROP_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Group {
+    /// Takes charge of a group that a driver made.
+    pub fn new(ops: Box<dyn GroupOps>, waiter: Arc<dyn Waiter>) -> Self {
+        Self { ops: ops.into(), waiter, owner: Pid::current(), armed: true }
+    }
+
+    /// Its identity.
+    pub fn id(&self) -> &GroupId {
+        self.ops.id()
+    }
+
+    /// What this group guarantees.
+    pub fn capabilities(&self) -> &Capabilities {
+        self.ops.capabilities()
+    }
+
+    /// Starts a program that is a member before its first instruction.
+    pub fn spawn(&self, program: &Program) -> Result<Child> {
+        let child = self.ops.spawn(program)?;
+        Ok(Child::new(child, Arc::clone(&self.waiter)))
+    }
+
+    /// Sets limits. Every limit that cannot be applied is an error, and then the first is returned.
+    pub fn set_limits(&self, limits: &Limits) -> Result<()> {
+        let refused = self.ops.set_limits(limits)?.refused;
+        refused.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// The living members of the whole subtree.
+    pub fn members(&self) -> Result<Vec<Member>> {
+        self.ops.members()
+    }
+
+    /// What was used so far.
+    pub fn usage(&self) -> Result<Usage> {
+        self.ops.usage()
+    }
+
+    /// Sends a signal to every member, the programs first.
+    pub fn signal(&self, signal: Signal) -> Result<Signalled> {
+        self.ops.signal(signal)
+    }
+
+    /// Waits until the group is empty, or `timeout` has passed.
+    ///
+    /// # Errors
+    /// [`TimedOut`](ErrorKind::TimedOut).
+    pub fn wait_empty(&self, timeout: Duration) -> Result<()> {
+        let deadline = self.waiter.now() + timeout;
+        let mut pauses = Backoff::default();
+        loop {
+            let on = self.ops.watch(Change::Empty)?;
+            self.ops.reap()?;
+            if !self.ops.populated()? {
+                return Ok(());
+            }
+            let now = self.waiter.now();
+            if now >= deadline {
+                return Err(
+                    Error::new(ErrorKind::TimedOut, Operation::Wait).with_group(&self.id().name)
+                );
+            }
+            self.waiter.wait(pauses.bound(now, deadline, &on), &on);
+        }
+    }
+
+    /// Ends the group: asks, waits, kills, removes, as `policy` says. Blocks until it is over; the
+    /// report holds what was found, and every error on the way.
+    ///
+    /// # Errors
+    /// [`NotOwner`](ErrorKind::NotOwner) in a fork of the process that made the guard.
+    pub fn terminate(self, policy: &Policy) -> Result<TeardownReport> {
+        let waiter = Arc::clone(&self.waiter);
+        let started = waiter.now();
+        let mut termination = self.begin_termination(policy.clone())?;
+        loop {
+            match termination.step(waiter.now()) {
+                Step::Wait { until, on } => waiter.wait(until, &on),
+                Step::Done(mut report) => {
+                    report.elapsed = waiter.now().since(started);
+                    return Ok(*report);
+                }
+            }
+        }
+    }
+
+    /// Ends the group like [`terminate`](Self::terminate), for callers that do the waiting themselves.
+    pub fn begin_termination(self, policy: Policy) -> Result<Termination> {
+        if self.owner != Pid::current() {
+            return Err(
+                Error::new(ErrorKind::NotOwner, Operation::Kill).with_group(&self.id().name)
+            );
+        }
+        Ok(Termination { group: self, teardown: Teardown::new(policy) })
+    }
+
+    /// Leaves the group and what runs in it alone from now on.
+    pub fn keep(mut self) {
+        self.armed = false;
+    }
+
+    /// The driver's group.
+    pub fn ops(&self) -> &dyn GroupOps {
+        &*self.ops
+    }
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group")
+            .field("id", self.id())
+            .field("armed", &self.armed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if !self.armed || self.owner != Pid::current() {
+            return;
+        }
+        let policy = Policy::kill().give_up_after(DROP_TIMEOUT);
+        let report = Teardown::new(policy).run(&*self.ops, &*self.waiter);
+        if !report.is_clean() {
+            let errors: Vec<_> = report.errors.iter().map(ToString::to_string).collect();
+            tracing::warn!(
+                group = %self.id().name,
+                survivors = report.survivors.len(),
+                ?errors,
+                "a dropped group could not be ended; end its members by hand and remove it"
+            );
+        }
+    }
+}
+
+/// A group that is being ended step by step. Dropping it half way kills and removes at once.
+#[derive(Debug)]
+pub struct Termination {
+    group: Group,
+    teardown: Teardown,
+}
+
+impl Termination {
+    /// Goes on as far as it goes without waiting; `now` is by the clock that the caller waits by.
+    pub fn step(&mut self, now: Time) -> Step {
+        let step = self.teardown.step(now, &*self.group.ops);
+        if matches!(step, Step::Done(_)) {
+            self.group.armed = false;
+        }
+        step
+    }
+
+    /// Ends the grace now.
+    pub fn hurry(&mut self) {
+        self.teardown.hurry();
+    }
+
+    /// The group that is being ended.
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+}

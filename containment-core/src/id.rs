@@ -1,0 +1,50 @@
+//! What a group is, beyond its name: an identity that a re-used name does not have.
+
+use std::fmt;
+
+use crate::{Backend, GroupName, Pid};
+
+/// Names one group of one boot for certain. A group that is removed and made again under the same
+/// name has another `GroupId`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct GroupId {
+    /// The driver that holds it.
+    pub backend: Backend,
+    /// Its name below the driver's parent group.
+    pub name: GroupName,
+    /// What the kernel knows it by.
+    pub identity: Identity,
+}
+
+/// What the kernel knows a group by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Identity {
+    /// The cgroup's id: its directory's inode number.
+    Cgroup(u64),
+    /// The process that holds the group together, and when it started, in clock ticks since boot.
+    Process {
+        /// Its pid.
+        pid: Pid,
+        /// Field 22 of `/proc/PID/stat`.
+        started: u64,
+    },
+    /// A group that no process holds yet, told apart by a number of its maker.
+    Serial(u64),
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cgroup(inode) => write!(f, "cgroup {inode}"),
+            Self::Process { pid, started } => write!(f, "process {pid}.{started}"),
+            Self::Serial(number) => write!(f, "serial {number}"),
+        }
+    }
+}
+
+impl fmt::Display for GroupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.backend, self.name, self.identity)
+    }
+}

@@ -1,0 +1,44 @@
+//! The core of `containment`: the contract of a driver ([`CgroupOps`], [`GroupOps`], [`ChildOps`]),
+//! the types that go through it, the sans-I/O [`teardown`] machine and the owning guard [`Group`].
+//!
+//! Policy lives here and exists once; mechanism lives in the drivers. This crate imports no sibling
+//! and has no `unsafe`.
+#![forbid(unsafe_code)]
+
+mod capabilities;
+mod child;
+mod error;
+mod group;
+mod id;
+mod limits;
+mod member;
+mod name;
+mod ops;
+mod pid;
+mod program;
+mod signal;
+pub mod teardown;
+mod time;
+mod usage;
+
+pub use capabilities::{
+    Backend, Capabilities, Element, Empty, Escape, Freeze, Kill, LeaveBy, Limit, Measure, Set,
+};
+pub use child::{Child, Outcome};
+pub use error::{Error, ErrorKind, Operation, Result};
+pub use group::{Group, Termination};
+pub use id::{GroupId, Identity};
+pub use limits::{Applied, Bytes, Limits};
+pub use member::{Member, ProcessState, Standing};
+pub use name::{GroupName, InvalidName};
+pub use ops::{
+    CgroupOps, Change, ChildOps, ControllerSet, FreezeState, GroupOps, KillStep, Reaped, Signalled,
+};
+#[cfg(feature = "mock")]
+pub use ops::{MockCgroupOps, MockChildOps, MockGroupOps};
+pub use pid::{InvalidPid, Pid};
+pub use program::{ProcessGroup, Program, Stream};
+pub use signal::{InvalidSignal, Signal, SignalSet};
+pub use teardown::{Policy, Step, Teardown, TeardownReport};
+pub use time::{Backoff, EventId, Interest, Source, SystemWaiter, Time, Waiter, Watch, timeout};
+pub use usage::Usage;

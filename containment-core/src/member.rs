@@ -1,0 +1,60 @@
+//! A process of a group as it was seen in one moment.
+
+use crate::Pid;
+
+/// One member of a group, as a snapshot: it may have ended since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its pid.
+    pub pid: Pid,
+    /// Its parent's pid, 0 when that lies outside our pid namespace.
+    pub parent: i32,
+    /// When it started, in clock ticks since boot (field 22 of `/proc/PID/stat`).
+    pub started: u64,
+    /// Its command name, at most 15 bytes of it.
+    pub comm: String,
+    /// Its state, as `ps` shows it.
+    pub state: ProcessState,
+    /// Where it stands to the group.
+    pub standing: Standing,
+}
+
+impl Member {
+    /// Whether both are the same process, not just of the same pid.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.pid, self.started) == (other.pid, other.started)
+    }
+}
+
+/// Where a member stands to its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// A program that was spawned into the group.
+    Program,
+    /// Something that a program started, where the kernel keeps it for the group.
+    Inside,
+    /// Something that a program started and that left the process group; it is still found.
+    Escaped,
+}
+
+/// The state of a process: field 3 of `/proc/PID/stat`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ProcessState(pub char);
+
+impl ProcessState {
+    /// Ended, and not reaped yet.
+    pub fn is_zombie(self) -> bool {
+        matches!(self.0, 'Z' | 'X' | 'x')
+    }
+
+    /// Stopped by a signal or a tracer.
+    pub fn is_stopped(self) -> bool {
+        matches!(self.0, 'T' | 't')
+    }
+}
+
+impl std::fmt::Display for ProcessState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}

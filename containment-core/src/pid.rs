@@ -1,0 +1,62 @@
+//! Process ids: positive numbers, checked once.
+
+use std::fmt;
+use std::num::NonZeroI32;
+
+/// The id of a process: always positive, so it can never mean "every process" or "my group" to `kill(2)`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pid(NonZeroI32);
+
+impl Pid {
+    /// The pid with this number, or `None` unless it is positive.
+    ///
+    /// ```
+    /// use containment_core::Pid;
+    /// assert_eq!(Pid::new(42).map(Pid::as_raw), Some(42));
+    /// assert!(Pid::new(0).is_none() && Pid::new(-1).is_none());
+    /// ```
+    pub fn new(raw: i32) -> Option<Self> {
+        NonZeroI32::new(raw).filter(|n| n.get() > 0).map(Self)
+    }
+
+    /// The calling process.
+    ///
+    /// # Panics
+    /// Never: the kernel's pids fit.
+    pub fn current() -> Self {
+        i32::try_from(std::process::id())
+            .ok()
+            .and_then(Self::new)
+            .expect("the kernel's pids are positive i32")
+    }
+
+    /// The plain number.
+    pub fn as_raw(self) -> i32 {
+        self.0.get()
+    }
+}
+
+impl fmt::Debug for Pid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pid({})", self.0)
+    }
+}
+
+impl fmt::Display for Pid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::str::FromStr for Pid {
+    type Err = InvalidPid;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPid> {
+        text.parse().ok().and_then(Self::new).ok_or(InvalidPid)
+    }
+}
+
+/// A text that is no process id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a process id is a positive number")]
+pub struct InvalidPid;

@@ -1,0 +1,224 @@
+//! What to run, declaratively: no closure runs between clone and exec.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::{Pid, SignalSet};
+
+/// A program with its arguments, environment, directory and streams.
+///
+/// ```
+/// use containment_core::Program;
+/// let make = Program::new("make").arg("-j8").env("LANG", "C").current_dir("/tmp");
+/// assert_eq!(make.arguments(), ["-j8"]);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Program {
+    name: OsString,
+    arguments: Vec<OsString>,
+    env_clear: bool,
+    env: BTreeMap<OsString, Option<OsString>>,
+    directory: Option<PathBuf>,
+    stdin: Stream,
+    stdout: Stream,
+    stderr: Stream,
+    descriptors: Vec<(i32, Arc<OwnedFd>)>,
+    process_group: ProcessGroup,
+    signal_mask: Option<SignalSet>,
+}
+
+/// Where a standard stream of the program leads.
+#[derive(Debug, Clone, Default)]
+pub enum Stream {
+    /// Where ours leads.
+    #[default]
+    Inherit,
+    /// `/dev/null`.
+    Null,
+    /// This descriptor: a file, or one end of [`std::io::pipe`]. It stays open here for as long as
+    /// the `Program` lives.
+    Fd(Arc<OwnedFd>),
+}
+
+macro_rules! stream_from {
+    ($($type:ty),+) => {$(
+        impl From<$type> for Stream {
+            fn from(stream: $type) -> Self {
+                Self::Fd(Arc::new(stream.into()))
+            }
+        }
+    )+};
+}
+
+stream_from!(OwnedFd, std::fs::File, std::io::PipeReader, std::io::PipeWriter);
+
+/// The process group that the program starts in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ProcessGroup {
+    /// What the backend does by itself: one of its own on process groups, ours elsewhere.
+    #[default]
+    Auto,
+    /// Ours: the terminal then treats the program as it treats us.
+    Inherit,
+    /// One that it leads.
+    Lead,
+    /// This one, of the same session.
+    Join(Pid),
+}
+
+impl Program {
+    /// The program `name`, looked up in the `PATH` that it will see unless it has a slash.
+    pub fn new(name: impl Into<OsString>) -> Self {
+        Self {
+            name: name.into(),
+            arguments: Vec::new(),
+            env_clear: false,
+            env: BTreeMap::new(),
+            directory: None,
+            stdin: Stream::Inherit,
+            stdout: Stream::Inherit,
+            stderr: Stream::Inherit,
+            descriptors: Vec::new(),
+            process_group: ProcessGroup::Auto,
+            signal_mask: None,
+        }
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, argument: impl Into<OsString>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.env.insert(name.into(), Some(value.into()));
+        self
+    }
+
+    /// Takes a variable out of its environment.
+    #[must_use]
+    pub fn env_remove(mut self, name: impl Into<OsString>) -> Self {
+        self.env.insert(name.into(), None);
+        self
+    }
+
+    /// Starts from an empty environment instead of ours; variables set before are dropped too.
+    #[must_use]
+    pub fn env_clear(mut self) -> Self {
+        self.env_clear = true;
+        self.env.clear();
+        self
+    }
+
+    /// Runs it in this directory. A relative program path is looked up from there.
+    #[must_use]
+    pub fn current_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.directory = Some(directory.into());
+        self
+    }
+
+    /// Sets its standard input.
+    #[must_use]
+    pub fn stdin(mut self, stream: impl Into<Stream>) -> Self {
+        self.stdin = stream.into();
+        self
+    }
+
+    /// Sets its standard output.
+    #[must_use]
+    pub fn stdout(mut self, stream: impl Into<Stream>) -> Self {
+        self.stdout = stream.into();
+        self
+    }
+
+    /// Sets its standard error.
+    #[must_use]
+    pub fn stderr(mut self, stream: impl Into<Stream>) -> Self {
+        self.stderr = stream.into();
+        self
+    }
+
+    /// Gives it the descriptor `fd` under the number `target`.
+    #[must_use]
+    pub fn descriptor(mut self, target: i32, fd: impl Into<OwnedFd>) -> Self {
+        self.descriptors.push((target, Arc::new(fd.into())));
+        self
+    }
+
+    /// Sets the process group that it starts in.
+    #[must_use]
+    pub fn process_group(mut self, group: ProcessGroup) -> Self {
+        self.process_group = group;
+        self
+    }
+
+    /// Sets the signals that are blocked when it starts; otherwise those of the calling thread are.
+    #[must_use]
+    pub fn signal_mask(mut self, mask: SignalSet) -> Self {
+        self.signal_mask = Some(mask);
+        self
+    }
+
+    /// The name or path that was given.
+    pub fn name(&self) -> &OsStr {
+        &self.name
+    }
+
+    /// The arguments after the name.
+    pub fn arguments(&self) -> &[OsString] {
+        &self.arguments
+    }
+
+    /// The directory to run in, unless ours.
+    pub fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
+    /// Standard input, output and error, in this order.
+    pub fn streams(&self) -> [&Stream; 3] {
+        [&self.stdin, &self.stdout, &self.stderr]
+    }
+
+    /// The further descriptors, each with the number that the program sees.
+    pub fn descriptors(&self) -> &[(i32, Arc<OwnedFd>)] {
+        &self.descriptors
+    }
+
+    /// The process group that it starts in.
+    pub fn group(&self) -> ProcessGroup {
+        self.process_group
+    }
+
+    /// The signals that are blocked when it starts, unless the calling thread's.
+    pub fn mask(&self) -> Option<SignalSet> {
+        self.signal_mask
+    }
+
+    /// The whole environment that it gets, on top of `ours` unless that was cleared.
+    pub fn environment(
+        &self,
+        ours: impl Iterator<Item = (OsString, OsString)>,
+    ) -> BTreeMap<OsString, OsString> {
+        let mut all: BTreeMap<_, _> = if self.env_clear { BTreeMap::new() } else { ours.collect() };
+        for (name, value) in &self.env {
+            match value {
+                Some(value) => all.insert(name.clone(), value.clone()),
+                None => all.remove(name),
+            };
+        }
+        all
+    }
+}

@@ -1,0 +1,433 @@
+//! Teardown as a state machine without I/O of its own: every look at the group and every act on it
+//! goes through [`GroupOps`], every wait is returned to whoever drives.
+//!
+//! ```text
+//! Begin ──► Grace ──► Kill ──► Empty ──► Remove ──► done
+//!   │         │        ▲ │       ▲          │
+//!   └─────────┴────────┼─┼───────┘          │   each left at once when the group is empty
+//!                      └─┼──────────────────┘   a member that came in meanwhile
+//!                        └──► done              survivors, when the time is up
+//! ```
+//!
+//! The rule of every wait: watch, then read, then wait; and after every wake look again before
+//! killing again.
+
+mod report;
+
+use std::time::Duration;
+
+use crate::{
+    Backoff, Capabilities, Change, Error, ErrorKind, Freeze, FreezeState, GroupOps, Kill, KillStep,
+    Operation, Result, Signal, Signalled, Standing, Time, Waiter, Watch,
+};
+pub use report::TeardownReport;
+
+/// How to end a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// The signal that asks members to end.
+    pub signal: Signal,
+    /// How long they get for it; zero asks nobody.
+    pub grace: Duration,
+    /// How long a freeze before a kill may take until it is undone and tried again.
+    pub freeze_timeout: Duration,
+    /// How long the kill, and after it the removal, may take until the teardown gives up.
+    pub kill_timeout: Duration,
+}
+
+impl Policy {
+    /// SIGKILL at once.
+    pub fn kill() -> Self {
+        Self::graceful(Duration::ZERO)
+    }
+
+    /// SIGTERM, this much grace, then SIGKILL. The grace ends as soon as the group is empty.
+    pub fn graceful(grace: Duration) -> Self {
+        Self {
+            signal: Signal::TERM,
+            grace,
+            freeze_timeout: Duration::from_millis(500),
+            kill_timeout: Duration::from_secs(10),
+        }
+    }
+
+    /// The same with another signal to ask by.
+    #[must_use]
+    pub fn asking_by(mut self, signal: Signal) -> Self {
+        self.signal = signal;
+        self
+    }
+
+    /// The same with another bound on the kill, and on the removal.
+    #[must_use]
+    pub fn give_up_after(mut self, timeout: Duration) -> Self {
+        self.kill_timeout = timeout;
+        self
+    }
+}
+
+/// What a step came to.
+#[derive(Debug)]
+pub enum Step {
+    /// The teardown is over.
+    Done(Box<TeardownReport>),
+    /// Call again at `until`, or earlier when `on` announces a change.
+    Wait {
+        /// The latest moment to call again.
+        until: Time,
+        /// What may announce a change before.
+        on: Watch,
+    },
+}
+
+/// The teardown of one group.
+#[derive(Debug)]
+pub struct Teardown {
+    policy: Policy,
+    phase: Phase,
+    started: Option<Time>,
+    /// When to give up, however often the kill is resumed; set by the first.
+    give_up: Option<Time>,
+    /// Whether the members at the program's end were taken down.
+    left_behind_known: bool,
+    /// Pauses where nothing announces a change.
+    pauses: Backoff,
+    report: TeardownReport,
+}
+
+#[derive(Debug, Clone)]
+enum Phase {
+    Begin,
+    Grace { until: Time },
+    Kill(Killing),
+    Empty,
+    Remove { until: Time },
+    Done,
+}
+
+#[derive(Debug, Clone)]
+struct Killing {
+    give_up: Time,
+    /// When to kill again if members are still there.
+    next: Time,
+    pauses: Backoff,
+    /// Until when a freeze that was asked for may take.
+    freezing: Option<Time>,
+    failed_freezes: u8,
+}
+
+/// After so many freezes that timed out, members are signalled unfrozen, so that the healthy ones die.
+const FREEZES: u8 = 2;
+
+enum Next {
+    Phase(Phase),
+    Wait { until: Time, on: Watch },
+}
+
+impl Teardown {
+    /// A teardown that has not begun.
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            phase: Phase::Begin,
+            started: None,
+            give_up: None,
+            left_behind_known: false,
+            pauses: Backoff::default(),
+            report: TeardownReport::default(),
+        }
+    }
+
+    /// Ends the grace now.
+    pub fn hurry(&mut self) {
+        self.policy.grace = Duration::ZERO;
+        if let Phase::Grace { until } = &mut self.phase {
+            *until = Time::ZERO;
+        }
+    }
+
+    /// Goes on as far as it goes without waiting. After `Done` there is nothing left to report.
+    pub fn step(&mut self, now: Time, group: &dyn GroupOps) -> Step {
+        let started = *self.started.get_or_insert(now);
+        loop {
+            let next = match self.phase.clone() {
+                Phase::Begin => self.begin(now, group),
+                Phase::Grace { until } => self.grace(now, until, group),
+                Phase::Kill(killing) => self.kill(now, killing, group),
+                Phase::Empty => self.empty(now, group),
+                Phase::Remove { until } => self.remove(now, until, group),
+                Phase::Done => {
+                    self.report.elapsed = now.since(started);
+                    return Step::Done(Box::new(std::mem::take(&mut self.report)));
+                }
+            };
+            match next {
+                Next::Phase(phase) => self.phase = phase,
+                Next::Wait { until, on } => return Step::Wait { until, on },
+            }
+        }
+    }
+
+    /// Drives the machine to its end on this thread.
+    pub fn run(mut self, group: &dyn GroupOps, waiter: &dyn Waiter) -> TeardownReport {
+        let started = waiter.now();
+        loop {
+            match self.step(waiter.now(), group) {
+                Step::Done(mut report) => {
+                    report.elapsed = waiter.now().since(started);
+                    return *report;
+                }
+                Step::Wait { until, on } => waiter.wait(until, &on),
+            }
+        }
+    }
+
+    fn begin(&mut self, now: Time, group: &dyn GroupOps) -> Next {
+        if let Some(end) = self.ended(group) {
+            return Next::Phase(end);
+        }
+        self.note_members(group);
+        if self.policy.grace.is_zero() {
+            return Next::Phase(self.killing(now, now));
+        }
+        self.ask_to_end(group);
+        Next::Phase(Phase::Grace { until: now + self.policy.grace })
+    }
+
+    /// The signal, and then what lets a frozen or stopped member act on it.
+    fn ask_to_end(&mut self, group: &dyn GroupOps) {
+        let asked = group.signal(self.policy.signal);
+        self.note_pass(asked);
+        if group.capabilities().freeze == Freeze::Kernel {
+            self.note_failure(group.request_thaw());
+        }
+        let continued = group.signal(Signal::CONT);
+        self.note_pass(continued);
+    }
+
+    fn grace(&mut self, now: Time, until: Time, group: &dyn GroupOps) -> Next {
+        if !self.left_behind_known {
+            self.note_members(group);
+        }
+        if now >= until {
+            return Next::Phase(match self.ended(group) {
+                Some(end) => end,
+                None => self.killing(now, now),
+            });
+        }
+        self.watch(now, until, Change::Empty, group)
+    }
+
+    fn killing(&mut self, now: Time, first: Time) -> Phase {
+        let give_up = *self.give_up.get_or_insert(now + self.policy.kill_timeout);
+        Phase::Kill(Killing {
+            give_up,
+            next: first,
+            pauses: Backoff::new(Duration::from_millis(1), Duration::from_millis(20)),
+            freezing: None,
+            failed_freezes: 0,
+        })
+    }
+
+    fn kill(&mut self, now: Time, mut killing: Killing, group: &dyn GroupOps) -> Next {
+        if let Some(end) = self.ended(group) {
+            return Next::Phase(end);
+        }
+        if now >= killing.give_up {
+            return self.give_up(group);
+        }
+        if let Some(until) = killing.freezing {
+            if let Some(wait) = self.await_freeze(now, until, &mut killing, group) {
+                return wait;
+            }
+        } else if now >= killing.next {
+            self.kill_once(now, &mut killing, group);
+        }
+        let until = killing.freezing.unwrap_or(killing.next).min(killing.give_up);
+        let change = match killing.freezing {
+            Some(_) => Change::Frozen,
+            None => Change::Empty,
+        };
+        self.phase = Phase::Kill(killing);
+        self.watch(now, until, change, group)
+    }
+
+    /// One kill step, and when to make the next.
+    fn kill_once(&mut self, now: Time, killing: &mut Killing, group: &dyn GroupOps) {
+        match group.kill() {
+            Ok(KillStep::Freezing) => {
+                killing.freezing = Some(now + self.policy.freeze_timeout);
+                return;
+            }
+            Ok(KillStep::Killed) => {}
+            Ok(KillStep::Signalled(pass)) => self.note_pass(Ok(pass)),
+            Err(error) if is_gone(&error) => {}
+            Err(error) => {
+                self.report.note(error);
+                let pass = group.signal(Signal::KILL);
+                self.note_pass(pass);
+            }
+        }
+        self.thaw_the_killed(group);
+        self.report.rounds += 1;
+        killing.next = now + pause_after_kill(group.capabilities(), &mut killing.pauses);
+    }
+
+    /// Waits for a freeze, bounded; `None` when it is time to act again.
+    fn await_freeze(
+        &mut self,
+        now: Time,
+        until: Time,
+        killing: &mut Killing,
+        group: &dyn GroupOps,
+    ) -> Option<Next> {
+        let frozen = group.frozen();
+        if matches!(frozen, Ok(FreezeState::Frozen)) {
+            killing.freezing = None;
+            self.kill_once(now, killing, group);
+            return None;
+        }
+        if now < until {
+            if let Err(error) = frozen {
+                self.report.note(error);
+            }
+            return Some(self.watch(now, until, Change::Frozen, group));
+        }
+        self.freeze_failed(now, killing, group);
+        None
+    }
+
+    /// A freeze timed out: undo it, and after the second one signal what runs.
+    fn freeze_failed(&mut self, now: Time, killing: &mut Killing, group: &dyn GroupOps) {
+        killing.freezing = None;
+        killing.failed_freezes += 1;
+        self.note_failure(group.request_thaw());
+        self.report
+            .note(Error::new(ErrorKind::TimedOut, Operation::Freeze).with_group(&group.id().name));
+        if killing.failed_freezes >= FREEZES {
+            killing.failed_freezes = 0;
+            let pass = group.signal(Signal::KILL);
+            self.note_pass(pass);
+            self.report.rounds += 1;
+        }
+        killing.next = now + killing.pauses.pause();
+    }
+
+    fn thaw_the_killed(&mut self, group: &dyn GroupOps) {
+        if matches!(group.capabilities().kill, Kill::Frozen { .. }) {
+            self.note_failure(group.request_thaw());
+        }
+    }
+
+    fn give_up(&mut self, group: &dyn GroupOps) -> Next {
+        match group.members() {
+            Ok(members) => self.report.note_survivors(members),
+            Err(error) => self.report.note(error),
+        }
+        self.report
+            .note(Error::new(ErrorKind::TimedOut, Operation::Kill).with_group(&group.id().name));
+        self.read_usage(group);
+        Next::Phase(Phase::Done)
+    }
+
+    fn empty(&mut self, now: Time, group: &dyn GroupOps) -> Next {
+        self.read_usage(group);
+        Next::Phase(Phase::Remove { until: now + self.policy.kill_timeout })
+    }
+
+    fn remove(&mut self, now: Time, until: Time, group: &dyn GroupOps) -> Next {
+        match group.remove() {
+            Ok(()) => self.report.removed = true,
+            Err(error) if is_gone(&error) => self.report.removed = true,
+            Err(error) if error.kind() == ErrorKind::Busy && now < until => {
+                let until = self.pauses.bound(now, until, &Watch::Backoff);
+                if matches!(group.populated(), Ok(true)) {
+                    return Next::Phase(self.killing(now, until));
+                }
+                return Next::Wait { until, on: Watch::Backoff };
+            }
+            Err(error) => self.report.note(error),
+        }
+        Next::Phase(Phase::Done)
+    }
+
+    /// The phase that follows when nothing lives any more; `None` while something does.
+    fn ended(&mut self, group: &dyn GroupOps) -> Option<Phase> {
+        self.note_failure(group.reap().map(drop));
+        match group.populated() {
+            Ok(false) => Some(Phase::Empty),
+            Ok(true) => None,
+            Err(error) if is_gone(&error) => {
+                self.report.removed = true;
+                Some(Phase::Done)
+            }
+            Err(error) => {
+                self.report.note(error);
+                None
+            }
+        }
+    }
+
+    /// Watch, then read, then wait.
+    fn watch(&mut self, now: Time, until: Time, change: Change, group: &dyn GroupOps) -> Next {
+        let on = group.watch(change).unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot watch; looking again after pauses instead");
+            Watch::Backoff
+        });
+        if let Some(end) = self.ended(group) {
+            return Next::Phase(end);
+        }
+        let until = self.pauses.bound(now, until, &on);
+        Next::Wait { until, on }
+    }
+
+    /// Takes down who left the group's bounds, and who is alive once the program has ended.
+    fn note_members(&mut self, group: &dyn GroupOps) {
+        let members = match group.members() {
+            Ok(members) => members,
+            Err(error) => return self.note_failure(Err(error)),
+        };
+        if !members.iter().any(|m| m.standing == Standing::Program) {
+            self.left_behind_known = true;
+            self.report.note_left_behind(&members);
+        }
+        self.report.note_escaped(&members);
+    }
+
+    fn read_usage(&mut self, group: &dyn GroupOps) {
+        match group.usage() {
+            Ok(usage) => self.report.usage = Some(usage),
+            Err(error) if error.kind() == ErrorKind::Unsupported || is_gone(&error) => {}
+            Err(error) => self.report.note(error),
+        }
+    }
+
+    fn note_pass(&mut self, pass: Result<Signalled>) {
+        match pass {
+            Ok(pass) => pass.failed.into_iter().for_each(|error| self.report.note(error)),
+            Err(error) => self.note_failure(Err(error)),
+        }
+    }
+
+    /// Keeps an error for the report; that the group vanished is none.
+    fn note_failure(&mut self, result: Result<()>) {
+        if let Err(error) = result
+            && !is_gone(&error)
+        {
+            self.report.note(error);
+        }
+    }
+}
+
+fn is_gone(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Gone | ErrorKind::NotFound)
+}
+
+/// An atomic kill is repeated only for members that were moved in after it; others for those that
+/// were forked meanwhile.
+fn pause_after_kill(capabilities: &Capabilities, pauses: &mut Backoff) -> Duration {
+    match capabilities.kill {
+        Kill::Atomic => Duration::from_secs(1),
+        Kill::Frozen { .. } | Kill::Repeated => pauses.pause(),
+    }
+}

@@ -1,0 +1,181 @@
+//! Time as the machine sees it, and the one place where anything waits.
+
+use std::fmt;
+use std::ops::Add;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// A moment: the time since the epoch of a [`Waiter`]. Moments of different waiters do not compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Time(Duration);
+
+impl Time {
+    /// The epoch.
+    pub const ZERO: Self = Self(Duration::ZERO);
+    /// Later than everything.
+    pub const NEVER: Self = Self(Duration::MAX);
+
+    /// The moment this long after the epoch.
+    pub const fn since_epoch(elapsed: Duration) -> Self {
+        Self(elapsed)
+    }
+
+    /// The time from `earlier` to this moment; zero when that is later.
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl Add<Duration> for Time {
+    type Output = Self;
+
+    fn add(self, later: Duration) -> Self {
+        Self(self.0.saturating_add(later))
+    }
+}
+
+/// What to wait on for a change of a group or a child.
+#[derive(Debug, Clone)]
+pub enum Watch {
+    /// Descriptors of the kernel; any of them may announce the change.
+    Sources(Vec<Source>),
+    /// An event of the fake's world.
+    Virtual(EventId),
+    /// Nothing announces it: look again after a pause.
+    Backoff,
+}
+
+/// A descriptor that becomes ready when something changed.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The descriptor. Shared, so that whoever waits keeps it open and can tell whether it changed.
+    pub fd: Arc<OwnedFd>,
+    /// What readiness to wait for.
+    pub interest: Interest,
+}
+
+/// The readiness that announces a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interest {
+    /// `POLLIN`: pidfds, pipes.
+    Readable,
+    /// `POLLPRI`: `cgroup.events` and other files of kernfs.
+    Priority,
+}
+
+/// An event of a virtual world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EventId(pub u64);
+
+/// A clock, and the waiting by it. Spurious wake-ups are allowed: whoever waits observes again.
+pub trait Waiter: fmt::Debug + Send + Sync {
+    /// The present moment.
+    fn now(&self) -> Time;
+    /// Returns at `until`, or earlier when `on` announces a change.
+    fn wait(&self, until: Time, on: &Watch);
+}
+
+/// The waiter of real systems: the monotonic clock and `ppoll(2)`.
+#[derive(Debug, Clone)]
+pub struct SystemWaiter {
+    epoch: Instant,
+}
+
+impl SystemWaiter {
+    /// A waiter whose epoch is now.
+    pub fn new() -> Self {
+        Self { epoch: Instant::now() }
+    }
+}
+
+impl Default for SystemWaiter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Waiter for SystemWaiter {
+    fn now(&self) -> Time {
+        Time(self.epoch.elapsed())
+    }
+
+    fn wait(&self, until: Time, on: &Watch) {
+        let sources = match on {
+            Watch::Sources(sources) => sources.as_slice(),
+            Watch::Virtual(_) | Watch::Backoff => &[],
+        };
+        let mut fds: Vec<_> = sources.iter().map(Source::poll_fd).collect();
+        let timeout = timeout(until.since(self.now()));
+        // A failed poll (EINTR, ENOMEM) is a spurious wake-up: the caller observes again.
+        if let Err(errno) = poll(&mut fds, timeout.as_ref())
+            && errno != rustix::io::Errno::INTR
+        {
+            tracing::warn!(%errno, "poll failed; observing again");
+        }
+    }
+}
+
+impl Source {
+    /// A pidfd or pipe: readable once something happened.
+    pub fn readable(fd: Arc<OwnedFd>) -> Self {
+        Self { fd, interest: Interest::Readable }
+    }
+
+    /// A file of kernfs: an exceptional condition once it changed.
+    pub fn priority(fd: Arc<OwnedFd>) -> Self {
+        Self { fd, interest: Interest::Priority }
+    }
+
+    /// This source as an entry for `poll`.
+    pub fn poll_fd(&self) -> PollFd<'_> {
+        let flags = match self.interest {
+            Interest::Readable => PollFlags::IN,
+            Interest::Priority => PollFlags::PRI,
+        };
+        PollFd::new(&*self.fd, flags)
+    }
+}
+
+/// The time-out for `poll`; `None`, without end, for a time that does not fit.
+pub fn timeout(left: Duration) -> Option<Timespec> {
+    Timespec::try_from(left).ok()
+}
+
+/// Pauses between looks at something that nothing announces: each twice the one before, up to a longest.
+#[derive(Debug, Clone, Copy)]
+pub struct Backoff {
+    next: Duration,
+    longest: Duration,
+}
+
+impl Backoff {
+    /// Pauses from `first` to `longest`.
+    pub const fn new(first: Duration, longest: Duration) -> Self {
+        Self { next: first, longest }
+    }
+
+    /// The pause to make now.
+    pub fn pause(&mut self) -> Duration {
+        let pause = self.next.min(self.longest);
+        self.next = pause.saturating_mul(2);
+        pause
+    }
+
+    /// Until when to wait on `on`: `until`, or the end of the next pause where nothing announces the change.
+    pub fn bound(&mut self, now: Time, until: Time, on: &Watch) -> Time {
+        match on {
+            Watch::Backoff => until.min(now + self.pause()),
+            Watch::Sources(_) | Watch::Virtual(_) => until,
+        }
+    }
+}
+
+impl Default for Backoff {
+    /// From 200 µs to 50 ms.
+    fn default() -> Self {
+        Self::new(Duration::from_micros(200), Duration::from_millis(50))
+    }
+}

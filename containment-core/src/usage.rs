@@ -1,0 +1,40 @@
+//! What a group used. Every figure is optional: `None` is "not measured", never 0 for unknown.
+
+use std::time::Duration;
+
+/// What the members of a group used so far, those that ended included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU time, user and system.
+    pub cpu: Option<Duration>,
+    /// CPU time in user mode.
+    pub cpu_user: Option<Duration>,
+    /// CPU time in the kernel.
+    pub cpu_system: Option<Duration>,
+    /// Periods in which the group was throttled.
+    pub throttled_periods: Option<u64>,
+    /// Time for which the group was throttled.
+    pub throttled: Option<Duration>,
+    /// Memory in use, in bytes.
+    pub memory: Option<u64>,
+    /// The most memory that was in use, in bytes.
+    pub memory_peak: Option<u64>,
+    /// Anonymous memory in use, in bytes.
+    pub memory_anon: Option<u64>,
+    /// Page cache in use, in bytes.
+    pub memory_file: Option<u64>,
+    /// Kernel memory in use, in bytes.
+    pub memory_kernel: Option<u64>,
+    /// Swap in use, in bytes.
+    pub swap: Option<u64>,
+    /// Processes and threads now.
+    pub pids: Option<u64>,
+    /// The most processes and threads that there were.
+    pub pids_peak: Option<u64>,
+    /// Bytes read from block devices.
+    pub io_read: Option<u64>,
+    /// Bytes written to block devices.
+    pub io_write: Option<u64>,
+    /// Members that the OOM killer took.
+    pub oom_kills: Option<u64>,
+}

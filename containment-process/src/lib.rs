@@ -1,1 +1,11 @@
-//! x
+//! The Linux process primitives that the real drivers share: the [`spawn`] engine, pidfds, waits,
+//! signals, sub-reaping and a forked worker.
+//!
+//! All `unsafe` of the workspace is in this crate, a SAFETY sentence with each. Nothing here knows
+//! what a group is, and nothing here retries or decides: that is for drivers and core.
+
+pub mod pidfd;
+pub mod reap;
+pub mod signals;
+pub mod spawn;
+pub mod worker;

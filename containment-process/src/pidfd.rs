@@ -1,0 +1,170 @@
+//! Processes by descriptor: a pidfd never means another process, however pids are recycled.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use containment_core::{Outcome, Pid, Signal, Source};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, waitid};
+
+/// A process, by pidfd. The descriptor is shared, so that a waiter can keep it open.
+#[derive(Debug, Clone)]
+pub struct PidFd {
+    pid: Pid,
+    fd: Arc<OwnedFd>,
+}
+
+/// What a look at a child said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waited {
+    /// It runs.
+    Running,
+    /// It ended like this.
+    Ended(Outcome),
+    /// It is no child of ours any more: somebody else reaped it, or SIGCHLD is ignored.
+    Lost,
+}
+
+/// Whether a look at an ended child takes it away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// It stays a zombie, so that its pid is not re-used.
+    Hold,
+    /// It is reaped.
+    Reap,
+}
+
+impl PidFd {
+    /// Opens the process that has this pid now; `None` when there is none.
+    pub fn open(pid: Pid) -> io::Result<Option<Self>> {
+        match pidfd_open(raw_pid(pid), PidfdFlags::empty()) {
+            Ok(fd) => Ok(Some(Self::from_fd(pid, fd))),
+            // EINVAL: the pid is a thread of another process, so no process of its own.
+            Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Takes over a pidfd that the kernel gave for `pid`.
+    pub fn from_fd(pid: Pid, fd: OwnedFd) -> Self {
+        Self { pid, fd: Arc::new(fd) }
+    }
+
+    /// The pid that it was opened by. Only as long as the process is not reaped it has it.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Sends a signal; `false` when the process has ended and was reaped.
+    pub fn signal(&self, signal: Signal) -> io::Result<bool> {
+        // SAFETY: pidfd_send_signal reads a descriptor and integers; a null siginfo is allowed.
+        let sent = unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.fd.as_raw_fd(),
+                signal.as_raw(),
+                std::ptr::null::<libc::siginfo_t>(),
+                0_u32,
+            )
+        };
+        match sent {
+            0 => Ok(true),
+            _ => match io::Error::last_os_error() {
+                error if error.raw_os_error() == Some(libc::ESRCH) => Ok(false),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// Whether the process has ended, reaped or not.
+    pub fn has_ended(&self) -> io::Result<bool> {
+        let mut fds = [PollFd::new(&*self.fd, PollFlags::IN)];
+        Ok(poll(&mut fds, Some(&Timespec::default()))? > 0)
+    }
+
+    /// Looks, without waiting, whether this child has ended.
+    pub fn try_wait(&self, look: Look) -> io::Result<Waited> {
+        self.wait_with(WaitIdOptions::NOHANG, look)
+    }
+
+    /// Waits until this child has ended, and reaps it. For children that are about to end.
+    pub fn wait(&self) -> io::Result<Waited> {
+        self.wait_with(WaitIdOptions::empty(), Look::Reap)
+    }
+
+    fn wait_with(&self, options: WaitIdOptions, look: Look) -> io::Result<Waited> {
+        let hold = match look {
+            Look::Hold => WaitIdOptions::NOWAIT,
+            Look::Reap => WaitIdOptions::empty(),
+        };
+        loop {
+            let options = WaitIdOptions::EXITED | options | hold;
+            return match waitid(WaitId::PidFd(self.fd.as_fd()), options) {
+                Ok(None) => Ok(Waited::Running),
+                Ok(Some(status)) => Ok(outcome(&status).map_or(Waited::Running, Waited::Ended)),
+                Err(rustix::io::Errno::CHILD) => Ok(Waited::Lost),
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(errno) => Err(errno.into()),
+            };
+        }
+    }
+
+    /// What to poll for its end.
+    pub fn source(&self) -> Source {
+        Source::readable(Arc::clone(&self.fd))
+    }
+}
+
+impl AsFd for PidFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// How a waited-for process ended; `None` for a stop or a continue.
+pub(crate) fn outcome(status: &WaitIdStatus) -> Option<Outcome> {
+    if let Some(status) = status.exit_status() {
+        return Some(Outcome::Exited(status));
+    }
+    let signal = status.terminating_signal()?;
+    Signal::new(signal).map(Outcome::Signaled)
+}
+
+/// The pid in the system-call crate's type.
+pub(crate) fn raw_pid(pid: Pid) -> rustix::process::Pid {
+    rustix::process::Pid::from_raw(pid.as_raw()).expect("a Pid is positive")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn a_child_is_held_then_reaped_then_lost() {
+        let mut child = Command::new("sh").args(["-c", "exit 7"]).spawn().unwrap();
+        let pid = Pid::new(child.id().try_into().unwrap()).unwrap();
+        let fd = PidFd::open(pid).unwrap().expect("an unreaped child exists");
+        let mut ready = [PollFd::new(&fd, PollFlags::IN)];
+        poll(&mut ready, None).unwrap();
+        let seven = Waited::Ended(Outcome::Exited(7));
+        assert_eq!(fd.try_wait(Look::Hold).unwrap(), seven);
+        assert_eq!(fd.try_wait(Look::Reap).unwrap(), seven);
+        assert_eq!(fd.try_wait(Look::Reap).unwrap(), Waited::Lost);
+        assert!(!fd.signal(Signal::KILL).unwrap(), "a reaped process gets no signal");
+        assert!(fd.has_ended().unwrap());
+        drop(child.wait());
+    }
+
+    #[test]
+    fn a_signal_ends_a_child() {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = Pid::new(child.id().try_into().unwrap()).unwrap();
+        let fd = PidFd::open(pid).unwrap().unwrap();
+        assert_eq!(fd.try_wait(Look::Reap).unwrap(), Waited::Running);
+        assert!(fd.signal(Signal::KILL).unwrap());
+        assert_eq!(fd.wait().unwrap(), Waited::Ended(Outcome::Signaled(Signal::KILL)));
+        drop(child.wait());
+    }
+}

@@ -1,0 +1,49 @@
+//! Adopting and reaping orphans.
+
+use std::io;
+
+use containment_core::Pid;
+use nix::errno::Errno;
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use rustix::process::set_child_subreaper;
+
+use crate::pidfd::raw_pid;
+
+/// Makes this process the one that adopts the orphans among its descendants (`PR_SET_CHILD_SUBREAPER`).
+pub fn become_sub_reaper() -> io::Result<()> {
+    Ok(set_child_subreaper(Some(raw_pid(Pid::current())))?)
+}
+
+/// What a pass over our ended children came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Children {
+    /// No child is left.
+    None,
+    /// Children are left, and none of them has ended.
+    Running,
+    /// The child that must not be reaped here has ended; it hides the others from view.
+    Held,
+}
+
+/// Reaps every child that has ended but `except`, without waiting.
+///
+/// For a process whose only children are a group's: a host's own children would be taken from it.
+pub fn reap_children(except: Option<Pid>) -> io::Result<Children> {
+    let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
+    loop {
+        let seen = match waitid(Id::All, ended | WaitPidFlag::WNOWAIT) {
+            Ok(seen) => seen,
+            Err(Errno::ECHILD) => return Ok(Children::None),
+            Err(Errno::EINTR) => continue,
+            Err(errno) => return Err(errno.into()),
+        };
+        let Some(pid) = seen.pid() else { return Ok(Children::Running) };
+        if except.is_some_and(|held| held.as_raw() == pid.as_raw()) {
+            return Ok(Children::Held);
+        }
+        match waitid(Id::Pid(pid), ended) {
+            Ok(_) | Err(Errno::ECHILD | Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}

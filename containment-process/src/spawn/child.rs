@@ -1,0 +1,224 @@
+//! What runs between clone and exec, on the parent's memory.
+//!
+//! Only system calls, made directly: no allocation, no lock, no libc function that may take one.
+//! `errno` is the parent thread's; that thread is suspended until this code is done.
+
+use std::os::fd::AsRawFd;
+use std::ptr;
+
+use containment_core::SignalSet;
+
+use super::image::Image;
+use super::region::Notes;
+use super::{Entry, Launch, Mark, Step};
+use crate::signals;
+
+/// The child's orders.
+pub(super) struct Plan<'a> {
+    image: &'a mut Image,
+    entry: Entry<'a>,
+    mark: Option<Mark<'a>>,
+    process_group: Option<i32>,
+    mask: u64,
+    reset_sigpipe: bool,
+    /// Whether the kernel resets handlers (`CLONE_CLEAR_SIGHAND`), so that the child need not.
+    pub(super) handlers_cleared: bool,
+    notes: &'a Notes,
+}
+
+/// The kernel's `struct sigaction`, of which only the handler matters here; zeroes are `SIG_DFL`
+/// with no flags on every architecture.
+type KernelSigaction = [u64; 8];
+/// The size of the kernel's signal mask.
+const MASK_SIZE: usize = 8;
+
+/// A failed step and its errno.
+type Failed = (Step, i32);
+
+impl<'a> Plan<'a> {
+    pub(super) fn new(
+        image: &'a mut Image,
+        launch: &Launch<'a>,
+        notes: &'a Notes,
+        mask: SignalSet,
+    ) -> Self {
+        Self {
+            image,
+            entry: launch.entry,
+            mark: launch.mark,
+            process_group: launch.process_group,
+            mask: mask.bits(),
+            reset_sigpipe: !signals::sigpipe_was_ignored(),
+            handlers_cleared: false,
+            notes,
+        }
+    }
+
+    /// Becomes the program, or notes why not and ends.
+    pub(super) fn run(&mut self) -> ! {
+        self.notes.set_started();
+        let Err((step, errno)) = self.become_program();
+        self.notes.fail(step, errno);
+        loop {
+            // SAFETY: ends this process, and nothing of the parent's.
+            unsafe { libc::syscall(libc::SYS_exit_group, 127) };
+        }
+    }
+
+    fn become_program(&mut self) -> Result<std::convert::Infallible, Failed> {
+        self.enter_group()?;
+        if self.mark.is_some_and(|mark| mark.is_stale()) {
+            return Err((Step::Mark, 0));
+        }
+        self.join_process_group()?;
+        self.set_up_descriptors()?;
+        self.change_directory()?;
+        self.reset_signals();
+        Err((Step::Exec, self.execute()))
+    }
+
+    fn enter_group(&self) -> Result<(), Failed> {
+        let Entry::SelfMove(files) = self.entry else { return Ok(()) };
+        for file in files {
+            // SAFETY: writes one byte of a constant to a descriptor that the parent holds.
+            check(Step::Enter, unsafe {
+                libc::syscall(libc::SYS_write, file.as_raw_fd(), c"0".as_ptr(), 1_usize)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn join_process_group(&self) -> Result<(), Failed> {
+        let Some(group) = self.process_group else { return Ok(()) };
+        // SAFETY: integers only.
+        check(Step::ProcessGroup, unsafe { libc::syscall(libc::SYS_setpgid, 0, group) })?;
+        Ok(())
+    }
+
+    /// Moves every source above all targets first, so that none is overwritten before its turn.
+    fn set_up_descriptors(&mut self) -> Result<(), Failed> {
+        let above = self.image.moves.iter().map(|(_, target)| *target + 1).max().unwrap_or(0);
+        for (source, target) in &mut self.image.moves {
+            if *source < above && source != target {
+                // SAFETY: integers only; the new descriptor is in this process's own table.
+                *source = check(Step::Descriptors, unsafe {
+                    libc::syscall(libc::SYS_fcntl, *source, libc::F_DUPFD_CLOEXEC, above)
+                })?;
+            }
+        }
+        for (source, target) in &self.image.moves {
+            let (source, target) = (*source, *target);
+            let done = if source == target {
+                // SAFETY: integers only; clears close-on-exec of a descriptor that stays in place.
+                unsafe { libc::syscall(libc::SYS_fcntl, target, libc::F_SETFD, 0) }
+            } else {
+                // SAFETY: integers only; dup3 replaces a descriptor of this process's own table.
+                unsafe { libc::syscall(libc::SYS_dup3, source, target, 0) }
+            };
+            check(Step::Descriptors, done)?;
+        }
+        Ok(())
+    }
+
+    fn change_directory(&self) -> Result<(), Failed> {
+        let Some(directory) = &self.image.directory else { return Ok(()) };
+        // SAFETY: the path is a C string that the parent keeps.
+        check(Step::Directory, unsafe { libc::syscall(libc::SYS_chdir, directory.as_ptr()) })?;
+        Ok(())
+    }
+
+    /// Handlers to the default; ignored signals stay ignored, but for the SIGPIPE that Rust's own
+    /// runtime ignores; then the mask. Signal numbers are valid, so none of these calls can fail.
+    fn reset_signals(&self) {
+        if !self.handlers_cleared {
+            (1..=64).for_each(reset_handler);
+        }
+        if self.reset_sigpipe {
+            set_default(libc::SIGPIPE);
+        }
+        // SAFETY: reads the 8 bytes of the mask.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigprocmask,
+                libc::SIG_SETMASK,
+                &raw const self.mask,
+                ptr::null_mut::<u64>(),
+                MASK_SIZE,
+            )
+        };
+    }
+
+    /// Tries the candidates as execvp(3) does; returns the errno that tells most.
+    fn execute(&mut self) -> i32 {
+        let (mut verdict, mut denied) = (libc::ENOENT, false);
+        for index in 0..self.image.candidates.len() {
+            let file = self.image.candidates[index].as_ptr();
+            verdict = exec(file, self.image.argv(), self.image.envp());
+            match verdict {
+                libc::EACCES => denied = true,
+                libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT => {}
+                libc::ENOEXEC => {
+                    let arguments = self.image.shell_argv(file);
+                    exec(Image::shell_path().as_ptr(), arguments, self.image.envp());
+                    return verdict;
+                }
+                _ => return verdict,
+            }
+        }
+        if denied { libc::EACCES } else { verdict }
+    }
+}
+
+/// Runs `file`; returns only on failure, with the errno.
+fn exec(
+    file: *const libc::c_char,
+    argv: *const *const libc::c_char,
+    envp: *const *const libc::c_char,
+) -> i32 {
+    // SAFETY: C strings and null-terminated arrays of them, kept by the parent.
+    unsafe { libc::syscall(libc::SYS_execve, file, argv, envp) };
+    errno()
+}
+
+fn reset_handler(signal: i32) {
+    let mut old: KernelSigaction = [0; 8];
+    // SAFETY: the kernel writes its sigaction, which is smaller than the buffer.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            ptr::null::<KernelSigaction>(),
+            &raw mut old,
+            MASK_SIZE,
+        )
+    };
+    if old[0] != libc::SIG_DFL as u64 && old[0] != libc::SIG_IGN as u64 {
+        set_default(signal);
+    }
+}
+
+fn set_default(signal: i32) {
+    let default: KernelSigaction = [0; 8];
+    // SAFETY: the kernel reads a sigaction of zeroes: SIG_DFL. Handlers are not shared.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            &raw const default,
+            ptr::null_mut::<KernelSigaction>(),
+            MASK_SIZE,
+        )
+    };
+}
+
+fn check(step: Step, result: libc::c_long) -> Result<i32, Failed> {
+    match i32::try_from(result) {
+        Ok(value) if value >= 0 => Ok(value),
+        _ => Err((step, errno())),
+    }
+}
+
+fn errno() -> i32 {
+    // SAFETY: the thread's errno; the parent's thread, whose place this is, is suspended.
+    unsafe { *libc::__errno_location() }
+}

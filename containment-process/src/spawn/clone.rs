@@ -1,0 +1,194 @@
+//! Making the child: `clone3` on shared memory, or, where that is missing, a clone of the memory.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use super::child::Plan;
+use super::region::Region;
+use super::{Entry, Launch, Memory, checked_pid};
+use crate::pidfd::PidFd;
+
+/// A child that has executed or died: the kernel held us until then (`CLONE_VFORK`).
+#[derive(Debug)]
+pub(super) struct Cloned {
+    pub(super) process: PidFd,
+}
+
+/// `struct clone_args` of clone3(2), up to `cgroup` (Linux 5.7); kernels before that take it as
+/// long as the last field is zero.
+#[derive(Debug, Default)]
+#[repr(C, align(8))]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Clones a child that carries out `plan`.
+pub(super) fn clone(
+    plan: &mut Plan<'_>,
+    launch: &Launch<'_>,
+    region: &Region,
+) -> io::Result<Cloned> {
+    let born = matches!(launch.entry, Entry::Born(_));
+    if launch.memory == Memory::Copy && !born {
+        return clone_copying(plan);
+    }
+    match clone_sharing(plan, launch.entry, region) {
+        // Kernels before 5.5 lack a flag (EINVAL), others or their seccomp filters the call. A birth
+        // in a cgroup needs it; the caller then lets the child move itself.
+        Err(error) if is_missing(&error) && !born => clone_copying(plan),
+        result => result,
+    }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM | libc::EINVAL | libc::E2BIG))
+}
+
+/// On the parent's memory, on a stack of its own.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn clone_sharing(plan: &mut Plan<'_>, entry: Entry<'_>, region: &Region) -> io::Result<Cloned> {
+    let mut pidfd: libc::c_int = -1;
+    let flags = (libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD) as u64;
+    let mut args = CloneArgs {
+        flags: flags | CLONE_CLEAR_SIGHAND,
+        pidfd: (&raw mut pidfd) as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        stack: region.stack() as u64,
+        stack_size: Region::stack_size() as u64,
+        ..CloneArgs::default()
+    };
+    if let Entry::Born(cgroup) = entry {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = u64::try_from(cgroup.as_raw_fd()).map_err(io::Error::other)?;
+    }
+    plan.handlers_cleared = true;
+    // SAFETY: the stack is mapped and unused, the plan outlives the child's use of it because
+    // CLONE_VFORK suspends us until it executed or died, and `run_plan` never returns.
+    let pid = unsafe { clone3_on_stack(&args, run_plan, std::ptr::from_mut(plan).cast()) };
+    cloned(pid, pidfd)
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn clone_sharing(_: &mut Plan<'_>, entry: Entry<'_>, _: &Region) -> io::Result<Cloned> {
+    let _ = entry;
+    Err(io::Error::from_raw_os_error(libc::ENOSYS))
+}
+
+extern "C" fn run_plan(plan: *mut libc::c_void) -> ! {
+    // SAFETY: `clone_sharing` passed a `Plan` that it keeps alive and does not touch meanwhile.
+    let plan = unsafe { &mut *plan.cast::<Plan<'_>>() };
+    plan.run()
+}
+
+/// clone3 whose child calls `entry(argument)` on the stack that `args` names. Returns the child's
+/// pid or a negated errno.
+///
+/// # Safety
+/// `args` must name a valid unused stack and, with `CLONE_VM`, have `CLONE_VFORK` too; `argument`
+/// must be what `entry` takes.
+#[cfg(target_arch = "x86_64")]
+unsafe fn clone3_on_stack(
+    args: &CloneArgs,
+    entry: extern "C" fn(*mut libc::c_void) -> !,
+    argument: *mut libc::c_void,
+) -> i64 {
+    let result: i64;
+    // SAFETY: the system call clobbers rax, rcx and r11. The child returns from it on its own empty
+    // stack, 16-byte aligned as a call wants it, and leaves this block for ever by the call.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r12",
+            "call r13",
+            "ud2",
+            "2:",
+            inlateout("rax") libc::SYS_clone3 => result,
+            in("rdi") std::ptr::from_ref(args),
+            in("rsi") size_of::<CloneArgs>(),
+            in("r12") argument,
+            in("r13") entry,
+            lateout("rcx") _,
+            lateout("r11") _,
+        );
+    }
+    result
+}
+
+/// clone3 whose child calls `entry(argument)` on the stack that `args` names. Returns the child's
+/// pid or a negated errno.
+///
+/// # Safety
+/// `args` must name a valid unused stack and, with `CLONE_VM`, have `CLONE_VFORK` too; `argument`
+/// must be what `entry` takes.
+#[cfg(target_arch = "aarch64")]
+unsafe fn clone3_on_stack(
+    args: &CloneArgs,
+    entry: extern "C" fn(*mut libc::c_void) -> !,
+    argument: *mut libc::c_void,
+) -> i64 {
+    let result: i64;
+    // SAFETY: the system call clobbers x0 only. The child returns from it on its own empty stack,
+    // 16-byte aligned, and leaves this block for ever by the branch.
+    unsafe {
+        std::arch::asm!(
+            "svc #0",
+            "cbnz x0, 2f",
+            "mov x29, xzr",
+            "mov x30, xzr",
+            "mov x0, {argument}",
+            "blr {entry}",
+            "brk #1",
+            "2:",
+            argument = in(reg) argument,
+            entry = in(reg) entry,
+            in("x8") libc::SYS_clone3,
+            inlateout("x0") std::ptr::from_ref(args) => result,
+            in("x1") size_of::<CloneArgs>(),
+            lateout("x30") _,
+        );
+    }
+    result
+}
+
+/// On a copy of the parent's memory, like fork: dearer, and there everywhere. The kernel still holds
+/// us until the child executed or died.
+fn clone_copying(plan: &mut Plan<'_>) -> io::Result<Cloned> {
+    let mut pidfd: libc::c_int = -1;
+    let flags = libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+    plan.handlers_cleared = false;
+    // SAFETY: without CLONE_VM the child runs on a copy of this stack, so that both may return from
+    // here; it only makes system calls, and never returns from `run`.
+    let pid =
+        unsafe { libc::syscall(libc::SYS_clone, flags, 0_usize, &raw mut pidfd, 0_usize, 0_usize) };
+    match pid {
+        0 => plan.run(),
+        -1 => Err(io::Error::last_os_error()),
+        pid => cloned(pid, pidfd),
+    }
+}
+
+fn cloned(pid: i64, pidfd: libc::c_int) -> io::Result<Cloned> {
+    if pid < 0 {
+        let errno = i32::try_from(-pid).unwrap_or(libc::EINVAL);
+        return Err(io::Error::from_raw_os_error(errno));
+    }
+    // SAFETY: the clone succeeded, so the kernel stored a new descriptor of ours.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok(Cloned { process: PidFd::from_fd(checked_pid(pid)?, pidfd) })
+}

@@ -1,0 +1,92 @@
+//! One shared mapping a spawn: the child's notes and its stack, with a guard page between.
+//!
+//! Shared (`MAP_SHARED`), so that the notes are seen however the child was made: on the parent's
+//! memory or on a copy of it.
+
+use std::io;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
+
+/// Large enough for the largest page size of Linux (64 KiB).
+const PAGE: usize = 64 * 1024;
+const STACK: usize = 128 * 1024;
+const SIZE: usize = PAGE + PAGE + STACK;
+
+/// What the child tells.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub(super) struct Notes {
+    started: AtomicU32,
+    step: AtomicU32,
+    errno: AtomicI32,
+}
+
+impl Notes {
+    pub(super) fn set_started(&self) {
+        self.started.store(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn fail(&self, step: super::Step, errno: i32) {
+        self.errno.store(errno, Ordering::SeqCst);
+        self.step.store(step as u32, Ordering::SeqCst);
+    }
+
+    pub(super) fn has_started(&self) -> bool {
+        self.started.load(Ordering::SeqCst) == 1
+    }
+
+    pub(super) fn step(&self) -> u32 {
+        self.step.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn errno(&self) -> i32 {
+        self.errno.load(Ordering::SeqCst)
+    }
+}
+
+/// The mapping; unmapped when dropped.
+#[derive(Debug)]
+pub(super) struct Region {
+    base: NonNull<u8>,
+}
+
+impl Region {
+    pub(super) fn map() -> io::Result<Self> {
+        let prot = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new anonymous mapping at an address of the kernel's choice touches nothing else.
+        let base = unsafe { mmap_anonymous(std::ptr::null_mut(), SIZE, prot, MapFlags::SHARED)? };
+        let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        let region = Self { base };
+        // SAFETY: the page lies within the mapping and nothing is stored there.
+        unsafe { mprotect(base.as_ptr().add(PAGE).cast(), PAGE, MprotectFlags::empty())? };
+        Ok(region)
+    }
+
+    pub(super) fn notes(&self) -> &Notes {
+        // SAFETY: the first page is ours for as long as `self` lives, is aligned, and zeroes are
+        // valid `Notes`; both sides access them by atomics only.
+        unsafe { self.base.cast::<Notes>().as_ref() }
+    }
+
+    /// The lowest address of the child's stack, above the guard.
+    pub(super) fn stack(&self) -> *mut u8 {
+        // SAFETY: the offset lies within the mapping.
+        unsafe { self.base.as_ptr().add(PAGE + PAGE) }
+    }
+
+    pub(super) const fn stack_size() -> usize {
+        STACK
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and the child has left it: it executed or died before
+        // the clone returned.
+        if let Err(errno) = unsafe { munmap(self.base.as_ptr().cast(), SIZE) } {
+            tracing::warn!(%errno, "cannot unmap the stack of a spawn");
+        }
+    }
+}

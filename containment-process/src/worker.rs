@@ -1,0 +1,64 @@
+//! A fork of a single-threaded process that goes on in Rust.
+
+use std::io;
+
+use containment_core::Pid;
+
+use crate::pidfd::PidFd;
+
+/// Forks; the child runs `work` and exits with what it returns, without running the destructors and
+/// exit handlers of this process. Its pidfd tells its end.
+///
+/// # Errors
+/// `EBUSY`-like [`io::ErrorKind::ResourceBusy`] when this process has other threads: their locks
+/// would stay locked in the child for ever.
+pub fn fork(work: impl FnOnce() -> u8) -> io::Result<PidFd> {
+    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::Error::new(
+            io::ErrorKind::ResourceBusy,
+            "a worker can be forked only by a single-threaded process",
+        ));
+    }
+    // SAFETY: this process has one thread, so that the child's copy is consistent.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            let guard = ExitGuard;
+            let status = work();
+            std::mem::forget(guard);
+            exit(status)
+        }
+        pid => {
+            let pid = Pid::new(pid).ok_or(io::ErrorKind::InvalidData)?;
+            PidFd::open(pid)?.ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
+        }
+    }
+}
+
+/// Ends the child when `work` unwinds, before the parent's frames would be run a second time.
+struct ExitGuard;
+
+impl Drop for ExitGuard {
+    fn drop(&mut self) {
+        exit(125);
+    }
+}
+
+fn exit(status: u8) -> ! {
+    // SAFETY: `_exit` ends the process at once.
+    unsafe { libc::_exit(status.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_process_with_threads_is_refused() {
+        std::thread::scope(|scope| {
+            let (send, receive) = std::sync::mpsc::channel::<()>();
+            scope.spawn(move || receive.recv());
+            let refused = super::fork(|| 0).unwrap_err();
+            assert_eq!(refused.kind(), std::io::ErrorKind::ResourceBusy);
+            drop(send);
+        });
+    }
+}

@@ -1,0 +1,205 @@
+//! The spawn engine, on real programs: what they see, and what comes back when they cannot run.
+
+use std::io::{PipeReader, Read, pipe};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use containment_core::{ErrorKind, Outcome, Program, Signal, SignalSet, Stream};
+use containment_process::pidfd::{PidFd, Waited};
+use containment_process::spawn::{Entry, Failure, Launch, Mark, Memory, Step, spawn};
+
+const BOTH: [Memory; 2] = [Memory::Share, Memory::Copy];
+
+fn launch(program: &Program, memory: Memory) -> Launch<'_> {
+    Launch { program, entry: Entry::Nowhere, process_group: None, mark: None, memory }
+}
+
+fn start(program: &Program, memory: Memory) -> PidFd {
+    spawn(&launch(program, memory)).expect("the program starts")
+}
+
+fn refusal(program: &Program, memory: Memory) -> containment_core::Error {
+    let failure = spawn(&launch(program, memory)).expect_err("the program cannot start");
+    failure.into_error(program)
+}
+
+fn shell(script: &str) -> Program {
+    Program::new("/bin/sh").args(["-c", script])
+}
+
+/// Runs a program with its standard output in a pipe.
+fn output(program: Program, memory: Memory) -> String {
+    let (mut reader, writer): (PipeReader, _) = pipe().unwrap();
+    let program = program.stdout(writer);
+    let child = start(&program, memory);
+    drop(program);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(child.wait().unwrap(), Waited::Ended(Outcome::Exited(0)));
+    text
+}
+
+#[test]
+fn exit_statuses_and_signals_come_back() {
+    for memory in BOTH {
+        let child = start(&shell("exit 42"), memory);
+        assert_eq!(child.wait().unwrap(), Waited::Ended(Outcome::Exited(42)));
+        let child = start(&shell("kill -9 $$"), memory);
+        assert_eq!(child.wait().unwrap(), Waited::Ended(Outcome::Signaled(Signal::KILL)));
+    }
+}
+
+#[test]
+fn a_program_sees_its_arguments_environment_and_directory() {
+    for memory in BOTH {
+        let program = shell("echo \"$0 $1 $NAME ${HOME-unset}\"; pwd")
+            .args(["zero", "one two"])
+            .env_clear()
+            .env("NAME", "value")
+            .current_dir("/");
+        assert_eq!(output(program, memory), "zero one two value unset\n/\n");
+    }
+}
+
+#[test]
+fn the_path_that_the_program_will_see_is_searched() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("unlikely-name");
+    std::fs::write(&file, "echo no shebang \"$1\"\n").unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let program = Program::new("unlikely-name").arg("x").env("PATH", directory.path());
+    for memory in BOTH {
+        assert_eq!(output(program.clone(), memory), "no shebang x\n");
+    }
+}
+
+#[test]
+fn descriptors_can_be_crossed() {
+    // The writer of stderr becomes 1 and the reverse, and a third one becomes 3.
+    for memory in BOTH {
+        let (mut first, one) = pipe().unwrap();
+        let (mut second, two) = pipe().unwrap();
+        let (mut third, three) = pipe().unwrap();
+        let program = shell("echo a; echo b >&2; echo c >&3")
+            .stdin(Stream::Null)
+            .stdout(two)
+            .stderr(one)
+            .descriptor(3, three);
+        let child = start(&program, memory);
+        drop(program);
+        child.wait().unwrap();
+        let mut texts = [String::new(), String::new(), String::new()];
+        first.read_to_string(&mut texts[0]).unwrap();
+        second.read_to_string(&mut texts[1]).unwrap();
+        third.read_to_string(&mut texts[2]).unwrap();
+        assert_eq!(texts, ["b\n", "a\n", "c\n"]);
+    }
+}
+
+#[test]
+fn no_descriptor_of_ours_is_inherited() {
+    let (reader, _writer) = pipe().unwrap();
+    let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+    let ours = std::fs::read_link(link).unwrap();
+    for memory in BOTH {
+        let listing = output(Program::new("ls").args(["-l", "/proc/self/fd"]), memory);
+        assert!(listing.contains("pipe:"), "its own standard output is listed: {listing}");
+        assert!(!listing.contains(ours.to_str().unwrap()), "{ours:?} in {listing}");
+    }
+}
+
+#[test]
+fn a_program_cannot_run_and_the_error_says_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let plain = directory.path().join("plain");
+    std::fs::write(&plain, "#!/bin/sh\n").unwrap();
+    let cases = [
+        ("/no/such/program", ErrorKind::ProgramNotFound),
+        ("no-such-program-anywhere", ErrorKind::ProgramNotFound),
+        (plain.to_str().unwrap(), ErrorKind::ProgramNotExecutable),
+        ("/", ErrorKind::ProgramNotExecutable),
+        ("", ErrorKind::ProgramNotFound),
+    ];
+    for memory in BOTH {
+        for (name, kind) in cases {
+            assert_eq!(refusal(&Program::new(name), memory).kind(), kind, "{name:?}");
+        }
+        let nowhere = refusal(&shell("true").current_dir("/no/such/directory"), memory);
+        assert_eq!(nowhere.kind(), ErrorKind::InvalidInput);
+        assert!(nowhere.to_string().contains("ENOENT"), "{nowhere}");
+    }
+}
+
+#[test]
+fn signals_are_as_they_were_before_us() {
+    let blocked = [Signal::USR2].into_iter().collect::<SignalSet>();
+    for memory in BOTH {
+        let grep = Program::new("grep").args(["-E", "^Sig(Blk|Ign|Cgt)", "/proc/self/status"]);
+        let program = grep.signal_mask(blocked);
+        let status = output(program, memory);
+        let field = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+            u64::from_str_radix(line.rsplit('\t').next().unwrap(), 16).unwrap()
+        };
+        assert_eq!(field("SigBlk"), blocked.bits());
+        assert_eq!(field("SigCgt"), 0);
+        let sigpipe = Signal::new(13).unwrap();
+        let ignored = SignalSet::from_bits(field("SigIgn"));
+        assert_eq!(
+            ignored.contains(sigpipe),
+            containment_process::signals::sigpipe_was_ignored(),
+            "SIGPIPE as it was before Rust's runtime"
+        );
+    }
+}
+
+#[test]
+fn a_program_can_lead_its_process_group() {
+    for memory in BOTH {
+        let program = Program::new("sleep").arg("1000");
+        let mut order = launch(&program, memory);
+        order.process_group = Some(0);
+        let child = spawn(&order).unwrap();
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.pid())).unwrap();
+        let group = stat.rsplit(") ").next().unwrap().split(' ').nth(2).unwrap();
+        assert_eq!(group, child.pid().to_string());
+        child.signal(Signal::KILL).unwrap();
+        child.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_group_that_was_killed_meanwhile_runs_nothing() {
+    let counter = AtomicU64::new(0);
+    let mark = Mark::read(&counter);
+    counter.fetch_add(1, Ordering::SeqCst);
+    let program = shell("exit 0");
+    for memory in BOTH {
+        let mut order = launch(&program, memory);
+        order.mark = Some(mark);
+        let failure = spawn(&order).unwrap_err();
+        assert!(matches!(failure, Failure::Step(Step::Mark, _)), "{failure:?}");
+        assert_eq!(failure.into_error(&program).kind(), ErrorKind::Killed);
+    }
+}
+
+#[test]
+fn many_threads_can_spawn_at_once() {
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            scope.spawn(move || {
+                for _ in 0..50 {
+                    let child = start(&shell(&format!("exit {thread}")), Memory::Share);
+                    assert_eq!(child.wait().unwrap(), Waited::Ended(Outcome::Exited(thread)));
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_zero_byte_is_refused_before_anything_runs() {
+    use std::os::unix::ffi::OsStringExt;
+    let argument = std::ffi::OsString::from_vec(b"a\0b".to_vec());
+    let failure = spawn(&launch(&shell("true").arg(argument), Memory::Share)).unwrap_err();
+    assert!(matches!(failure, Failure::Prepare(_)), "{failure:?}");
+}

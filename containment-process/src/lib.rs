@@ -1,1 +1,4 @@
 //! x
+
+pub mod cgroupfs;
+pub mod proc;

@@ -1,10 +1,12 @@
 //! The Linux process primitives that the real drivers share: the [`spawn`] engine, pidfds, waits,
-//! signals, sub-reaping and a forked worker.
+//! signals, sub-reaping, a forked worker, the readings of [`proc`], and [`cgroupfs`] by handles.
 //!
 //! All `unsafe` of the workspace is in this crate, a SAFETY sentence with each. Nothing here knows
 //! what a group is, and nothing here retries or decides: that is for drivers and core.
 
+pub mod cgroupfs;
 pub mod pidfd;
+pub mod proc;
 pub mod reap;
 pub mod signals;
 pub mod spawn;

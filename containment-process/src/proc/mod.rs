@@ -1,0 +1,15 @@
+//! Small parsers of kernel text in `/proc`, and the readings on top of them.
+//!
+//! A parser takes bytes and never panics; a reading opens one file, reads it and closes it. Nothing
+//! here waits, signals or writes.
+
+mod boot;
+pub mod cgroup;
+pub mod mountinfo;
+mod stat;
+pub(crate) mod text;
+mod tree;
+
+pub use boot::{BootId, InvalidBootId, boot_id};
+pub use stat::Stat;
+pub use tree::Snapshot;

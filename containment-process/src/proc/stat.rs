@@ -1,0 +1,194 @@
+//! `/proc/PID/stat`: one process as it was in one moment.
+
+use std::io;
+
+use containment_core::{Member, Pid, ProcessState, Standing};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::retry_on_intr;
+
+use super::cgroup::is_gone;
+use super::text::number;
+
+/// The longest text: 52 numbers of 20 digits, their blanks, and a name of 64 bytes.
+pub(super) const LONGEST: usize = 2048;
+
+/// What `/proc/PID/stat` says, as far as we need it. Times are in clock ticks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stat {
+    /// Its pid.
+    pub pid: Pid,
+    /// Its command name; bytes that are not UTF-8 are replaced.
+    pub comm: String,
+    /// Its state.
+    pub state: ProcessState,
+    /// Its parent's pid, 0 when that lies outside our pid namespace.
+    pub parent: i32,
+    /// Its process group, 0 when that lies outside our pid namespace, -1 while it is being reaped.
+    pub group: i32,
+    /// Its session, 0 and -1 as with the group.
+    pub session: i32,
+    /// Its controlling terminal, 0 when it has none.
+    pub tty: i32,
+    /// CPU time in user mode.
+    pub user_ticks: u64,
+    /// CPU time in the kernel.
+    pub system_ticks: u64,
+    /// How many threads it has, 0 while it is being reaped.
+    pub threads: i64,
+    /// When it started, since boot.
+    pub started: u64,
+    /// Resident memory, in pages.
+    pub resident_pages: i64,
+}
+
+impl Stat {
+    /// Reads a process, `None` when there is none of this pid.
+    pub fn read(pid: Pid) -> io::Result<Option<Self>> {
+        let path = format!("/proc/{pid}/stat");
+        Self::read_at(CWD, path.as_bytes(), &mut [0; LONGEST])
+    }
+
+    /// Reads the file at `path` below `dir` through a buffer of [`LONGEST`] bytes.
+    pub(super) fn read_at(
+        dir: impl std::os::fd::AsFd,
+        path: &[u8],
+        buffer: &mut [u8],
+    ) -> io::Result<Option<Self>> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let read = retry_on_intr(|| rustix::fs::openat(&dir, path, flags, Mode::empty()))
+            // The kernel writes the line at once: one read has all of it.
+            .and_then(|file| retry_on_intr(|| rustix::io::read(&file, &mut *buffer)));
+        match read.map_err(io::Error::from) {
+            // A process that is reaped between opening and reading may read empty.
+            Ok(0) => Ok(None),
+            Ok(length) => Self::parse(&buffer[..length]).map(Some).ok_or_else(malformed),
+            Err(error) if is_gone(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads the text of `/proc/PID/stat`; `None` when it is malformed.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        // A name may hold blanks and parentheses: the last one closes it.
+        let open = text.iter().position(|byte| *byte == b'(')?;
+        let close = text.iter().rposition(|byte| *byte == b')').filter(|close| *close > open)?;
+        let pid = Pid::new(number(text[..open].trim_ascii_end())?)?;
+        let comm = String::from_utf8_lossy(&text[open + 1..close]).into_owned();
+        let rest = text[close + 1..].trim_ascii_start();
+        let mut fields = rest.split(u8::is_ascii_whitespace);
+        Some(Self {
+            pid,
+            comm,
+            state: ProcessState(state(fields.next()?)?),
+            parent: number(fields.next()?)?,
+            group: number(fields.next()?)?,
+            session: number(fields.next()?)?,
+            tty: number(fields.next()?)?,
+            user_ticks: number(fields.nth(6)?)?, // field 14
+            system_ticks: number(fields.next()?)?,
+            threads: number(fields.nth(4)?)?,        // field 20
+            started: number(fields.nth(1)?)?,        // field 22
+            resident_pages: number(fields.nth(1)?)?, // field 24
+        })
+    }
+
+    /// This process as a member of a group to which it stands so.
+    pub fn member(&self, standing: Standing) -> Member {
+        Member {
+            pid: self.pid,
+            parent: self.parent,
+            started: self.started,
+            comm: self.comm.clone(),
+            state: self.state,
+            standing,
+        }
+    }
+}
+
+fn state(field: &[u8]) -> Option<char> {
+    match field {
+        [letter] if letter.is_ascii_alphabetic() => Some(char::from(*letter)),
+        _ => None,
+    }
+}
+
+fn malformed() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "malformed /proc/PID/stat")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const BASH: &[u8] = b"4242 (bash) S 4100 4242 4100 34816 4300 4194304 1893 18031 0 12 7 3 21 9 20 0 1 0 \
+        889321 8613888 1303 18446744073709551615 94 95 96 0 0 0 65536 3686404 1266761467 1 0 0 17 1 0 0 0 0 0 \
+        97 98 99 100 101 102 103 0\n";
+
+    #[test]
+    fn a_shell_is_read() {
+        let bash = Stat::parse(BASH).unwrap();
+        assert_eq!((bash.pid.as_raw(), bash.comm.as_str()), (4242, "bash"));
+        assert_eq!((bash.parent, bash.group, bash.session, bash.tty), (4100, 4242, 4100, 34816));
+        assert_eq!((bash.user_ticks, bash.system_ticks, bash.threads), (7, 3, 1));
+        assert_eq!((bash.started, bash.resident_pages), (889_321, 1303));
+        assert!(!bash.state.is_zombie());
+    }
+
+    #[test]
+    fn the_last_parenthesis_closes_the_name() {
+        for name in ["a) R 1 (b", ")", "(", "", "tmux: server", "x\ny"] {
+            let text = String::from_utf8_lossy(BASH).replacen("bash", name, 1);
+            let stat = Stat::parse(text.as_bytes()).unwrap();
+            assert_eq!((stat.comm.as_str(), stat.parent), (name, 4100));
+        }
+    }
+
+    #[test]
+    fn a_member_is_what_was_read() {
+        let member = Stat::parse(BASH).unwrap().member(Standing::Escaped);
+        assert_eq!((member.pid.as_raw(), member.parent, member.started), (4242, 4100, 889_321));
+        assert_eq!((member.comm.as_str(), member.standing), ("bash", Standing::Escaped));
+    }
+
+    #[test]
+    fn malformed_texts_are_none() {
+        let texts: [&[u8]; 7] =
+            [b"", b"1", b"1 (x", b")1 (", b"0 (x) S 1", b"1 (x) S 1 2 3", b"1 (x) ?? 1 1 1 0"];
+        for text in texts {
+            assert_eq!(Stat::parse(text), None, "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn this_process_is_read_and_one_that_never_was_is_none() {
+        let stat = Stat::read(Pid::current()).unwrap().unwrap();
+        assert_eq!(stat.pid, Pid::current());
+        assert_eq!(u32::try_from(stat.parent), Ok(std::os::unix::process::parent_id()));
+        assert!(stat.started > 0 && stat.threads >= 1 && stat.resident_pages > 0);
+        assert_eq!(Stat::read(Pid::new(i32::MAX).unwrap()).unwrap(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text: Vec<u8>, plausible in "[0-9]{0,3} ?\\(?[a) ]{0,4}[RS0-9 -]{0,90}") {
+            Stat::parse(&text);
+            Stat::parse(plausible.as_bytes());
+        }
+
+        #[test]
+        fn a_line_round_trips(pid in 1..i32::MAX, comm in "[^\0]{0,15}", ids: [i32; 4], ticks: [u64; 3]) {
+            let [parent, group, session, tty] = ids;
+            let [user, system, started] = ticks;
+            let text = format!(
+                "{pid} ({comm}) D {parent} {group} {session} {tty} 0 0 0 0 0 0 {user} {system} \
+                 0 0 20 0 3 0 {started} 4096 17 0 0\n"
+            );
+            let stat = Stat::parse(text.as_bytes()).unwrap();
+            prop_assert_eq!((stat.pid.as_raw(), &stat.comm), (pid, &comm));
+            prop_assert_eq!([stat.parent, stat.group, stat.session, stat.tty], ids);
+            prop_assert_eq!([stat.user_ticks, stat.system_ticks, stat.started], ticks);
+            prop_assert_eq!((stat.state.0, stat.threads, stat.resident_pages), ('D', 3, 17));
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Reads small files of the kernel whole, and picks numbers out of them.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use rustix::buffer::spare_capacity;
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::retry_on_intr;
+
+/// Enough for most files in one read: a page, which is also what the kernel formats at a time.
+const CHUNK: usize = 4096;
+
+/// The whole file at `path`.
+pub(crate) fn read_file(path: &str) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = retry_on_intr(|| rustix::fs::openat(CWD, path, flags, Mode::empty()))?;
+    Ok(read_to_end(file)?)
+}
+
+/// What is left of an open file. Unlike `std`, it does not ask for the size first, which is 0 here.
+pub(crate) fn read_to_end(file: impl AsFd) -> rustix::io::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(CHUNK);
+    loop {
+        text.reserve(CHUNK / 2);
+        if retry_on_intr(|| rustix::io::read(&file, spare_capacity(&mut text)))? == 0 {
+            return Ok(text);
+        }
+    }
+}
+
+/// The lines of a text, without their newlines and without empty ones.
+pub(crate) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
+}
+
+/// A decimal number with nothing around it.
+pub(crate) fn number<T: std::str::FromStr>(field: &[u8]) -> Option<T> {
+    std::str::from_utf8(field).ok()?.parse().ok()
+}

@@ -1,50 +1,151 @@
-//! The cgroup v2 driver.
+//! The cgroup v2 driver: programs are born in their group (`CLONE_INTO_CGROUP`), die by one write
+//! (`cgroup.kill`), or frozen and signalled by pidfd where the kernel is older, and emptiness is an
+//! event (`cgroup.events`).
+//!
+//! Mechanism only: no method waits or retries. Groups are touched through directory handles
+//! ([`containment_process::cgroupfs`]); nothing outside the parent group is ever opened.
 #![forbid(unsafe_code)]
+
+mod control;
+mod events;
+mod group;
+mod host;
+mod levels;
+mod place;
+mod usage;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use containment_core::{
-    Backend, Capabilities, CgroupOps, ControllerSet, Error, ErrorKind, GroupId, GroupName,
-    GroupOps, Operation, Result, Waiter,
+    Backend, Capabilities, CgroupOps, ControllerSet, Empty, Error, ErrorKind, Escape, Freeze,
+    GroupId, GroupName, GroupOps, Identity, Kill, LeaveBy, Measure, Operation, Outcome, Program,
+    Result, Set, SystemWaiter, Waiter,
 };
+
+use group::Top;
+use host::Place;
 
 /// The driver of the unified hierarchy.
 #[derive(Debug)]
 pub struct CgroupV2 {
-    capabilities: Capabilities,
+    place: Arc<Place>,
+    waiter: Arc<SystemWaiter>,
 }
 
 impl CgroupV2 {
-    /// Finds the hierarchy and the group below which groups are made: `parent`, relative to the
-    /// hierarchy's root, or our own group.
-    pub fn probe(_parent: Option<&Path>) -> Result<Self> {
-        Err(Error::new(ErrorKind::Unusable, Operation::Probe).with_backend(Backend::CgroupV2))
+    /// Finds the hierarchy, and in it the group below which groups are made: `parent`, relative to
+    /// the hierarchy's root, or else our own group.
+    ///
+    /// # Errors
+    /// [`Unusable`](ErrorKind::Unusable), with the reason and a remedy.
+    pub fn probe(parent: Option<&Path>) -> Result<Self> {
+        let place = Place::find(parent).map_err(|error| error.with_backend(Backend::CgroupV2))?;
+        Ok(Self { place: Arc::new(place), waiter: Arc::new(SystemWaiter::new()) })
     }
 
-    /// Proves that groups work here: makes one, clones a child into it that exits, removes it.
-    pub fn prove(&self) -> Result<()> {
-        Ok(())
+    /// The same, without using `cgroup.kill`: what kernels before 5.14 do. For tests of that path.
+    #[must_use]
+    pub fn without_kill_file(mut self) -> Self {
+        let place = Arc::make_mut(&mut self.place);
+        place.has_kill = false;
+        place.capabilities.kill = Kill::Frozen { thaw_after: false };
+        self
     }
+
+    /// Proves that groups work here: makes one, clones a child into it that exits, removes it. A
+    /// directory that can be made proves nothing: moving a process also needs the right to write to
+    /// the common ancestor.
+    pub fn prove(&self) -> Result<()> {
+        let group = self.create(&scratch_name(), ControllerSet::EMPTY)?;
+        let group = containment_core::Group::new(group, self.waiter());
+        // It need not exist: what is to be proven happens before it is executed.
+        let child = group.spawn(&Program::new("/proc/self/exe/none"));
+        let proven = match child {
+            Err(error)
+                if error.operation() == Operation::Spawn && error.kind() != ErrorKind::Killed =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(error),
+            Ok(child) => child.wait().map(|_: Outcome| ()),
+        };
+        let removed = group.ops().remove();
+        group.keep();
+        proven.and(removed)
+    }
+}
+
+impl CgroupV2 {
+    fn top(&self) -> Top<'_> {
+        Top { place: &self.place, dir: &self.place.dir, outer: None }
+    }
+}
+
+/// A name of this process's own for a group that lives for a moment.
+fn scratch_name() -> GroupName {
+    static SERIAL: AtomicU32 = AtomicU32::new(0);
+    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+    let name = format!("contain-probe-{}-{serial}", std::process::id());
+    name.parse().expect("digits, letters and hyphens make a name")
 }
 
 impl CgroupOps for CgroupV2 {
     fn backend(&self) -> Backend {
         Backend::CgroupV2
     }
+
     fn capabilities(&self) -> &Capabilities {
-        &self.capabilities
+        &self.place.capabilities
     }
+
     fn waiter(&self) -> Arc<dyn Waiter> {
-        unreachable!()
+        Arc::<SystemWaiter>::clone(&self.waiter)
     }
-    fn create(&self, _name: &GroupName, _with: ControllerSet) -> Result<Box<dyn GroupOps>> {
-        unreachable!()
+
+    fn create(&self, name: &GroupName, with: ControllerSet) -> Result<Box<dyn GroupOps>> {
+        Ok(Box::new(self.top().create(name, with)?))
     }
-    fn open(&self, _id: &GroupId) -> Result<Box<dyn GroupOps>> {
-        unreachable!()
+
+    fn open(&self, id: &GroupId) -> Result<Box<dyn GroupOps>> {
+        let group = self.top().open(&id.name)?;
+        if group.id().identity != id.identity {
+            return Err(Error::new(ErrorKind::NotFound, Operation::Open)
+                .with_backend(Backend::CgroupV2)
+                .with_group(&id.name)
+                .because("its name belongs to another group now"));
+        }
+        Ok(Box::new(group))
     }
+
     fn list(&self) -> Result<Vec<GroupId>> {
-        unreachable!()
+        let names =
+            self.place.dir.subdirectories().map_err(|failure| {
+                failure.during(Operation::List).with_backend(Backend::CgroupV2)
+            })?;
+        let valid = names.iter().filter_map(|name| name.to_str()?.parse::<GroupName>().ok());
+        let ids = valid.filter_map(|name| {
+            let dir = self.place.dir.open_beneath(name.as_str()).ok()?;
+            let identity = Identity::Cgroup(dir.inode().ok()?);
+            Some(GroupId { backend: Backend::CgroupV2, name, identity })
+        });
+        Ok(ids.collect())
+    }
+}
+
+/// What this driver guarantees, given what the kernel's files offer.
+fn capabilities(has_kill: bool) -> Capabilities {
+    Capabilities {
+        kill: if has_kill { Kill::Atomic } else { Kill::Frozen { thaw_after: false } },
+        escape: Escape::Impossible,
+        // Who may make this group may write to its parent, and the program is of the same user.
+        leave_by: LeaveBy::CgroupfsWrite,
+        empty: Empty::Notified,
+        freeze: Freeze::Kernel,
+        nesting: true,
+        attach: true,
+        limits: Set::EMPTY,
+        usage: Set::EMPTY.with(Measure::Cpu),
     }
 }

@@ -36,15 +36,16 @@ pub enum Identity {
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Cgroup(inode) => write!(f, "cgroup {inode}"),
-            Self::Process { pid, started } => write!(f, "process {pid}.{started}"),
-            Self::Serial(number) => write!(f, "serial {number}"),
+            Self::Cgroup(inode) => write!(f, "{inode}"),
+            Self::Process { pid, started } => write!(f, "{pid}.{started}"),
+            Self::Serial(number) => write!(f, "{number}"),
         }
     }
 }
 
+/// The identity without the name, as `cgroup-v2.4711`: no colon, no slash, no space.
 impl fmt::Display for GroupId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.backend, self.name, self.identity)
+        write!(f, "{}.{}", self.backend, self.identity)
     }
 }

@@ -5,9 +5,11 @@
 //! what a group is, and nothing here retries or decides: that is for drivers and core.
 
 pub mod cgroupfs;
+pub mod child;
 pub mod pidfd;
 pub mod proc;
 pub mod reap;
+pub mod signalling;
 pub mod signals;
 pub mod spawn;
 pub mod worker;

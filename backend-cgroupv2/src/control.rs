@@ -1,0 +1,101 @@
+//! Signals, kill, freeze and thaw of a subtree: each one pass.
+
+use std::sync::atomic::Ordering;
+
+use containment_core::{
+    Error, ErrorKind, FreezeState, KillStep, Operation, Pid, Result, Signal, Signalled,
+};
+use containment_process::cgroupfs::{Dir, Failure};
+use containment_process::proc::cgroup;
+use containment_process::signalling::signal_all;
+
+use crate::group::V2Group;
+
+impl V2Group {
+    /// Every process of the subtree, this group's own first.
+    ///
+    /// A threaded group's `cgroup.procs` cannot be read (K12); its processes stand in that of the
+    /// domain group above it, which is in this subtree too.
+    pub(crate) fn pids(&self, operation: Operation) -> Result<Vec<Pid>> {
+        let mut all = Vec::new();
+        let mut collect = |dir: &Dir| match dir.pids("cgroup.procs") {
+            Ok(listing) => {
+                all.extend(listing.pids);
+                Ok(())
+            }
+            Err(failure) if failure.kind() == ErrorKind::DomainInvalid => Ok(()),
+            Err(failure) => Err(failure),
+        };
+        collect(&self.dir)
+            .and_then(|()| self.dir.walk(collect))
+            .map_err(|failure| self.error(failure.during(operation)))?;
+        Ok(all)
+    }
+
+    /// One pass of a signal, the programs first.
+    pub(crate) fn signal_pass(&self, signal: Signal) -> Result<Signalled> {
+        let programs = self.programs();
+        signal_all(signal, &programs, || self.pids(Operation::Signal))
+            .map_err(|error| self.error(error))
+            .map(|pass| {
+                let failed = pass.failed.into_iter().map(|error| self.error(error)).collect();
+                Signalled { failed, ..pass }
+            })
+    }
+
+    /// One write where the kernel has `cgroup.kill`; else freeze, then signal everybody. A frozen
+    /// process of cgroup v2 dies of SIGKILL without being thawed.
+    pub(crate) fn kill_step(&self) -> Result<KillStep> {
+        self.refuse_own()?;
+        self.kills.fetch_add(1, Ordering::SeqCst);
+        if self.place.has_kill {
+            match self.dir.write("cgroup.kill", "1") {
+                Ok(()) => return Ok(KillStep::Killed),
+                Err(failure) if failure.kind() == ErrorKind::Unsupported => {}
+                Err(failure) => return Err(self.error(failure.during(Operation::Kill))),
+            }
+        }
+        write_freeze(&self.dir, true).map_err(|f| self.error(f.during(Operation::Kill)))?;
+        if self.freeze_state(Operation::Kill)? != FreezeState::Frozen {
+            return Ok(KillStep::Freezing);
+        }
+        self.signal_pass(Signal::KILL).map(KillStep::Signalled)
+    }
+
+    /// The supervisor is never killed with what it supervises (K38).
+    fn refuse_own(&self) -> Result<()> {
+        let text = cgroup::read_self().map_err(|error| Error::from_io(Operation::Kill, &error))?;
+        let own = cgroup::memberships(&text).find(cgroup::Membership::is_unified);
+        let own = own.and_then(|own| cgroup::below_mount(own.path, &self.place.mount_root));
+        if own.is_some_and(|own| own.starts_with(&self.relative)) {
+            return Err(self
+                .error(Error::new(ErrorKind::HoldsCaller, Operation::Kill))
+                .advise("move this process out of the group first"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn freeze(&self) -> Result<()> {
+        write_freeze(&self.dir, true).map_err(|f| self.error(f.during(Operation::Freeze)))
+    }
+
+    /// Thaws the group and every group below it, whoever froze it.
+    pub(crate) fn thaw(&self) -> Result<()> {
+        write_freeze(&self.dir, false)
+            .and_then(|()| self.dir.walk(|below| write_freeze(below, false)))
+            .map_err(|failure| self.error(failure.during(Operation::Thaw)))
+    }
+
+    pub(crate) fn freeze_state(&self, operation: Operation) -> Result<FreezeState> {
+        if self.read_event("frozen", operation)? {
+            return Ok(FreezeState::Frozen);
+        }
+        let asked = self.dir.read("cgroup.freeze");
+        let asked = asked.map_err(|failure| self.error(failure.during(operation)))?;
+        Ok(if asked.starts_with(b"1") { FreezeState::Freezing } else { FreezeState::Thawed })
+    }
+}
+
+fn write_freeze(dir: &Dir, frozen: bool) -> Result<(), Failure> {
+    dir.write("cgroup.freeze", if frozen { "1" } else { "0" })
+}

@@ -1,0 +1,71 @@
+//! `cgroup.events`: read for the state, polled for a change of it.
+//!
+//! The kernel announces at most one change in 10 ms a group, so a poll on the file alone can be late;
+//! one live member's pidfd is watched besides (measured: 0.2 ms instead of 13 ms for a young group).
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use containment_core::{Operation, Result, Source, Watch};
+use containment_process::cgroupfs::{Access, field};
+use containment_process::pidfd::PidFd;
+
+use crate::group::V2Group;
+
+/// What a group is watched by; nothing until somebody watches it.
+#[derive(Debug, Default)]
+pub(crate) struct Events {
+    watched: Mutex<Watched>,
+}
+
+#[derive(Debug, Default)]
+struct Watched {
+    file: Option<Arc<OwnedFd>>,
+    member: Option<PidFd>,
+}
+
+impl V2Group {
+    /// Whether `key` of `cgroup.events` is 1. Reads the description that is watched, if one is: that
+    /// re-arms it.
+    pub(crate) fn read_event(&self, key: &str, operation: Operation) -> Result<bool> {
+        let watched = self.events.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = match &watched.file {
+            Some(file) => {
+                let mut buffer = [0; 256];
+                let length = rustix::io::pread(file.as_fd(), &mut buffer, 0)
+                    .map_err(|errno| self.errno(operation, errno))?;
+                buffer[..length].to_vec()
+            }
+            None => self
+                .dir
+                .read("cgroup.events")
+                .map_err(|failure| self.error(failure.during(operation)))?,
+        };
+        Ok(field(&text, key) == Some(1))
+    }
+
+    /// What announces that the group became empty.
+    pub(crate) fn watch_empty(&self) -> Result<Watch> {
+        let mut watched = self.events.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        if watched.file.is_none() {
+            let file = self.dir.open_file("cgroup.events", Access::Read);
+            let file = file.map_err(|failure| self.error(failure.during(Operation::Watch)))?;
+            watched.file = Some(Arc::new(file));
+        }
+        let ended = |process: &PidFd| process.has_ended().unwrap_or(true);
+        if watched.member.as_ref().is_none_or(ended) {
+            watched.member = self.living_member();
+        }
+        let file = watched.file.iter().map(|file| Source::priority(Arc::clone(file)));
+        let member = watched.member.iter().map(PidFd::source);
+        Ok(Watch::Sources(file.chain(member).collect()))
+    }
+
+    /// One member, if it can be opened: without it the file alone announces, a little later.
+    fn living_member(&self) -> Option<PidFd> {
+        let pids = self.pids(Operation::Watch).ok()?;
+        let mut processes =
+            pids.into_iter().rev().filter_map(|pid| PidFd::open(pid).ok().flatten());
+        processes.find(|process| matches!(process.has_ended(), Ok(false)))
+    }
+}

@@ -1,0 +1,289 @@
+//! One open group: its directory, its identity and what was started in it.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use containment_core::{
+    Applied, Backend, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState,
+    GroupId, GroupName, GroupOps, Identity, KillStep, Limits, Member, Operation, Pid, Program,
+    Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
+};
+use containment_process::cgroupfs::{Dir, Failure};
+use containment_process::child::Started;
+use containment_process::proc::Stat;
+
+use crate::events::Events;
+use crate::host::Place;
+use crate::levels;
+
+/// A group of the unified hierarchy.
+#[derive(Debug)]
+pub(crate) struct V2Group {
+    pub(crate) place: Arc<Place>,
+    pub(crate) id: GroupId,
+    pub(crate) dir: Dir,
+    /// Where its name below begins: the driver's parent group, or the group that it was made in.
+    top: Dir,
+    /// Its name below `top`.
+    local: GroupName,
+    /// How many levels directly above it were made for it.
+    made_above: usize,
+    /// Its path below the mount.
+    pub(crate) relative: PathBuf,
+    /// How often it was killed: a spawn that sees this change never runs its program.
+    pub(crate) kills: AtomicU64,
+    /// Whether children have to move themselves in.
+    pub(crate) self_move: AtomicBool,
+    pub(crate) events: Events,
+    started: Mutex<Vec<Started>>,
+    removed: AtomicBool,
+}
+
+/// Where a group's name begins: a directory, and the name of the group that this is, if it is one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Top<'a> {
+    pub(crate) place: &'a Arc<Place>,
+    pub(crate) dir: &'a Dir,
+    pub(crate) outer: Option<&'a GroupName>,
+}
+
+impl Top<'_> {
+    /// Makes the group, and the levels of its name that are missing.
+    pub(crate) fn create(self, name: &GroupName, with: ControllerSet) -> Result<V2Group> {
+        refuse_controllers(name, with)?;
+        let (dir, made_above) = levels::make(self.dir, name).map_err(|failure| {
+            let error = describe(failure.during(Operation::Create), name);
+            match error.kind() {
+                ErrorKind::AlreadyExists => {
+                    error.advise("choose another name, or remove that group")
+                }
+                _ => error,
+            }
+        })?;
+        self.group(name, dir, made_above)
+    }
+
+    /// Opens the group of that name as it is now.
+    pub(crate) fn open(self, name: &GroupName) -> Result<V2Group> {
+        let dir = self.dir.open_beneath(name.as_str());
+        let dir = dir.map_err(|failure| describe(failure.during(Operation::Open), name))?;
+        self.group(name, dir, 0)
+    }
+
+    fn group(self, local: &GroupName, dir: Dir, made_above: usize) -> Result<V2Group> {
+        let inode =
+            dir.inode().map_err(|failure| describe(failure.during(Operation::Open), local))?;
+        let too_long = |_| describe(Error::new(ErrorKind::InvalidInput, Operation::Open), local);
+        let name = match self.outer {
+            Some(outer) => outer.join(local).map_err(too_long)?,
+            None => local.clone(),
+        };
+        Ok(V2Group {
+            place: Arc::clone(self.place),
+            relative: self.place.relative.join(name.as_str()),
+            id: GroupId { backend: Backend::CgroupV2, name, identity: Identity::Cgroup(inode) },
+            dir,
+            top: self.dir.clone(),
+            local: local.clone(),
+            made_above,
+            kills: AtomicU64::new(0),
+            self_move: AtomicBool::new(false),
+            events: Events::default(),
+            started: Mutex::default(),
+            removed: AtomicBool::new(false),
+        })
+    }
+}
+
+impl V2Group {
+    fn as_top(&self) -> Top<'_> {
+        Top { place: &self.place, dir: &self.dir, outer: Some(&self.id.name) }
+    }
+
+    /// The programs that were started in it and have not been seen to end.
+    pub(crate) fn programs(&self) -> Vec<Pid> {
+        self.started().iter().filter(|child| !child.has_ended()).map(ChildOps::pid).collect()
+    }
+
+    fn started(&self) -> MutexGuard<'_, Vec<Started>> {
+        self.started.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refuse_removed(&self, operation: Operation) -> Result<()> {
+        if self.removed.load(Ordering::Acquire) {
+            return Err(self.error(Error::new(ErrorKind::Gone, operation)));
+        }
+        Ok(())
+    }
+
+    /// Removes what bears the name now, if it is this group: cgroupfs cannot remove by handle. In the
+    /// moment between, a namesake could only be hit when empty.
+    fn remove_directory(&self) -> Result<(), Failure> {
+        let (above, last) = self.local.split_last();
+        let parent = self.top.open_beneath(above.unwrap_or_default())?;
+        let now = parent.open_beneath(last)?.inode()?;
+        if Identity::Cgroup(now) == self.id.identity {
+            parent.remove_tree(last)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn error(&self, error: Error) -> Error {
+        describe(error, &self.id.name)
+    }
+
+    pub(crate) fn errno(&self, operation: Operation, errno: rustix::io::Errno) -> Error {
+        self.error(Error::from_errno(operation, errno.raw_os_error()))
+    }
+}
+
+impl GroupOps for V2Group {
+    fn id(&self) -> &GroupId {
+        &self.id
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.place.capabilities
+    }
+
+    fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
+        self.refuse_removed(Operation::Spawn)?;
+        let child = self.start(program)?;
+        self.started().push(child.clone());
+        Ok(Box::new(child))
+    }
+
+    fn attach(&self, pid: Pid) -> Result<()> {
+        self.refuse_removed(Operation::Attach)?;
+        self.move_in(pid)
+    }
+
+    fn subgroup(&self, name: &GroupName, with: ControllerSet) -> Result<Box<dyn GroupOps>> {
+        self.refuse_removed(Operation::Create)?;
+        Ok(Box::new(self.as_top().create(name, with)?))
+    }
+
+    fn subgroups(&self) -> Result<Vec<Box<dyn GroupOps>>> {
+        self.refuse_removed(Operation::List)?;
+        let names = self.dir.subdirectories();
+        let names = names.map_err(|failure| self.error(failure.during(Operation::List)))?;
+        let mut groups: Vec<Box<dyn GroupOps>> = Vec::new();
+        for name in names.iter().filter_map(|name| name.to_str()?.parse::<GroupName>().ok()) {
+            match self.as_top().open(&name) {
+                Ok(group) => groups.push(Box::new(group)),
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Gone) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(groups)
+    }
+
+    fn members(&self) -> Result<Vec<Member>> {
+        self.refuse_removed(Operation::Members)?;
+        let programs = self.programs();
+        let mut members = Vec::new();
+        for pid in self.pids(Operation::Members)? {
+            let stat = Stat::read(pid).map_err(|error| {
+                self.error(Error::from_io(Operation::Members, &error)).with_pid(pid)
+            })?;
+            let program = programs.contains(&pid);
+            let standing = if program { Standing::Program } else { Standing::Inside };
+            members.extend(stat.map(|stat| stat.member(standing)));
+        }
+        Ok(members)
+    }
+
+    fn populated(&self) -> Result<bool> {
+        self.refuse_removed(Operation::Populated)?;
+        self.read_event("populated", Operation::Populated)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<Signalled> {
+        self.refuse_removed(Operation::Signal)?;
+        self.signal_pass(signal)
+    }
+
+    fn kill(&self) -> Result<KillStep> {
+        self.refuse_removed(Operation::Kill)?;
+        self.kill_step()
+    }
+
+    fn request_freeze(&self) -> Result<()> {
+        self.refuse_removed(Operation::Freeze)?;
+        self.freeze()
+    }
+
+    fn request_thaw(&self) -> Result<()> {
+        self.refuse_removed(Operation::Thaw)?;
+        self.thaw()
+    }
+
+    fn frozen(&self) -> Result<FreezeState> {
+        self.refuse_removed(Operation::Freeze)?;
+        self.freeze_state(Operation::Freeze)
+    }
+
+    fn set_limits(&self, limits: &Limits) -> Result<Applied> {
+        self.refuse_removed(Operation::SetLimits)?;
+        let refused = limits.asked().iter().map(|limit| (limit, self.error(no_controllers())));
+        Ok(Applied { applied: Vec::new(), refused: refused.collect() })
+    }
+
+    fn usage(&self) -> Result<Usage> {
+        self.refuse_removed(Operation::Usage)?;
+        self.read_usage()
+    }
+
+    fn watch(&self, change: Change) -> Result<Watch> {
+        self.refuse_removed(Operation::Watch)?;
+        match change {
+            Change::Empty => self.watch_empty(),
+            // The event can come 13 ms after the state (rate limit): a freeze is done in less, so
+            // the state is read after pauses instead.
+            Change::Frozen => Ok(Watch::Backoff),
+        }
+    }
+
+    fn reap(&self) -> Result<Reaped> {
+        let mut started = self.started();
+        let mut reaped = Reaped::default();
+        for child in started.iter().filter(|child| !child.has_ended()) {
+            match child.try_wait() {
+                Ok(outcome) => reaped.count += usize::from(outcome.is_some()),
+                // Told to whoever waits for this child; for the group it has ended.
+                Err(error) if error.kind() == ErrorKind::StatusLost => {}
+                Err(error) => return Err(error),
+            }
+        }
+        started.retain(|child| !child.is_forgotten());
+        Ok(reaped)
+    }
+
+    fn remove(&self) -> Result<()> {
+        self.refuse_removed(Operation::Remove)?;
+        match self.remove_directory() {
+            Err(failure) if !failure.is_gone() => {
+                return Err(self.error(failure.during(Operation::Remove)));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        self.removed.store(true, Ordering::Release);
+        levels::remove_above(&self.top, &self.local, self.made_above);
+        Ok(())
+    }
+}
+
+fn describe(error: Error, name: &GroupName) -> Error {
+    error.with_backend(Backend::CgroupV2).with_group(name)
+}
+
+fn refuse_controllers(name: &GroupName, with: ControllerSet) -> Result<()> {
+    if with.is_empty() { Ok(()) } else { Err(describe(no_controllers(), name)) }
+}
+
+fn no_controllers() -> Error {
+    Error::new(ErrorKind::Unsupported, Operation::SetLimits)
+        .because("this backend does not have this limit")
+        .advise("leave the limit out, or run with --best-effort")
+}

@@ -1,0 +1,108 @@
+//! Putting processes into a group: born there, or moved in by themselves.
+
+use containment_core::{Error, ErrorKind, Operation, Pid, ProcessGroup, Program, Result};
+use containment_process::child::Started;
+use containment_process::pidfd::{Look, PidFd};
+use containment_process::spawn::{Entry, Failure, Launch, Mark, Memory, spawn};
+use rustix::io::Errno;
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+
+use containment_process::cgroupfs::Access;
+
+use crate::group::V2Group;
+
+impl V2Group {
+    /// Starts a program as a member.
+    ///
+    /// On some kernels (6.12, 6.18) a child is killed at birth when its group and ours were reached by
+    /// a different number of `cgroup.kill` writes (K42). Such a child never ran an instruction, so it
+    /// is started again, moving itself in, unless the group was killed meanwhile.
+    pub(crate) fn start(&self, program: &Program) -> Result<Started> {
+        self.refuse_frozen()?;
+        let mark = Mark::read(&self.kills);
+        if !self.self_move.load(Ordering::Relaxed) {
+            match launch(program, Entry::Born(self.dir.as_fd()), mark) {
+                Err(Failure::KilledAtBirth(_)) if !mark.is_stale() => {}
+                Err(Failure::Clone(error)) if is_missing(&error) => {}
+                result => return self.verdict(result, program),
+            }
+            self.self_move.store(true, Ordering::Relaxed);
+        }
+        let procs = self.dir.open_file("cgroup.procs", Access::Write);
+        let procs = procs.map_err(|failure| self.error(failure.during(Operation::Place)))?;
+        let moved = launch(program, Entry::SelfMove(&[procs.as_fd()]), mark);
+        self.verdict(moved, program)
+    }
+
+    fn verdict(&self, result: Result<PidFd, Failure>, program: &Program) -> Result<Started> {
+        let process =
+            result.map_err(|failure| self.error(place_error(failure.into_error(program))))?;
+        Ok(Started::new(process, Look::Reap, self.id.backend, &self.id.name))
+    }
+
+    /// A child born frozen would hold this thread until somebody thaws the group (K07).
+    fn refuse_frozen(&self) -> Result<()> {
+        if self.read_event("frozen", Operation::Place)? {
+            return Err(self
+                .error(Error::new(ErrorKind::Frozen, Operation::Place))
+                .advise("thaw it first"));
+        }
+        Ok(())
+    }
+
+    /// Moves a running process in. It is held by pidfd: if it still runs afterwards, it was the one.
+    pub(crate) fn move_in(&self, pid: Pid) -> Result<()> {
+        let gone = || Error::from_errno(Operation::Attach, Errno::SRCH.raw_os_error());
+        let process = PidFd::open(pid).map_err(|error| Error::from_io(Operation::Attach, &error));
+        let process = process.and_then(|process| process.ok_or_else(gone));
+        let moved = process.and_then(|process| {
+            let written = self.dir.write("cgroup.procs", pid.to_string());
+            written.map_err(|failure| place_error(failure.during(Operation::Attach)))?;
+            match process.has_ended() {
+                Ok(false) => Ok(()),
+                Ok(true) => Err(gone()),
+                Err(error) => Err(Error::from_io(Operation::Attach, &error)),
+            }
+        });
+        moved.map_err(|error| self.error(error).with_pid(pid))
+    }
+}
+
+fn launch(program: &Program, entry: Entry<'_>, mark: Mark<'_>) -> Result<PidFd, Failure> {
+    let process_group = match program.group() {
+        ProcessGroup::Auto | ProcessGroup::Inherit => None,
+        ProcessGroup::Lead => Some(0),
+        ProcessGroup::Join(leader) => Some(leader.as_raw()),
+    };
+    spawn(&Launch { program, entry, process_group, mark: Some(mark), memory: Memory::Share })
+}
+
+/// The kernel lacks the flag, or a seccomp filter refuses the call: no verdict on the group.
+fn is_missing(error: &std::io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::NOSYS | Errno::INVAL | Errno::TOOBIG | Errno::PERM))
+}
+
+/// What the errno of a refused placement means on cgroup v2 (cgroup-v2.rst, "No Internal Process
+/// Constraint" and "Threads").
+fn place_error(error: Error) -> Error {
+    if !matches!(error.operation(), Operation::Place | Operation::Attach) {
+        return error;
+    }
+    match error.errno().map(Errno::from_raw_os_error) {
+        Some(Errno::BUSY) => error
+            .with_kind(ErrorKind::InternalProcesses)
+            .because("controllers are enabled below it, so it may hold no process")
+            .advise("put the process into a group below it"),
+        Some(Errno::OPNOTSUPP) => error
+            .with_kind(ErrorKind::DomainInvalid)
+            .because("it is part of a threaded cgroup tree")
+            .advise("use a group outside of the threaded tree"),
+        Some(Errno::NODEV | Errno::NOENT) => error.with_kind(ErrorKind::Gone),
+        Some(Errno::ACCESS | Errno::PERM) => error
+            .with_kind(ErrorKind::PermissionDenied)
+            .advise("run it in a delegated group: systemd-run --user --scope -p Delegate=yes …"),
+        _ => error,
+    }
+}

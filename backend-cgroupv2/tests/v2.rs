@@ -1,0 +1,290 @@
+//! The driver on the real unified hierarchy of this host.
+//!
+//! Where there is none, or no right to it, every test says so; `CONTAIN_MUST_RUN=cgroup-v2` turns that
+//! into a failure.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use backend_cgroupv2::CgroupV2;
+use containment_core::{
+    CgroupOps, Change, ControllerSet, ErrorKind, FreezeState, Group, GroupName, KillStep, Outcome,
+    Pid, Policy, Program, Signal, Standing,
+};
+
+/// A driver, and one that does as kernels without `cgroup.kill` do.
+fn drivers() -> Vec<CgroupV2> {
+    match CgroupV2::probe(None).and_then(|driver| driver.prove().map(|()| driver)) {
+        Ok(driver) => vec![driver, CgroupV2::probe(None).unwrap().without_kill_file()],
+        Err(error) => {
+            let required = std::env::var("CONTAIN_MUST_RUN").unwrap_or_default();
+            assert!(!required.contains("cgroup-v2"), "cgroup-v2 must run: {error}");
+            eprintln!("SKIPPED: {error}");
+            Vec::new()
+        }
+    }
+}
+
+fn name(test: &str) -> GroupName {
+    static SERIAL: AtomicU32 = AtomicU32::new(0);
+    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+    format!("contain-test-{test}-{}-{serial}", std::process::id()).parse().unwrap()
+}
+
+fn create(driver: &CgroupV2, test: &str) -> Group {
+    Group::new(driver.create(&name(test), ControllerSet::EMPTY).unwrap(), driver.waiter())
+}
+
+fn sh(script: &str) -> Program {
+    Program::new("/bin/sh").args(["-c", script])
+}
+
+fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_program_is_a_member_before_its_first_instruction() {
+    for driver in drivers() {
+        let group = create(&driver, "first");
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let child = group.spawn(&sh("cat /proc/self/cgroup").stdout(writer)).unwrap();
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut reader, &mut text).unwrap();
+        assert_eq!(child.wait().unwrap(), Outcome::Exited(0));
+        assert!(text.contains(group.id().name.as_str()), "{text}");
+        let report = group.terminate(&Policy::kill()).unwrap();
+        assert!(report.is_clean() && report.errors.is_empty(), "{report:?}");
+    }
+}
+
+#[test]
+fn daemons_and_forks_die_with_their_group() {
+    for driver in drivers() {
+        let group = create(&driver, "daemons");
+        let script = "setsid sleep 1000 & (trap '' TERM; sleep 1000) & sleep 1000 & wait";
+        group.spawn(&sh(script)).unwrap();
+        eventually("four members", || group.members().unwrap().len() >= 4);
+        let members = group.members().unwrap();
+        let programs = members.iter().filter(|m| m.standing == Standing::Program).count();
+        assert_eq!(programs, 1, "{members:?}");
+        let started = Instant::now();
+        let report = group.terminate(&Policy::kill()).unwrap();
+        assert!(report.is_clean() && report.errors.is_empty(), "{report:?}");
+        assert!(started.elapsed() < Duration::from_secs(2));
+        for member in members {
+            assert!(!is_alive(member.pid), "{member:?}");
+        }
+    }
+}
+
+fn is_alive(pid: Pid) -> bool {
+    containment_process::proc::Stat::read(pid).unwrap().is_some_and(|stat| !stat.state.is_zombie())
+}
+
+#[test]
+fn a_name_that_is_taken_is_refused_and_left_alone() {
+    for driver in drivers() {
+        let group = create(&driver, "taken");
+        group.spawn(&Program::new("sleep").arg("1000")).unwrap();
+        let refused = driver.create(&group.id().name, ControllerSet::EMPTY).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::AlreadyExists);
+        assert_eq!(group.members().unwrap().len(), 1);
+        assert!(group.terminate(&Policy::kill()).unwrap().is_clean());
+    }
+}
+
+#[test]
+fn a_nested_name_leaves_no_level_behind() {
+    for driver in drivers() {
+        let outer = name("nested");
+        let inner: GroupName = format!("{outer}/b/c").parse().unwrap();
+        let group =
+            Group::new(driver.create(&inner, ControllerSet::EMPTY).unwrap(), driver.waiter());
+        assert!(group.terminate(&Policy::kill()).unwrap().is_clean());
+        let names: Vec<_> = driver.list().unwrap().into_iter().map(|id| id.name).collect();
+        assert!(!names.contains(&outer), "{outer} is still there");
+    }
+}
+
+#[test]
+fn subgroups_die_and_go_with_their_group() {
+    for driver in drivers() {
+        let group = create(&driver, "tree");
+        let inner = group.ops().subgroup(&"x/y".parse().unwrap(), ControllerSet::EMPTY).unwrap();
+        inner.spawn(&Program::new("sleep").arg("1000")).unwrap();
+        assert!(group.ops().populated().unwrap());
+        assert_eq!(group.ops().subgroups().unwrap().len(), 1);
+        assert_eq!(group.ops().remove().unwrap_err().kind(), ErrorKind::Busy);
+        let report = group.terminate(&Policy::kill()).unwrap();
+        assert!(report.is_clean(), "{report:?}");
+        assert_eq!(inner.populated().unwrap_err().kind(), ErrorKind::Gone);
+    }
+}
+
+/// K42: a group that was killed and is used again.
+#[test]
+fn k42_a_killed_group_runs_programs_again() {
+    for driver in drivers() {
+        let group = create(&driver, "again");
+        for _ in 0..3 {
+            let child = group.spawn(&sh("exit 3")).unwrap();
+            assert_eq!(child.wait().unwrap(), Outcome::Exited(3));
+            while let KillStep::Freezing = group.ops().kill().unwrap() {}
+            group.ops().request_thaw().unwrap();
+        }
+        assert!(group.terminate(&Policy::kill()).unwrap().is_clean());
+    }
+}
+
+/// K42: a child group whose parent was killed.
+#[test]
+fn k42_a_new_group_below_a_killed_one_runs_programs() {
+    for driver in drivers() {
+        let group = create(&driver, "below");
+        while let KillStep::Freezing = group.ops().kill().unwrap() {}
+        group.ops().request_thaw().unwrap();
+        let inner = group.ops().subgroup(&"inner".parse().unwrap(), ControllerSet::EMPTY).unwrap();
+        let child = inner.spawn(&sh("exit 4")).unwrap();
+        eventually("the end of the program", || {
+            child.try_wait().unwrap() == Some(Outcome::Exited(4))
+        });
+        assert!(group.terminate(&Policy::kill()).unwrap().is_clean());
+    }
+}
+
+/// K49: a kill while a spawn is under way.
+#[test]
+fn k49_nothing_runs_once_the_kill_returned() {
+    for driver in drivers() {
+        let directory = tempfile::tempdir().unwrap();
+        for round in 0..20 {
+            let group = create(&driver, "race");
+            let path = directory.path().join(round.to_string());
+            let script = format!("while :; do echo x >> {}; done", path.display());
+            std::thread::scope(|scope| {
+                let spawner = scope.spawn(|| group.spawn(&sh(&script)).map(|_| ()));
+                while let KillStep::Freezing = group.ops().kill().unwrap() {}
+                if let Err(error) = spawner.join().unwrap() {
+                    assert!(
+                        matches!(error.kind(), ErrorKind::Killed | ErrorKind::Frozen),
+                        "{error:?}"
+                    );
+                }
+            });
+            // Either the program came after the kill as a whole, or it never ran.
+            let report = group.terminate(&Policy::kill()).unwrap();
+            assert!(report.is_clean(), "{report:?}");
+            let length = || std::fs::metadata(&path).map_or(0, |file| file.len());
+            assert_eq!(length(), length(), "a member still writes");
+        }
+    }
+}
+
+#[test]
+fn k07_a_frozen_group_takes_no_program() {
+    for driver in drivers() {
+        let group = create(&driver, "frozen");
+        group.ops().request_freeze().unwrap();
+        eventually("frozen", || group.ops().frozen().unwrap() == FreezeState::Frozen);
+        let refused = group.spawn(&sh("true")).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Frozen);
+        assert!(refused.remedy().is_some());
+        assert!(group.terminate(&Policy::kill()).unwrap().is_clean());
+    }
+}
+
+#[test]
+fn a_frozen_member_below_ends_gracefully_once_thawed() {
+    for driver in drivers() {
+        let group = create(&driver, "thaw");
+        let inner = group.ops().subgroup(&"inner".parse().unwrap(), ControllerSet::EMPTY).unwrap();
+        let child = inner.spawn(&Program::new("sleep").arg("1000")).unwrap();
+        inner.request_freeze().unwrap();
+        eventually("frozen", || inner.frozen().unwrap() == FreezeState::Frozen);
+        let started = Instant::now();
+        let report = group.terminate(&Policy::graceful(Duration::from_secs(100))).unwrap();
+        assert!(report.is_clean() && report.rounds == 0, "{report:?}");
+        assert!(started.elapsed() < Duration::from_secs(5));
+        assert_eq!(child.try_wait().unwrap(), Some(Outcome::Signaled(Signal::TERM)));
+    }
+}
+
+#[test]
+fn the_group_that_holds_the_caller_is_not_killed() {
+    // As another process, since the test runner itself must not move.
+    for driver in drivers().into_iter().take(1) {
+        let group = create(&driver, "caller");
+        let exe = std::env::current_exe().unwrap();
+        let own = Program::new(exe)
+            .args(["--exact", "helper_kills_its_own_group", "--nocapture"])
+            .env("CONTAIN_TEST_OWN_GROUP", group.id().name.as_str());
+        let child = group.spawn(&own).unwrap();
+        assert_eq!(child.wait().unwrap(), Outcome::Exited(0));
+        assert!(group.terminate(&Policy::kill()).unwrap().is_clean());
+    }
+}
+
+/// Runs inside the group that the variable names; does nothing in an ordinary run.
+#[test]
+fn helper_kills_its_own_group() {
+    let Ok(own) = std::env::var("CONTAIN_TEST_OWN_GROUP") else { return };
+    let relative = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+    let path = relative.lines().find_map(|line| line.strip_prefix("0::")).unwrap();
+    let parent = std::path::Path::new(path).parent().unwrap();
+    let driver = CgroupV2::probe(Some(parent)).unwrap();
+    let id = driver.list().unwrap().into_iter().find(|id| id.name.as_str() == own).unwrap();
+    let group = driver.open(&id).unwrap();
+    assert_eq!(group.kill().unwrap_err().kind(), ErrorKind::HoldsCaller);
+}
+
+#[test]
+fn a_re_used_name_is_another_group() {
+    for driver in drivers() {
+        let name = name("reuse");
+        let first = driver.create(&name, ControllerSet::EMPTY).unwrap();
+        let id = first.id().clone();
+        first.remove().unwrap();
+        assert_eq!(first.kill().unwrap_err().kind(), ErrorKind::Gone);
+        let second = driver.create(&name, ControllerSet::EMPTY).unwrap();
+        assert_eq!(driver.open(&id).unwrap_err().kind(), ErrorKind::NotFound);
+        assert!(driver.open(second.id()).is_ok());
+        second.remove().unwrap();
+    }
+}
+
+#[test]
+fn a_running_process_can_be_moved_in() {
+    for driver in drivers() {
+        let group = create(&driver, "attach");
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = Pid::new(child.id().try_into().unwrap()).unwrap();
+        group.ops().attach(pid).unwrap();
+        assert_eq!(group.members().unwrap()[0].pid, pid);
+        assert!(group.terminate(&Policy::kill()).unwrap().is_clean());
+        child.wait().unwrap();
+        assert_eq!(
+            create(&driver, "attach").ops().attach(pid).unwrap_err().errno(),
+            Some(3),
+            "ESRCH"
+        );
+    }
+}
+
+#[test]
+fn emptiness_is_an_event() {
+    for driver in drivers() {
+        let group = create(&driver, "event");
+        group.spawn(&sh("sleep 0.05")).unwrap();
+        let watch = group.ops().watch(Change::Empty).unwrap();
+        assert!(
+            matches!(watch, containment_core::Watch::Sources(ref sources) if sources.len() == 2)
+        );
+        group.wait_empty(Duration::from_secs(10)).unwrap();
+        assert!(group.terminate(&Policy::kill()).unwrap().is_clean());
+    }
+}

@@ -1,0 +1,129 @@
+//! A program that this process started and waits for itself.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use containment_core::{
+    Backend, ChildOps, Error, ErrorKind, GroupName, Operation, Outcome, Pid, Result, Signal, Watch,
+};
+
+use crate::pidfd::{Look, PidFd, Waited};
+
+/// A started program and how it ended; shared by the group and whoever waits for it, so that the
+/// exit status is there for both whoever reaps first.
+#[derive(Debug, Clone)]
+pub struct Started {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    process: PidFd,
+    backend: Backend,
+    group: GroupName,
+    end: Mutex<End>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct End {
+    look: Look,
+    outcome: Option<Outcome>,
+    reaped: bool,
+}
+
+impl Started {
+    /// A program of `group`; with [`Look::Hold`] it is left a zombie until [`release`](Self::release).
+    pub fn new(process: PidFd, look: Look, backend: Backend, group: &GroupName) -> Self {
+        let end = Mutex::new(End { look, outcome: None, reaped: false });
+        Self { shared: Arc::new(Shared { process, backend, group: group.clone(), end }) }
+    }
+
+    /// Lets the zombie be reaped; its pid may be re-used from then on.
+    pub fn release(&self) -> Result<Option<Outcome>> {
+        self.look(Some(Look::Reap))
+    }
+
+    /// Whether its pid can belong to nobody else: it runs, or is held as a zombie. `false` also when
+    /// somebody else reaped it.
+    pub fn holds_pid(&self) -> Result<bool> {
+        if self.lock().reaped {
+            return Ok(false);
+        }
+        let waited = self.shared.process.try_wait(Look::Hold);
+        Ok(waited.map_err(|error| self.error(&error))? != Waited::Lost)
+    }
+
+    /// Whether it has ended, as far as was seen.
+    pub fn has_ended(&self) -> bool {
+        let end = self.lock();
+        end.reaped || end.outcome.is_some()
+    }
+
+    /// Whether nobody but the group cares for it any more, so that the group may forget it.
+    pub fn is_forgotten(&self) -> bool {
+        Arc::strong_count(&self.shared) == 1 && self.lock().reaped
+    }
+
+    /// The process.
+    pub fn process(&self) -> &PidFd {
+        &self.shared.process
+    }
+
+    fn look(&self, change: Option<Look>) -> Result<Option<Outcome>> {
+        let mut end = self.lock();
+        end.look = change.unwrap_or(end.look);
+        if end.reaped {
+            return Ok(end.outcome);
+        }
+        match self.shared.process.try_wait(end.look).map_err(|error| self.error(&error))? {
+            Waited::Running => {}
+            Waited::Ended(outcome) => {
+                end.outcome = Some(outcome);
+                end.reaped = end.look == Look::Reap;
+            }
+            Waited::Lost => end.reaped = true,
+        }
+        Ok(end.outcome)
+    }
+
+    fn error(&self, error: &std::io::Error) -> Error {
+        self.describe(Error::from_io(Operation::Wait, error))
+    }
+
+    fn describe(&self, error: Error) -> Error {
+        let shared = &self.shared;
+        error.with_backend(shared.backend).with_group(&shared.group).with_pid(shared.process.pid())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, End> {
+        self.shared.end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ChildOps for Started {
+    fn pid(&self) -> Pid {
+        self.shared.process.pid()
+    }
+
+    fn try_wait(&self) -> Result<Option<Outcome>> {
+        let outcome = self.look(None)?;
+        if outcome.is_none() && self.lock().reaped {
+            let lost = Error::new(ErrorKind::StatusLost, Operation::Wait);
+            return Err(self.describe(lost).advise(
+                "do not ignore SIGCHLD and do not wait for every child in the process that uses groups",
+            ));
+        }
+        Ok(outcome)
+    }
+
+    fn watch(&self) -> Result<Watch> {
+        Ok(Watch::Sources(vec![self.shared.process.source()]))
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        if self.has_ended() {
+            return Ok(());
+        }
+        let sent = self.shared.process.signal(signal);
+        sent.map(drop).map_err(|error| self.error(&error).during(Operation::Signal))
+    }
+}

@@ -1,0 +1,97 @@
+//! One pass of signals over processes that come and go, without ever hitting a stranger.
+//!
+//! A pid is listed, opened as a pidfd, and listed again: who stands in both lists is the process that
+//! was opened, or that one has ended and the signal goes nowhere. So a recycled pid is never hit (K20).
+
+use std::collections::HashSet;
+use std::io;
+
+use containment_core::{Error, Operation, Pid, Result, Signal, Signalled};
+
+use crate::pidfd::PidFd;
+
+/// How many pidfds are open at once.
+const BATCH: usize = 256;
+
+/// Sends `signal` to everybody whom `list` names, `first` before the others.
+///
+/// # Errors
+/// Those of `list`. A member that cannot be signalled is noted in the result.
+pub fn signal_all(
+    signal: Signal,
+    first: &[Pid],
+    mut list: impl FnMut() -> Result<Vec<Pid>>,
+) -> Result<Signalled> {
+    let mut pass = Signalled::default();
+    let mut waiting = list()?;
+    waiting.sort_by_key(|pid| !first.contains(pid));
+    let mut waiting = waiting.into_iter().peekable();
+    while waiting.peek().is_some() {
+        let batch = open_batch(&mut waiting, &mut pass);
+        if batch.is_empty() {
+            continue;
+        }
+        let members: HashSet<Pid> = list()?.into_iter().collect();
+        for process in batch.iter().filter(|process| members.contains(&process.pid())) {
+            note(process.pid(), process.signal(signal), &mut pass);
+        }
+    }
+    Ok(pass)
+}
+
+/// Opens the next processes, as many as there are descriptors for.
+fn open_batch(
+    waiting: &mut std::iter::Peekable<impl Iterator<Item = Pid>>,
+    pass: &mut Signalled,
+) -> Vec<PidFd> {
+    let mut batch = Vec::new();
+    while let Some(pid) = waiting.peek().copied() {
+        if batch.len() == BATCH {
+            break;
+        }
+        match PidFd::open(pid) {
+            Ok(process) => batch.extend(process),
+            // Out of descriptors (EMFILE, ENFILE): signal those that are open, then go on.
+            Err(_) if !batch.is_empty() => break,
+            Err(error) => note(pid, Err(error), pass),
+        }
+        waiting.next();
+    }
+    batch
+}
+
+fn note(pid: Pid, sent: io::Result<bool>, pass: &mut Signalled) {
+    match sent {
+        Ok(true) => pass.count += 1,
+        Ok(false) => {}
+        Err(error) => pass.failed.push(Error::from_io(Operation::Signal, &error).with_pid(pid)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pidfd::Waited;
+    use containment_core::Outcome;
+    use std::process::{Child, Command};
+
+    fn sleeper() -> (Child, Pid) {
+        let child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = Pid::new(child.id().try_into().unwrap()).unwrap();
+        (child, pid)
+    }
+
+    #[test]
+    fn who_is_not_listed_again_is_not_signalled() {
+        let ((mut member, pid), (mut stranger, other)) = (sleeper(), sleeper());
+        let mut lists = [vec![pid, other], vec![pid]].into_iter();
+        let pass = signal_all(Signal::KILL, &[], || Ok(lists.next().unwrap_or_default())).unwrap();
+        assert_eq!((pass.count, pass.failed.len()), (1, 0));
+        let member_fd = PidFd::open(pid).unwrap().unwrap();
+        assert_eq!(member_fd.wait().unwrap(), Waited::Ended(Outcome::Signaled(Signal::KILL)));
+        assert!(stranger.try_wait().unwrap().is_none(), "the stranger lives");
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+        drop(member.wait());
+    }
+}

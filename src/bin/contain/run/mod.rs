@@ -8,7 +8,9 @@ mod supervise;
 
 use std::time::Instant;
 
-use containment::{Backend, Builder, Containment, Keeper, Launch, Policy, Proof, Result};
+use containment::{
+    Backend, Builder, Containment, Error, Keeper, Launch, Operation, Policy, Proof, Result,
+};
 use containment_process::reap::become_sub_reaper;
 use containment_process::signals::Inbox;
 
@@ -35,8 +37,9 @@ fn run_in_group(global: &Global, options: &Run) -> Result<u8> {
     let program = Prepared::new(options).map_err(|error| error.with_group(&name))?;
     // Before the program exists: nothing that it does may be missed, and no signal that arrives in
     // between may end us and leave it behind.
-    let inbox = Inbox::open(supervise::taken())?;
-    become_sub_reaper()?;
+    let failed = |error| Error::from_io(Operation::Spawn, &error).with_group(&name);
+    let inbox = Inbox::open(supervise::taken()).map_err(failed)?;
+    become_sub_reaper().map_err(failed)?;
     let started = Instant::now();
     let launch = builder(global, options)
         .launch(&name, |group| program.in_group(group, inbox.original_mask()))?;

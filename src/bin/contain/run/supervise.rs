@@ -8,7 +8,7 @@ use containment::{
     Backoff, Child, Error, Group, Outcome, Policy, Result, Signal, SignalSet, Step, TeardownReport,
     Time, Waiter, Watch,
 };
-use containment_process::reap::reap_orphans;
+use containment_process::reap::reap_children;
 use containment_process::signals::{Inbox, Received};
 
 use super::end::{End, Reason};
@@ -129,6 +129,7 @@ impl<'a> Supervisor<'a> {
             self.collect_outcome();
             match step {
                 Step::Done(mut report) => {
+                    self.reap();
                     report.elapsed = self.waiter.now().since(started);
                     return Ok(*report);
                 }
@@ -162,7 +163,7 @@ impl<'a> Supervisor<'a> {
 
     /// Acts on the signals that have arrived, up to one that asks for the end: that is returned.
     fn read_inbox(&self) -> Option<Signal> {
-        while let Some(received) = self.inbox.next() {
+        while let Some(received) = self.next_signal() {
             match meaning(received, self.outcome.is_none()) {
                 Meaning::End => return Some(received.signal),
                 Meaning::PassOn => self.pass_on(received.signal),
@@ -171,6 +172,13 @@ impl<'a> Supervisor<'a> {
             }
         }
         None
+    }
+
+    fn next_signal(&self) -> Option<Received> {
+        self.inbox.next().unwrap_or_else(|error| {
+            tracing::warn!(%error, "signals to contain cannot be read");
+            None
+        })
     }
 
     fn pass_on(&self, signal: Signal) {
@@ -183,7 +191,9 @@ impl<'a> Supervisor<'a> {
         if !self.adopts {
             return;
         }
-        if let Err(error) = reap_orphans(self.child.pid()) {
+        // The driver reaps the program itself, for its status.
+        let except = self.outcome.is_none().then(|| self.child.pid());
+        if let Err(error) = reap_children(except) {
             tracing::warn!(%error, "orphans could not be reaped");
         }
     }
@@ -216,7 +226,7 @@ mod tests {
     use crate::cli::{Cli, Command};
 
     fn received(signal: Signal, from_kernel: bool) -> Received {
-        Received { signal, from_kernel, sender: 1 }
+        Received { signal, from_kernel, sender: None }
     }
 
     #[test]

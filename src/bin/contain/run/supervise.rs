@@ -77,20 +77,14 @@ impl<'a> Supervisor<'a> {
         let deadline = options.timeout.map_or(Time::NEVER, |most| self.waiter.now() + most);
         let ending = self.await_ending(deadline).unwrap_or_else(Ending::Lost);
         end.wall = started.elapsed();
-        let asked_by = match &ending {
-            Ending::Asked(signal) => *signal,
-            _ => Signal::TERM,
-        };
+        let ran_on = self.outcome.is_none();
         if matches!(ending, Ending::Program) && options.keep {
             end.keep(group);
         } else {
-            let signal = options.kill_signal.unwrap_or(asked_by);
-            let policy = Policy::graceful(options.grace).asking_by(signal);
-            let still_ran = self.outcome.is_none();
-            end.tear_down(self.terminate(group, policy));
-            if still_ran {
-                end.wall = started.elapsed();
-            }
+            end.tear_down(self.terminate(group, policy(options, &ending)));
+        }
+        if ran_on {
+            end.wall = started.elapsed();
         }
         end.outcome = self.outcome;
         match ending {
@@ -197,6 +191,15 @@ impl<'a> Supervisor<'a> {
             tracing::warn!(%error, "orphans could not be reaped");
         }
     }
+}
+
+/// Members are asked to end by the signal that was chosen, else by the one that was sent to us.
+fn policy(options: &Run, ending: &Ending) -> Policy {
+    let ours = match ending {
+        Ending::Asked(signal) => *signal,
+        Ending::Program | Ending::TimedOut | Ending::Lost(_) => Signal::TERM,
+    };
+    Policy::graceful(options.grace).asking_by(options.kill_signal.unwrap_or(ours))
 }
 
 /// What `received` means, while the program runs or after its end. What the kernel itself sends

@@ -1,1 +1,35 @@
-fn main() {}
+//! `contain`: runs programs in groups that leave nothing behind.
+#![forbid(unsafe_code)]
+
+mod cli;
+mod doctor;
+mod errors;
+mod exit;
+mod limits;
+mod logging;
+mod run;
+mod table;
+mod usage;
+mod values;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    match Cli::try_parse() {
+        Ok(cli) => ExitCode::from(dispatch(&cli)),
+        Err(error) => ExitCode::from(usage::answer(&error)),
+    }
+}
+
+fn dispatch(cli: &Cli) -> u8 {
+    cli.global.color.apply();
+    logging::start(&cli.global.log);
+    match &cli.command {
+        Command::Run(options) => run::run(&cli.global, options),
+        Command::Doctor(options) => doctor::doctor(&cli.global, options),
+    }
+}

@@ -1,0 +1,252 @@
+//! The command line: a contract that scripts rely on.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use containment::{Backend, GroupName, Requirement, Signal};
+use tracing_subscriber::filter::Targets;
+
+use crate::limits::LimitOptions;
+use crate::values;
+
+/// Holds a set of processes together and ends it for certain.
+#[derive(Debug, Parser)]
+#[command(name = "contain", version, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Run(Box<Run>),
+    Doctor(Doctor),
+}
+
+/// Options that may stand before or after the subcommand.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// How to contain; auto takes the strongest that works here
+    #[arg(
+        long,
+        global = true,
+        env = "CONTAIN_BACKEND",
+        hide_env_values = true,
+        default_value = "auto",
+        value_name = "NAME"
+    )]
+    pub(crate) backend: BackendChoice,
+    /// The cgroup below which groups are made, relative to the hierarchy's root [default: our own]
+    #[arg(
+        long,
+        global = true,
+        env = "CONTAIN_PARENT",
+        hide_env_values = true,
+        value_name = "PATH"
+    )]
+    pub(crate) parent: Option<PathBuf>,
+    /// What to log to stderr: a level, or target=level,…
+    #[arg(
+        long,
+        global = true,
+        env = "CONTAIN_LOG",
+        hide_env_values = true,
+        default_value = "warn",
+        value_name = "FILTER"
+    )]
+    pub(crate) log: Targets,
+    /// When to use colour on stderr
+    #[arg(long, global = true, default_value = "auto", value_name = "WHEN")]
+    pub(crate) color: Color,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum BackendChoice {
+    Auto,
+    CgroupV2,
+    CgroupV1,
+    Hybrid,
+    ProcessGroup,
+}
+
+impl BackendChoice {
+    /// The backend that was asked for, unless any will do.
+    pub(crate) fn explicit(self) -> Option<Backend> {
+        match self {
+            Self::Auto => None,
+            Self::CgroupV2 => Some(Backend::CgroupV2),
+            Self::CgroupV1 => Some(Backend::CgroupV1),
+            Self::Hybrid => Some(Backend::Hybrid),
+            Self::ProcessGroup => Some(Backend::ProcessGroup),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+impl Color {
+    /// Makes it hold for everything that is printed from now on.
+    pub(crate) fn apply(self) {
+        let choice = match self {
+            Self::Auto => anstream::ColorChoice::Auto,
+            Self::Always => anstream::ColorChoice::Always,
+            Self::Never => anstream::ColorChoice::Never,
+        };
+        choice.write_global();
+    }
+}
+
+/// Runs PROGRAM in a new group, and returns when it has ended and nothing that it started is left
+///
+/// The exit status is PROGRAM's own, or 128+N when signal N ended it or the group; 124 when the time
+/// limit did; 125 when contain itself failed; 126 when PROGRAM cannot be executed; 127 when it was
+/// not found.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+#[derive(Debug, Args)]
+#[command(override_usage = "contain run [OPTIONS] [--] PROGRAM [ARG]...")]
+pub(crate) struct Run {
+    /// PROGRAM and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
+    pub(crate) program: Vec<OsString>,
+
+    /// Name of the group [default: made up from PROGRAM]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<GroupName>,
+    /// Refuse to run unless the backend gives at least this: kill=atomic, limits.memory, …
+    #[arg(long, value_name = "CAP[,CAP…]", value_delimiter = ',')]
+    pub(crate) require: Vec<Requirement>,
+    /// Do without limits that the backend cannot apply, and list them in the report
+    #[arg(long)]
+    pub(crate) best_effort: bool,
+    /// Leave the group and what runs in it when PROGRAM ends
+    #[arg(long)]
+    pub(crate) keep: bool,
+
+    /// End the group after this time (500ms, 1.5s, 2m, plain seconds)
+    #[arg(long, value_name = "DUR", value_parser = values::duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Time between the signal that asks the group to end and SIGKILL
+    #[arg(long, value_name = "DUR", value_parser = values::duration, default_value = "10s")]
+    pub(crate) grace: Duration,
+    /// Signal that asks the group to end [default: TERM, or the one that contain got]
+    #[arg(long, value_name = "SIG")]
+    pub(crate) kill_signal: Option<Signal>,
+
+    /// Run PROGRAM in this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) chdir: Option<PathBuf>,
+    /// Set a variable of PROGRAM's environment
+    #[arg(long, value_name = "K=V", value_parser = variable_parser())]
+    pub(crate) env: Vec<(OsString, OsString)>,
+    /// Start from an empty environment
+    #[arg(long)]
+    pub(crate) env_clear: bool,
+    /// Read standard input from this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) stdin: Option<PathBuf>,
+    /// Write standard output to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) stdout: Option<PathBuf>,
+    /// Write standard error to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) stderr: Option<PathBuf>,
+
+    /// Write a JSON report to this file; - is stderr
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Write a short table of what was used to stderr
+    #[arg(long)]
+    pub(crate) stats: bool,
+
+    #[command(flatten)]
+    pub(crate) limits: LimitOptions,
+}
+
+fn variable_parser() -> impl clap::builder::TypedValueParser<Value = (OsString, OsString)> {
+    OsStringValueParser::new().try_map(|text| {
+        values::variable(AsRef::<OsStr>::as_ref(&text)).map_err(std::io::Error::other)
+    })
+}
+
+/// Says of every backend whether it can be used here, why not, and what it guarantees
+///
+/// The exit status is 0 when one is usable, 1 otherwise.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn run(arguments: &[&str]) -> Result<Box<Run>, clap::Error> {
+        let line = ["contain", "run"].iter().chain(arguments);
+        match Cli::try_parse_from(line)?.command {
+            Command::Run(run) => Ok(run),
+            Command::Doctor(_) => panic!("parsed as another subcommand"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_follows_the_program_is_the_programs() {
+        let options = run(&["--keep", "ls", "-l", "--timeout", "x", "--", "--help"]).unwrap();
+        assert_eq!(options.program, ["ls", "-l", "--timeout", "x", "--", "--help"]);
+        assert_eq!(options.timeout, None);
+        let options = run(&["--", "--odd", "-x"]).unwrap();
+        assert_eq!(options.program, ["--odd", "-x"]);
+    }
+
+    #[test]
+    fn an_unknown_option_is_no_program() {
+        assert!(run(&["--nope", "true"]).is_err());
+        assert!(run(&["-x", "true"]).is_err());
+        assert!(run(&[]).is_err());
+    }
+
+    #[test]
+    fn requirements_are_a_list() {
+        let options = run(&["--require", "kill=frozen,limits.pids", "true"]).unwrap();
+        let names: Vec<_> = options.require.iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["kill=frozen", "limits.pids"]);
+    }
+
+    #[test]
+    fn global_options_stand_before_or_after_the_subcommand() {
+        let before = ["contain", "--backend", "hybrid", "run", "true"];
+        let after = ["contain", "run", "--backend", "hybrid", "true"];
+        for line in [before, after] {
+            let cli = Cli::try_parse_from(line).unwrap();
+            assert_eq!(cli.global.backend.explicit(), Some(Backend::Hybrid));
+        }
+    }
+
+    #[test]
+    fn limits_become_limits_and_lifted_ones_none() {
+        let options =
+            run(&["--memory", "64M", "--swap", "0", "--pids", "max", "--cpus", "1.5", "true"]);
+        let limits = options.unwrap().limits.of_new_group();
+        assert_eq!(limits.memory_max, Some(containment::Bytes::mib(64)));
+        assert_eq!(limits.swap_max, Some(containment::Bytes(0)));
+        assert_eq!((limits.pids_max, limits.cpus), (None, Some(1.5)));
+    }
+}

@@ -1,0 +1,142 @@
+//! `contain doctor`: what can be used on this host, what cannot and why, and what each guarantees.
+
+use std::io::Write as _;
+
+use containment::{Backend, Capabilities, Containment, Element, Finding, Set};
+use serde::Serialize;
+
+use crate::cli::{Doctor, Global};
+use crate::errors;
+use crate::exit;
+use crate::table::Table;
+
+/// Tries every backend and prints what was found.
+pub(crate) fn doctor(global: &Global, options: &Doctor) -> u8 {
+    let diagnosis = diagnose(global);
+    let printed = if options.json {
+        serde_json::to_string(&diagnosis)
+            .map_err(std::io::Error::from)
+            .and_then(|json| writeln!(std::io::stdout(), "{json}"))
+    } else {
+        write!(std::io::stdout(), "{}", for_a_person(&diagnosis))
+    };
+    match printed {
+        Err(error) => {
+            errors::print_line(&format!("failed to print the findings: {error}; check stdout"));
+            exit::FAILED
+        }
+        Ok(()) if diagnosis.is_usable() => exit::DONE,
+        Ok(()) => exit::FAILED,
+    }
+}
+
+/// The JSON document.
+#[derive(Debug, Serialize)]
+struct Diagnosis {
+    kernel: String,
+    selected: Option<&'static str>,
+    backends: Vec<Entry>,
+}
+
+#[derive(Debug, Serialize)]
+struct Entry {
+    name: &'static str,
+    usable: bool,
+    reason: Option<String>,
+    remedy: Option<String>,
+    capabilities: Option<Guarantees>,
+}
+
+#[derive(Debug, Serialize)]
+struct Guarantees {
+    kill: String,
+    escape: String,
+    empty: String,
+    freeze: String,
+    leave_by: String,
+    limits: Vec<&'static str>,
+    usage: Vec<&'static str>,
+}
+
+fn diagnose(global: &Global) -> Diagnosis {
+    let mut builder = Containment::builder().keeper(containment::Keeper::Worker);
+    if let Some(parent) = &global.parent {
+        builder = builder.parent(parent);
+    }
+    let findings = builder.survey();
+    let asked_for = |backend: Backend| global.backend.explicit().is_none_or(|only| only == backend);
+    let selected = findings.iter().find(|f| f.usable.is_ok() && asked_for(f.backend));
+    Diagnosis {
+        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+        selected: selected.map(|finding| finding.backend.name()),
+        backends: findings.iter().map(Entry::new).collect(),
+    }
+}
+
+impl Diagnosis {
+    fn is_usable(&self) -> bool {
+        self.backends.iter().any(|entry| entry.usable)
+    }
+}
+
+impl Entry {
+    fn new(finding: &Finding) -> Self {
+        let error = finding.usable.as_ref().err();
+        Self {
+            name: finding.backend.name(),
+            usable: finding.usable.is_ok(),
+            reason: error.map(ToString::to_string),
+            remedy: error.and_then(|error| error.remedy()).map(str::to_owned),
+            capabilities: finding.usable.as_ref().ok().map(Guarantees::new),
+        }
+    }
+}
+
+impl Guarantees {
+    fn new(capabilities: &Capabilities) -> Self {
+        Self {
+            kill: capabilities.kill.to_string(),
+            escape: capabilities.escape.to_string(),
+            empty: capabilities.empty.to_string(),
+            freeze: capabilities.freeze.to_string(),
+            leave_by: capabilities.leave_by.to_string(),
+            limits: names(capabilities.limits),
+            usage: names(capabilities.usage),
+        }
+    }
+}
+
+fn names<T: Element>(set: Set<T>) -> Vec<&'static str> {
+    set.iter().map(T::name).collect()
+}
+
+/// The whole page for a person: the table, then a paragraph for each backend.
+fn for_a_person(diagnosis: &Diagnosis) -> String {
+    let mut table = Table::default();
+    table.row(["BACKEND", "USABLE", "KILL", "ESCAPE", "EMPTY", "FREEZE", "LEAVE BY"]);
+    for entry in &diagnosis.backends {
+        let usable = if entry.usable { "yes" } else { "no" };
+        let mut cells = vec![entry.name, usable];
+        if let Some(it) = &entry.capabilities {
+            cells.extend([&*it.kill, &it.escape, &it.empty, &it.freeze, &it.leave_by]);
+        }
+        table.row(cells);
+    }
+    let selected = diagnosis.selected.unwrap_or("none");
+    let details: String = diagnosis.backends.iter().map(details).collect();
+    format!("kernel {}, selected: {selected}\n\n{table}\n{details}", diagnosis.kernel)
+}
+
+fn details(entry: &Entry) -> String {
+    let list = |names: &[&str]| if names.is_empty() { "none".to_owned() } else { names.join(" ") };
+    let lines = match &entry.capabilities {
+        Some(it) => {
+            vec![format!("limits: {}", list(&it.limits)), format!("usage:  {}", list(&it.usage))]
+        }
+        None => [("not usable: ", &entry.reason), ("remedy: ", &entry.remedy)]
+            .into_iter()
+            .filter_map(|(what, text)| Some(format!("{what}{}", text.as_ref()?)))
+            .collect(),
+    };
+    format!("{}\n  {}\n", entry.name, lines.join("\n  "))
+}

@@ -1,0 +1,97 @@
+//! Errors as a person sees them: one line that says what failed, on which object, why, and what to do.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use anstyle::{AnsiColor, Style};
+use containment::{Error, ErrorKind, Operation};
+
+/// Writes `error` to stderr.
+pub(crate) fn print(error: &Error) {
+    print_line(&line(error));
+}
+
+/// Writes a message of our own to stderr, as one line.
+pub(crate) fn print_line(message: &str) {
+    let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+    // Nobody is left to tell when stderr is gone.
+    let _ = writeln!(anstream::stderr(), "{style}contain{style:#}: {}", one_line(message));
+}
+
+/// The message for `error`, without the leading name of the program.
+pub(crate) fn line(error: &Error) -> String {
+    let mut line = error.to_string();
+    if let Some(path) = error.path().map(|path| path.display().to_string())
+        && !line.contains(&path)
+    {
+        let _ = write!(line, ": {path}");
+    }
+    if let Some(pid) = error.pid() {
+        let _ = write!(line, " (pid {pid})");
+    }
+    if let Some(remedy) = error.remedy().or_else(|| usual_remedy(error)) {
+        let _ = write!(line, "; {remedy}");
+    }
+    line
+}
+
+/// What to do about an error that brings no remedy of its own.
+fn usual_remedy(error: &Error) -> Option<&'static str> {
+    match error.kind() {
+        ErrorKind::ProgramNotFound => Some("check the path, or PATH"),
+        ErrorKind::ProgramNotExecutable => Some("check its mode, its format and its interpreter"),
+        ErrorKind::AlreadyExists => Some("choose another name"),
+        ErrorKind::InvalidInput => Some("see `contain run --help`"),
+        ErrorKind::Unsupported => Some("take another backend with --backend"),
+        _ if matches!(error.operation(), Operation::Probe | Operation::Select) => {
+            Some("see `contain doctor`")
+        }
+        ErrorKind::PermissionDenied => Some("see `contain doctor` for what this user can use"),
+        _ if error.path().is_some() => Some("check the path"),
+        _ => None,
+    }
+}
+
+/// File names may hold newlines and escapes; a message is one line and leaves the terminal alone.
+fn one_line(message: &str) -> String {
+    let mut line = String::with_capacity(message.len());
+    for character in message.chars() {
+        if character.is_control() {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_says_what_on_which_object_why_and_what_to_do() {
+        let error = Error::from_errno(Operation::Spawn, 2)
+            .with_kind(ErrorKind::ProgramNotFound)
+            .with_group("x")
+            .with_path("/no/such");
+        assert_eq!(
+            line(&error),
+            "failed to start a program in group x: No such file or directory (ENOENT): /no/such; \
+             check the path, or PATH"
+        );
+    }
+
+    #[test]
+    fn a_remedy_of_the_error_itself_goes_before_the_usual_one() {
+        let error = Error::new(ErrorKind::Unusable, Operation::Probe).advise("mount it");
+        assert!(line(&error).ends_with("; mount it"));
+        let error = Error::new(ErrorKind::Unusable, Operation::Probe);
+        assert!(line(&error).ends_with("; see `contain doctor`"));
+    }
+
+    #[test]
+    fn a_path_with_a_newline_stays_on_one_line() {
+        assert_eq!(one_line("a\nb\u{1b}[31m"), "a\\nb\\u{1b}[31m");
+    }
+}

@@ -1,0 +1,55 @@
+//! The exit statuses of `contain`, which scripts rely on.
+
+use containment::{Error, ErrorKind};
+
+/// It was done.
+pub(crate) const DONE: u8 = 0;
+/// A subcommand other than `run` failed.
+pub(crate) const FAILED: u8 = 1;
+/// A subcommand other than `run` was not understood.
+pub(crate) const USAGE: u8 = 2;
+
+/// `run`: a time limit ended the group, as with GNU `timeout`.
+pub(crate) const TIMED_OUT: u8 = 124;
+/// `run`: `contain` itself failed. Nothing was run, or containment was lost. Usage errors too.
+pub(crate) const RUN_FAILED: u8 = 125;
+/// `run`: the program was found and cannot be executed.
+pub(crate) const NOT_EXECUTABLE: u8 = 126;
+/// `run`: the program was not found.
+pub(crate) const NOT_FOUND: u8 = 127;
+
+/// The status of a `run` that failed in this way.
+pub(crate) fn of_failed_run(error: &Error) -> u8 {
+    match error.kind() {
+        ErrorKind::ProgramNotFound => NOT_FOUND,
+        ErrorKind::ProgramNotExecutable => NOT_EXECUTABLE,
+        _ => RUN_FAILED,
+    }
+}
+
+/// What a shell shows for an end as an exit status; kept to the eight bits that there are.
+pub(crate) fn of_shell_status(status: i32) -> u8 {
+    u8::try_from(status & 0xff).unwrap_or(RUN_FAILED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use containment::Operation;
+
+    #[test]
+    fn a_program_that_cannot_start_has_the_status_that_a_shell_gives() {
+        let status = |kind| of_failed_run(&Error::new(kind, Operation::Spawn));
+        assert_eq!(status(ErrorKind::ProgramNotFound), 127);
+        assert_eq!(status(ErrorKind::ProgramNotExecutable), 126);
+        assert_eq!(status(ErrorKind::PermissionDenied), 125);
+        assert_eq!(status(ErrorKind::NotFound), 125, "a missing group is no missing program");
+    }
+
+    #[test]
+    fn a_shell_status_fits_into_eight_bits() {
+        assert_eq!(of_shell_status(128 + 9), 137);
+        assert_eq!(of_shell_status(255), 255);
+        assert_eq!(of_shell_status(0), DONE);
+    }
+}

@@ -1,0 +1,107 @@
+//! `contain run`: a program in a group of its own, until nothing that it started is left.
+
+mod end;
+mod program;
+mod report;
+mod stats;
+mod supervise;
+
+use std::time::Instant;
+
+use containment::{
+    Backend, Builder, Containment, Error, Keeper, Launch, Operation, Policy, Proof, Result,
+};
+use containment_process::reap::become_sub_reaper;
+use containment_process::signals::Inbox;
+
+use crate::cli::{Global, Run};
+use crate::{errors, exit};
+use end::End;
+use program::Prepared;
+use report::ReportFile;
+use supervise::Supervisor;
+
+/// Runs the program; gives the exit status.
+pub(crate) fn run(global: &Global, options: &Run) -> u8 {
+    run_in_group(global, options).unwrap_or_else(|error| {
+        errors::print(&error);
+        exit::of_failed_run(&error)
+    })
+}
+
+/// Fails only where no group was made.
+fn run_in_group(global: &Global, options: &Run) -> Result<u8> {
+    let name = program::group_name(options)?;
+    let report = options.report.as_deref().map(ReportFile::open).transpose();
+    let report = report.map_err(|error| error.with_group(&name))?;
+    let program = Prepared::new(options).map_err(|error| error.with_group(&name))?;
+    // Before the program exists: nothing that it does may be missed, and no signal that arrives in
+    // between may end us and leave it behind.
+    let failed = |error| Error::from_io(Operation::Spawn, &error).with_group(&name);
+    let inbox = Inbox::open(supervise::taken()).map_err(failed)?;
+    become_sub_reaper().map_err(failed)?;
+    let started = Instant::now();
+    let launch = builder(global, options)
+        .launch(&name, |group| program.in_group(group, inbox.original_mask()))?;
+    tracing::debug!(selection = %launch.containment.selection(), "launched");
+    let end = supervised(launch, options, inbox, started);
+    Ok(conclude(&end, report, options))
+}
+
+fn builder(global: &Global, options: &Run) -> Builder {
+    let mut builder = Containment::builder()
+        .keeper(Keeper::Worker)
+        .proof(Proof::OnUse)
+        .limits(&options.limits.of_new_group());
+    if let Some(backend) = global.backend.explicit() {
+        builder = builder.backend(backend);
+    }
+    if let Some(parent) = &global.parent {
+        builder = builder.parent(parent);
+    }
+    if options.best_effort {
+        builder = builder.best_effort();
+    }
+    options.require.iter().fold(builder, |builder, requirement| builder.require(*requirement))
+}
+
+/// Sees the program and its group through to their end.
+fn supervised(launch: Launch, options: &Run, inbox: Inbox, started: Instant) -> End {
+    let Launch { containment, group, degraded, child } = launch;
+    let mut end = End::new(&group, degraded);
+    let child = match child {
+        Ok(child) => child,
+        Err(error) => {
+            end.failure = Some(error);
+            end.tear_down(group.terminate(&Policy::kill()));
+            return end;
+        }
+    };
+    end.pid = Some(child.pid());
+    // A keeper reaps what it adopts; where there is none the orphans come to us.
+    let adopts = containment.backend() != Backend::ProcessGroup;
+    let supervisor = Supervisor::new(&child, inbox, containment.waiter(), adopts);
+    supervisor.see_through(group, options, &mut end, started);
+    end
+}
+
+/// Reports what there is to report; gives the exit status.
+fn conclude(end: &End, report: Option<ReportFile>, options: &Run) -> u8 {
+    let complaint = end.loss().or_else(|| end.failure.as_ref().map(errors::line));
+    if let Some(complaint) = complaint {
+        errors::print_line(&complaint);
+    }
+    for what in &end.degraded {
+        tracing::warn!(%what, "doing without");
+    }
+    if options.stats {
+        stats::print(end);
+    }
+    match report.map_or(Ok(()), |file| file.write(end)) {
+        Ok(()) => end.exit_status(),
+        Err(message) => {
+            errors::print_line(&message);
+            exit::RUN_FAILED
+        }
+    }
+}

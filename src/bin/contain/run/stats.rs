@@ -1,0 +1,75 @@
+//! `--stats`: the report as a short table.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use super::end::{End, Reason};
+use crate::table::Table;
+
+/// Writes the table to stderr.
+pub(super) fn print(end: &End) {
+    // Nobody is left to tell when stderr is gone.
+    let _ = write!(anstream::stderr(), "{}", table(end));
+}
+
+fn table(end: &End) -> Table {
+    let usage = end.teardown.usage.unwrap_or_default();
+    let mut table = Table::default();
+    table.row(["group", &format!("{} ({})", end.id.name, end.id.backend)]);
+    table.row(["outcome", &outcome(end)]);
+    table.row(["wall", &seconds(end.wall)]);
+    table.row(["teardown", &seconds(end.teardown.elapsed)]);
+    let figures = [
+        ("cpu", usage.cpu.map(seconds)),
+        ("memory peak", usage.memory_peak.map(bytes)),
+        ("pids peak", usage.pids_peak.map(|n| n.to_string())),
+        ("read", usage.io_read.map(bytes)),
+        ("written", usage.io_write.map(bytes)),
+    ];
+    for (name, figure) in figures {
+        if let Some(figure) = figure {
+            table.row([name, &figure]);
+        }
+    }
+    table.row(["left behind", &end.teardown.left_behind.len().to_string()]);
+    table.row(["escaped", &end.teardown.escaped.len().to_string()]);
+    table.row(["survivors", &end.teardown.survivors.len().to_string()]);
+    table
+}
+
+fn outcome(end: &End) -> String {
+    let own = end.outcome.map_or("not known".to_owned(), |outcome| outcome.to_string());
+    match end.reason {
+        None => own,
+        Some(Reason::Timeout) => format!("{own}, ended by the time limit"),
+        Some(Reason::Signal(signal)) => format!("{own}, ended by {signal} to contain"),
+    }
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.6} s", time.as_secs_f64())
+}
+
+fn bytes(bytes: u64) -> String {
+    let kib = bytes / 1024;
+    if kib < 10 * 1024 { format!("{kib} KiB") } else { format!("{} MiB", kib / 1024) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::end::tests::clean_end;
+    use super::*;
+    use containment::{Signal, Usage};
+
+    #[test]
+    fn the_table_shows_what_was_measured_and_nothing_else() {
+        let mut end = clean_end();
+        end.reason = Some(Reason::Signal(Signal::INT));
+        end.teardown.usage = Some(Usage {
+            cpu: Some(Duration::from_millis(20)),
+            memory_peak: Some(64 << 20),
+            ..Usage::default()
+        });
+        insta::assert_snapshot!(table(&end).to_string());
+    }
+}

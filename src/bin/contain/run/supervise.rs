@@ -1,0 +1,362 @@
+//! The supervision of a program: one wait for its end, for signals to us and for the time limit; then
+//! the end of its group.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use containment::{
+    Backoff, Child, Error, Group, Outcome, Policy, Result, Signal, SignalSet, Step, TeardownReport,
+    Time, Waiter, Watch,
+};
+use containment_process::reap::reap_children;
+use containment_process::signals::{Inbox, Received};
+
+use super::end::{End, Reason};
+use crate::cli::Run;
+
+/// The signals that we take by reading. The others do what they do by default: a terminal's Ctrl-Z
+/// stops us with the rest of the job.
+pub(super) fn taken() -> SignalSet {
+    let ours = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::CHLD];
+    let passed_on = [Signal::USR1, Signal::USR2, Signal::WINCH, Signal::CONT];
+    ours.into_iter().chain(passed_on).collect()
+}
+
+/// Watches over one program.
+#[derive(Debug)]
+pub(super) struct Supervisor<'a> {
+    child: &'a Child,
+    inbox: Inbox,
+    waiter: Arc<dyn Waiter>,
+    /// Whether orphans of the group come to us to be reaped.
+    adopts: bool,
+    outcome: Option<Outcome>,
+}
+
+/// Why the group is to be ended.
+#[derive(Debug)]
+enum Ending {
+    /// The program ended.
+    Program,
+    /// The time limit passed.
+    TimedOut,
+    /// Somebody sent us this signal.
+    Asked(Signal),
+    /// The program cannot be watched any more.
+    Lost(Error),
+}
+
+/// What a signal to us means.
+#[derive(Debug, PartialEq, Eq)]
+enum Meaning {
+    End,
+    PassOn,
+    Reap,
+    /// The terminal sent it to the program, too.
+    Leave,
+}
+
+impl<'a> Supervisor<'a> {
+    pub(super) fn new(
+        child: &'a Child,
+        inbox: Inbox,
+        waiter: Arc<dyn Waiter>,
+        adopts: bool,
+    ) -> Self {
+        Self { child, inbox, waiter, adopts, outcome: None }
+    }
+
+    /// Waits for what ends the group, ends it, and takes down in `end` how it went.
+    pub(super) fn see_through(
+        mut self,
+        group: Group,
+        options: &Run,
+        end: &mut End,
+        started: Instant,
+    ) {
+        let deadline = options.timeout.map_or(Time::NEVER, |most| self.waiter.now() + most);
+        let ending = self.await_ending(deadline).unwrap_or_else(Ending::Lost);
+        end.wall = started.elapsed();
+        let ran_on = self.outcome.is_none();
+        if matches!(ending, Ending::Program) && options.keep {
+            end.keep(group);
+        } else {
+            end.tear_down(self.terminate(group, policy(options, &ending)));
+        }
+        if ran_on {
+            end.wall = started.elapsed();
+        }
+        end.outcome = self.outcome;
+        match ending {
+            Ending::Program => {}
+            Ending::TimedOut => end.reason = Some(Reason::Timeout),
+            Ending::Asked(signal) => end.reason = Some(Reason::Signal(signal)),
+            Ending::Lost(error) => end.failure = Some(error),
+        }
+    }
+
+    fn await_ending(&mut self, deadline: Time) -> Result<Ending> {
+        let mut pauses = Backoff::default();
+        loop {
+            // Watch, then read, then wait: an end in between makes the watch ready.
+            let watch = self.child.watch()?;
+            self.outcome = self.child.try_wait()?;
+            if self.outcome.is_some() {
+                return Ok(Ending::Program);
+            }
+            if let Some(signal) = self.read_inbox() {
+                return Ok(Ending::Asked(signal));
+            }
+            let now = self.waiter.now();
+            if now >= deadline {
+                return Ok(Ending::TimedOut);
+            }
+            self.wait(pauses.bound(now, deadline, &watch), watch);
+        }
+    }
+
+    fn terminate(&mut self, group: Group, policy: Policy) -> Result<TeardownReport> {
+        let started = self.waiter.now();
+        let mut termination = group.begin_termination(policy)?;
+        loop {
+            let step = termination.step(self.waiter.now());
+            self.collect_outcome();
+            match step {
+                Step::Done(mut report) => {
+                    self.reap();
+                    report.elapsed = self.waiter.now().since(started);
+                    return Ok(*report);
+                }
+                Step::Wait { until, on } => match self.read_inbox() {
+                    Some(_) => termination.hurry(),
+                    None => self.wait(until, on),
+                },
+            }
+        }
+    }
+
+    /// A program that dies with its group has an end, too.
+    fn collect_outcome(&mut self) {
+        if self.outcome.is_some() {
+            return;
+        }
+        match self.child.try_wait() {
+            Ok(outcome) => self.outcome = outcome,
+            Err(error) => tracing::debug!(%error, "the program's end is not known"),
+        }
+    }
+
+    fn wait(&self, until: Time, on: Watch) {
+        let mut sources = match on {
+            Watch::Sources(sources) => sources,
+            Watch::Virtual(_) | Watch::Backoff => Vec::new(),
+        };
+        sources.push(self.inbox.source());
+        self.waiter.wait(until, &Watch::Sources(sources));
+    }
+
+    /// Acts on the signals that have arrived, up to one that asks for the end: that is returned.
+    fn read_inbox(&self) -> Option<Signal> {
+        while let Some(received) = self.next_signal() {
+            match meaning(received, self.outcome.is_none()) {
+                Meaning::End => return Some(received.signal),
+                Meaning::PassOn => self.pass_on(received.signal),
+                Meaning::Reap => self.reap(),
+                Meaning::Leave => {}
+            }
+        }
+        None
+    }
+
+    fn next_signal(&self) -> Option<Received> {
+        self.inbox.next().unwrap_or_else(|error| {
+            tracing::warn!(%error, "signals to contain cannot be read");
+            None
+        })
+    }
+
+    fn pass_on(&self, signal: Signal) {
+        if let Err(error) = self.child.signal(signal) {
+            tracing::warn!(%error, %signal, "a signal could not be passed on");
+        }
+    }
+
+    fn reap(&self) {
+        if !self.adopts {
+            return;
+        }
+        // The driver reaps the program itself, for its status.
+        let except = self.outcome.is_none().then(|| self.child.pid());
+        if let Err(error) = reap_children(except) {
+            tracing::warn!(%error, "orphans could not be reaped");
+        }
+    }
+}
+
+/// Members are asked to end by the signal that was chosen, else by the one that was sent to us.
+fn policy(options: &Run, ending: &Ending) -> Policy {
+    let ours = match ending {
+        Ending::Asked(signal) => *signal,
+        Ending::Program | Ending::TimedOut | Ending::Lost(_) => Signal::TERM,
+    };
+    Policy::graceful(options.grace).asking_by(options.kill_signal.unwrap_or(ours))
+}
+
+/// What `received` means, while the program runs or after its end. What the kernel itself sends
+/// (`SI_KERNEL`) comes from the terminal, and goes to the program as well as to us.
+fn meaning(received: Received, program_runs: bool) -> Meaning {
+    let from_terminal = received.from_kernel && program_runs;
+    match received.signal {
+        Signal::CHLD => Meaning::Reap,
+        Signal::INT | Signal::QUIT | Signal::WINCH if from_terminal => Meaning::Leave,
+        Signal::USR1 | Signal::USR2 | Signal::WINCH | Signal::CONT => Meaning::PassOn,
+        _ => Meaning::End,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use clap::Parser as _;
+    use containment::{
+        Error, ErrorKind, KillStep, MockChildOps, MockGroupOps, Operation, Pid, Reaped, Signalled,
+        SystemWaiter, Usage,
+    };
+
+    use super::super::end::tests::clean_end;
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn received(signal: Signal, from_kernel: bool) -> Received {
+        Received { signal, from_kernel, sender: None }
+    }
+
+    #[test]
+    fn what_the_terminal_sends_is_left_to_the_program_while_it_runs() {
+        for signal in [Signal::INT, Signal::QUIT] {
+            assert_eq!(meaning(received(signal, true), true), Meaning::Leave);
+            assert_eq!(meaning(received(signal, true), false), Meaning::End);
+            assert_eq!(meaning(received(signal, false), true), Meaning::End);
+        }
+    }
+
+    #[test]
+    fn a_hangup_ends_the_group_whoever_sends_it() {
+        assert_eq!(meaning(received(Signal::HUP, true), true), Meaning::End);
+        assert_eq!(meaning(received(Signal::TERM, false), true), Meaning::End);
+    }
+
+    #[test]
+    fn signals_for_the_program_are_passed_on() {
+        for signal in [Signal::USR1, Signal::USR2, Signal::WINCH, Signal::CONT] {
+            assert_eq!(meaning(received(signal, false), true), Meaning::PassOn);
+            assert!(taken().contains(signal));
+        }
+        assert_eq!(meaning(received(Signal::CHLD, false), true), Meaning::Reap);
+    }
+
+    /// A world of one program, which dies when its group is killed.
+    #[derive(Default)]
+    struct World {
+        dead: Arc<AtomicBool>,
+    }
+
+    impl World {
+        fn child(&self) -> MockChildOps {
+            let dead = Arc::clone(&self.dead);
+            let mut child = MockChildOps::new();
+            child.expect_watch().returning(|| Ok(Watch::Backoff));
+            child.expect_pid().return_const(Pid::current());
+            child.expect_try_wait().returning(move || {
+                Ok(dead.load(Ordering::SeqCst).then_some(Outcome::Signaled(Signal::KILL)))
+            });
+            child
+        }
+
+        fn group(&self) -> MockGroupOps {
+            let (seen, killed) = (Arc::clone(&self.dead), Arc::clone(&self.dead));
+            let mut group = MockGroupOps::new();
+            group.expect_id().return_const(clean_end().id);
+            group.expect_capabilities().return_const(clean_end().capabilities);
+            group.expect_reap().returning(|| Ok(Reaped::default()));
+            group.expect_members().returning(|| Ok(Vec::new()));
+            group.expect_usage().returning(|| Ok(Usage::default()));
+            group.expect_watch().returning(|_| Ok(Watch::Backoff));
+            group.expect_request_thaw().returning(|| Ok(()));
+            group.expect_populated().returning(move || Ok(!seen.load(Ordering::SeqCst)));
+            group.expect_kill().returning(move || {
+                killed.store(true, Ordering::SeqCst);
+                Ok(KillStep::Killed)
+            });
+            group
+        }
+    }
+
+    fn see_through(child: MockChildOps, group: MockGroupOps, arguments: &[&str]) -> End {
+        let line = ["contain", "run"].iter().chain(arguments).chain(&["true"]);
+        let Command::Run(options) = Cli::try_parse_from(line).unwrap().command else {
+            panic!("not parsed as a run");
+        };
+        let waiter: Arc<dyn Waiter> = Arc::new(SystemWaiter::new());
+        let child = Child::new(Box::new(child), Arc::clone(&waiter));
+        let group = Group::new(Box::new(group), Arc::clone(&waiter));
+        let mut end = End::new(&group, Vec::new());
+        let inbox = Inbox::open(SignalSet::default()).unwrap();
+        let supervisor = Supervisor::new(&child, inbox, waiter, false);
+        supervisor.see_through(group, &options, &mut end, Instant::now());
+        end
+    }
+
+    #[test]
+    fn a_time_limit_asks_first_and_then_kills_and_the_end_is_known() {
+        let world = World::default();
+        let mut group = world.group();
+        for signal in [Signal::USR1, Signal::CONT] {
+            let asked = mockall::predicate::eq(signal);
+            group.expect_signal().with(asked).times(1).returning(|_| Ok(Signalled::default()));
+        }
+        group.expect_remove().times(1).returning(|| Ok(()));
+        let limits = ["--timeout", "10ms", "--grace", "10ms", "--kill-signal", "USR1"];
+        let end = see_through(world.child(), group, &limits);
+        assert_eq!(end.reason, Some(Reason::Timeout));
+        assert_eq!(end.outcome, Some(Outcome::Signaled(Signal::KILL)));
+        assert_eq!(end.exit_status(), 124);
+    }
+
+    #[test]
+    fn a_program_that_has_ended_leaves_nothing_behind() {
+        let world = World::default();
+        world.dead.store(true, Ordering::SeqCst);
+        let mut group = world.group();
+        group.expect_remove().times(1).returning(|| Ok(()));
+        let end = see_through(world.child(), group, &[]);
+        assert_eq!((end.reason, end.exit_status()), (None, 137));
+    }
+
+    #[test]
+    fn a_group_that_is_to_be_kept_is_left_alone() {
+        let world = World::default();
+        world.dead.store(true, Ordering::SeqCst);
+        let mut group = world.group();
+        group.expect_remove().never();
+        let end = see_through(world.child(), group, &["--keep"]);
+        assert_eq!(end.exit_status(), 137);
+        assert!(end.loss().is_none());
+    }
+
+    #[test]
+    fn a_program_whose_end_was_taken_by_somebody_else_ends_its_group_and_the_run_with_125() {
+        let world = World::default();
+        let mut child = MockChildOps::new();
+        child.expect_watch().returning(|| Ok(Watch::Backoff));
+        child
+            .expect_try_wait()
+            .returning(|| Err(Error::new(ErrorKind::StatusLost, Operation::Wait)));
+        let mut group = world.group();
+        group.expect_remove().times(1).returning(|| Ok(()));
+        let end = see_through(child, group, &["--grace", "0"]);
+        assert_eq!(end.failure.as_ref().map(Error::kind), Some(ErrorKind::StatusLost));
+        assert_eq!(end.exit_status(), 125);
+    }
+}

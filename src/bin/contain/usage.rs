@@ -1,0 +1,49 @@
+//! Command lines that were not understood, and `--help`.
+
+use std::io::Write as _;
+
+use clap::CommandFactory as _;
+use clap::error::ErrorKind;
+
+use crate::cli::Cli;
+use crate::{errors, exit};
+
+/// Prints what clap has to say; gives the exit status for it.
+pub(crate) fn answer(error: &clap::Error) -> u8 {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // `contain --help | head -1` closes the pipe early, and that is no failure.
+            let _ = write!(anstream::stdout(), "{}", error.render().ansi());
+            exit::DONE
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = write!(anstream::stderr(), "{}", error.render().ansi());
+            exit::USAGE
+        }
+        _ => {
+            let run = is_run();
+            let help = if run { "contain run --help" } else { "contain --help" };
+            errors::print_line(&format!("{}; see `{help}`", message(error)));
+            if run { exit::RUN_FAILED } else { exit::USAGE }
+        }
+    }
+}
+
+/// Whether the subcommand is `run`, in arguments that as a whole are wrong.
+fn is_run() -> bool {
+    let command = Cli::command().ignore_errors(true);
+    let matches = command.try_get_matches_from(std::env::args_os());
+    matches.is_ok_and(|matches| matches.subcommand_name() == Some("run"))
+}
+
+/// What clap says, on one line, without its usage text.
+fn message(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let parts = text.split("\n\n").filter(|part| {
+        !part.trim().is_empty() && !part.starts_with("Usage:") && !part.starts_with("For more")
+    });
+    let parts: Vec<_> = parts
+        .map(|part| part.lines().map(str::trim).collect::<Vec<_>>().join(" ").trim().to_owned())
+        .collect();
+    parts.join("; ").replace(" tip: to pass", "; to pass").trim_start_matches("error: ").to_owned()
+}

@@ -1,0 +1,281 @@
+//! The choice of a backend: what the caller asks for, and the walk over the candidates.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use backend_pgrp::Keeper;
+use containment_core::{
+    Backend, Capabilities, CgroupOps, Error, ErrorKind, Limits, Operation, Result,
+};
+
+use crate::containment::Containment;
+use crate::drivers::{Driver, Host, ORDER, Place, ThisHost};
+use crate::require::Requirement;
+use crate::selection::{Finding, Rejected, none_left};
+
+/// What is asked of a [`Containment`] before one is chosen.
+///
+/// ```no_run
+/// use containment::{Containment, Requirement};
+/// let sure: Requirement = "kill=atomic".parse()?;
+/// let host = Containment::builder().require(sure).build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Builder {
+    host: Arc<dyn Host>,
+    backend: Option<Backend>,
+    place: Place,
+    requirements: Vec<Requirement>,
+    proof: Proof,
+    pub(crate) limits: Limits,
+    pub(crate) best_effort: bool,
+}
+
+/// How a backend has to show that it works here before it is taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Proof {
+    /// By a scratch group with a child in it.
+    #[default]
+    Scratch,
+    /// By the caller's first own group: what does not work is found out then.
+    OnUse,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self::on(Arc::new(ThisHost))
+    }
+}
+
+impl Builder {
+    pub(crate) fn on(host: Arc<dyn Host>) -> Self {
+        Self {
+            host,
+            backend: None,
+            place: Place { parent: None, keeper: Keeper::None },
+            requirements: Vec::new(),
+            proof: Proof::Scratch,
+            limits: Limits::new(),
+            best_effort: false,
+        }
+    }
+
+    /// Takes this backend or none; otherwise the strongest that works.
+    #[must_use]
+    pub fn backend(mut self, backend: Backend) -> Self {
+        self.backend = Some(backend);
+        self
+    }
+
+    /// Makes groups below this cgroup, a path relative to the hierarchy's root, instead of below our
+    /// own. Process groups have no such place.
+    #[must_use]
+    pub fn parent(mut self, cgroup: impl Into<PathBuf>) -> Self {
+        self.place.parent = Some(cgroup.into());
+        self
+    }
+
+    /// Takes only a backend that gives at least this.
+    #[must_use]
+    pub fn require(mut self, requirement: Requirement) -> Self {
+        self.requirements.push(requirement);
+        self
+    }
+
+    /// Takes only a backend that can apply these limits, unless best effort will do.
+    #[must_use]
+    pub fn limits(mut self, limits: &Limits) -> Self {
+        self.limits = limits.clone();
+        self
+    }
+
+    /// Takes a backend that can apply some of the limits only, too.
+    #[must_use]
+    pub fn best_effort(mut self) -> Self {
+        self.best_effort = true;
+        self
+    }
+
+    /// What holds the processes of a process group together.
+    #[must_use]
+    pub fn keeper(mut self, keeper: Keeper) -> Self {
+        self.place.keeper = keeper;
+        self
+    }
+
+    /// How a backend has to show that it works here.
+    #[must_use]
+    pub fn proof(mut self, proof: Proof) -> Self {
+        self.proof = proof;
+        self
+    }
+
+    /// Takes the first candidate that works and gives what was asked for.
+    ///
+    /// # Errors
+    /// With an explicit backend its own reason. Otherwise
+    /// [`RequirementUnmet`](ErrorKind::RequirementUnmet) or [`Unusable`](ErrorKind::Unusable), naming
+    /// every candidate's.
+    pub fn build(&self) -> Result<Containment> {
+        let mut rejected = Vec::new();
+        for backend in self.candidates() {
+            match self.proved(backend) {
+                Ok(driver) => return Ok(Containment::chosen(driver, rejected)),
+                Err(reason) => rejected.push(Rejected { backend, reason }),
+            }
+        }
+        Err(none_left(rejected))
+    }
+
+    /// Tries every backend, and says of each what it guarantees here or why it cannot be used.
+    pub fn survey(&self) -> Vec<Finding> {
+        let usable = |backend| Ok(self.proved(backend)?.capabilities().clone());
+        ORDER.into_iter().map(|backend| Finding { backend, usable: usable(backend) }).collect()
+    }
+
+    /// The backends to try, in order.
+    pub(crate) fn candidates(&self) -> Vec<Backend> {
+        self.backend.map_or(ORDER.to_vec(), |only| vec![only])
+    }
+
+    pub(crate) fn is_explicit(&self) -> bool {
+        self.backend.is_some()
+    }
+
+    /// The driver of `backend`, if it can be found and gives what is asked for.
+    pub(crate) fn fit(&self, backend: Backend) -> Result<Arc<dyn Driver>> {
+        let driver = self.host.probe(backend, &self.place)?;
+        self.check(driver.capabilities()).map_err(|error| error.with_backend(backend))?;
+        Ok(driver)
+    }
+
+    fn proved(&self, backend: Backend) -> Result<Arc<dyn CgroupOps>> {
+        let driver = self.fit(backend)?;
+        if self.proof == Proof::Scratch {
+            driver.prove()?;
+        }
+        Ok(driver)
+    }
+
+    fn check(&self, capabilities: &Capabilities) -> Result<()> {
+        let unmet = self.requirements.iter().find(|r| !r.is_met_by(capabilities));
+        if let Some(requirement) = unmet {
+            return Err(unmet_by(*requirement, capabilities));
+        }
+        let lacking = self.limits.asked().iter().find(|l| !capabilities.limits.contains(*l));
+        match lacking {
+            Some(limit) if !self.best_effort => Err(no_limit(Requirement::Limit(limit))),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn unmet_by(requirement: Requirement, capabilities: &Capabilities) -> Error {
+    let given = match requirement {
+        Requirement::Kill(_) => capabilities.kill.to_string(),
+        Requirement::Escape(_) => capabilities.escape.to_string(),
+        Requirement::LeaveBy(_) => capabilities.leave_by.to_string(),
+        Requirement::Empty(_) => capabilities.empty.to_string(),
+        Requirement::Freeze(_) => capabilities.freeze.to_string(),
+        _ => "nothing of it".to_owned(),
+    };
+    Error::new(ErrorKind::RequirementUnmet, Operation::Select)
+        .because(format!("{requirement} is required, it gives {given}"))
+}
+
+fn no_limit(limit: Requirement) -> Error {
+    Error::new(ErrorKind::Unsupported, Operation::Select)
+        .because(format!("it cannot apply {limit}"))
+        .advise("do without the limit, or accept best effort")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drivers::tests::{Scripted, Stage, strong, weak};
+    use containment_core::{Bytes, Limit};
+
+    fn denied() -> Error {
+        Error::from_errno(Operation::Create, 13)
+    }
+
+    #[test]
+    fn the_strongest_backend_whose_proof_succeeds_is_taken() {
+        let host = Scripted::new()
+            .stage(Backend::CgroupV2, Stage::Unproved(strong()))
+            .stage(Backend::ProcessGroup, Stage::Usable(weak()));
+        let chosen = Builder::on(Arc::new(host)).build().unwrap();
+        assert_eq!(chosen.backend(), Backend::ProcessGroup);
+        let rejected: Vec<_> = chosen.selection().rejected.iter().map(|r| r.backend).collect();
+        assert_eq!(rejected, [Backend::CgroupV2, Backend::Hybrid, Backend::CgroupV1]);
+        assert_eq!(chosen.selection().rejected[0].reason.kind(), denied().kind());
+    }
+
+    #[test]
+    fn a_proof_on_use_makes_no_scratch_group() {
+        let host = Scripted::new().stage(Backend::CgroupV2, Stage::Unproved(strong()));
+        let chosen = Builder::on(Arc::new(host)).proof(Proof::OnUse).build().unwrap();
+        assert_eq!(chosen.backend(), Backend::CgroupV2);
+    }
+
+    #[test]
+    fn an_explicit_backend_is_the_only_candidate_and_its_reason_the_error() {
+        let host = Scripted::new()
+            .stage(Backend::CgroupV2, Stage::Unproved(strong()))
+            .stage(Backend::ProcessGroup, Stage::Usable(weak()));
+        let error = Builder::on(Arc::new(host)).backend(Backend::CgroupV2).build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    }
+
+    #[test]
+    fn a_backend_that_is_too_weak_is_passed_over_or_refused() {
+        let host = || Arc::new(Scripted::new().stage(Backend::ProcessGroup, Stage::Usable(weak())));
+        let atomic = "kill=atomic".parse().unwrap();
+        let error = Builder::on(host()).require(atomic).build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::RequirementUnmet);
+        assert!(
+            error.to_string().contains("kill=atomic is required, it gives repeated"),
+            "{error}"
+        );
+        let repeated = "kill=repeated".parse().unwrap();
+        assert!(Builder::on(host()).require(repeated).build().is_ok());
+    }
+
+    #[test]
+    fn a_limit_that_no_backend_applies_is_an_error_unless_best_effort_will_do() {
+        let host = || Arc::new(Scripted::new().stage(Backend::ProcessGroup, Stage::Usable(weak())));
+        let limits = Limits::new().memory_max(Bytes::mib(64));
+        let error = Builder::on(host()).limits(&limits).build().unwrap_err();
+        assert!(error.to_string().contains("cannot apply limits.memory"), "{error}");
+        assert!(error.remedy().is_some());
+        assert!(Builder::on(host()).limits(&limits).best_effort().build().is_ok());
+    }
+
+    #[test]
+    fn auto_prefers_the_backend_that_applies_every_limit() {
+        let mut limiting = weak();
+        limiting.limits = limiting.limits.with(Limit::Memory);
+        let host = Scripted::new()
+            .stage(Backend::CgroupV2, Stage::Usable(strong()))
+            .stage(Backend::CgroupV1, Stage::Usable(limiting));
+        let limits = Limits::new().memory_max(Bytes::mib(64));
+        let chosen = Builder::on(Arc::new(host)).limits(&limits).build().unwrap();
+        assert_eq!(chosen.backend(), Backend::CgroupV1);
+    }
+
+    #[test]
+    fn the_fake_is_not_found_on_a_host() {
+        let error = Builder::default().backend(Backend::Fake).build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unusable);
+        assert!(!ORDER.contains(&Backend::Fake));
+    }
+
+    #[test]
+    fn a_survey_answers_for_every_backend() {
+        let host = Scripted::new().stage(Backend::ProcessGroup, Stage::Usable(weak()));
+        let findings = Builder::on(Arc::new(host)).survey();
+        let usable: Vec<_> = findings.iter().map(|f| (f.backend, f.usable.is_ok())).collect();
+        assert_eq!(usable, ORDER.map(|backend| (backend, backend == Backend::ProcessGroup)));
+    }
+}

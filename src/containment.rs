@@ -1,0 +1,84 @@
+//! One way of containing processes that was chosen for this host, as its users see it.
+
+use std::sync::Arc;
+
+use containment_core::{Backend, Capabilities, CgroupOps, GroupId, GroupOps, Result, Waiter};
+
+use crate::builder::Builder;
+use crate::making::GroupBuilder;
+use crate::selection::{Rejected, Selection};
+
+/// A chosen driver: makes groups, and says why it was chosen.
+#[derive(Debug)]
+pub struct Containment {
+    driver: Arc<dyn CgroupOps>,
+    selection: Selection,
+}
+
+impl Containment {
+    /// The strongest way that works here, proved by a scratch group.
+    pub fn auto() -> Result<Self> {
+        Self::builder().build()
+    }
+
+    /// This driver and no other: one of your own, or the in-memory fake, which is never chosen by
+    /// itself.
+    pub fn with(driver: impl CgroupOps + 'static) -> Self {
+        Self::chosen(Arc::new(driver), Vec::new())
+    }
+
+    /// Says what is required before anything is chosen.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn chosen(driver: Arc<dyn CgroupOps>, rejected: Vec<Rejected>) -> Self {
+        let selection = Selection { chosen: driver.backend(), rejected };
+        Self { driver, selection }
+    }
+
+    /// Notes which backends were tried before this one.
+    pub(crate) fn passed_over(&mut self, rejected: Vec<Rejected>) {
+        self.selection.rejected = rejected;
+    }
+
+    /// Begins a group of this name; see [`GroupName`](crate::GroupName) for what names are valid.
+    pub fn group(&self, name: impl AsRef<str>) -> GroupBuilder<'_> {
+        GroupBuilder::new(self, name.as_ref())
+    }
+
+    /// Opens an existing group: of this identity, not just of this name.
+    pub fn open(&self, id: &GroupId) -> Result<Box<dyn GroupOps>> {
+        self.driver.open(id)
+    }
+
+    /// The groups directly below the driver's parent group.
+    pub fn list(&self) -> Result<Vec<GroupId>> {
+        self.driver.list()
+    }
+
+    /// What was chosen, and why nothing better was.
+    pub fn selection(&self) -> &Selection {
+        &self.selection
+    }
+
+    /// Which way it is.
+    pub fn backend(&self) -> Backend {
+        self.driver.backend()
+    }
+
+    /// What it guarantees.
+    pub fn capabilities(&self) -> &Capabilities {
+        self.driver.capabilities()
+    }
+
+    /// The clock that its groups live by.
+    pub fn waiter(&self) -> Arc<dyn Waiter> {
+        self.driver.waiter()
+    }
+
+    /// The driver itself.
+    pub fn driver(&self) -> &dyn CgroupOps {
+        &*self.driver
+    }
+}

@@ -1,0 +1,209 @@
+//! The drivers that this host may have, behind one small trait so that the choice among them can be
+//! tested without a host.
+
+use std::fmt::Debug;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use backend_cgroupv2::CgroupV2;
+use backend_pgrp::{Keeper, ProcessGroups};
+use containment_core::{Backend, CgroupOps, Error, ErrorKind, Operation, Result};
+
+/// The backends that are tried, the strongest first. Never the fake.
+pub(crate) const ORDER: [Backend; 4] =
+    [Backend::CgroupV2, Backend::Hybrid, Backend::CgroupV1, Backend::ProcessGroup];
+
+/// A driver that can prove that its groups work.
+pub(crate) trait Driver: CgroupOps {
+    /// Makes a scratch group, puts a child into it that exits, and removes it.
+    fn prove(&self) -> Result<()>;
+}
+
+/// Where drivers look, and what they build on.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// The cgroup below which groups are made, unless our own.
+    pub(crate) parent: Option<PathBuf>,
+    /// What holds the processes of a process group together.
+    pub(crate) keeper: Keeper,
+}
+
+/// Finds drivers.
+pub(crate) trait Host: Debug + Send + Sync {
+    /// The driver of `backend`, as far as can be told without making a group.
+    fn probe(&self, backend: Backend, place: &Place) -> Result<Arc<dyn Driver>>;
+}
+
+/// The machine that we run on.
+#[derive(Debug)]
+pub(crate) struct ThisHost;
+
+impl Host for ThisHost {
+    fn probe(&self, backend: Backend, place: &Place) -> Result<Arc<dyn Driver>> {
+        match backend {
+            Backend::CgroupV2 => Ok(Arc::new(CgroupV2::probe(place.parent.as_deref())?)),
+            Backend::CgroupV1 => match backend_cgroupv1::probe(place.parent.as_deref())? {},
+            Backend::ProcessGroup => Ok(Arc::new(ProcessGroups::probe(place.keeper)?)),
+            Backend::Hybrid => Err(unusable(backend, "not in this version")),
+            Backend::Fake => Err(unusable(backend, "no host has it; pass it to Containment::with")),
+        }
+    }
+}
+
+fn unusable(backend: Backend, why: &'static str) -> Error {
+    Error::new(ErrorKind::Unusable, Operation::Probe).with_backend(backend).because(why)
+}
+
+impl Driver for CgroupV2 {
+    fn prove(&self) -> Result<()> {
+        Self::prove(self)
+    }
+}
+
+impl Driver for ProcessGroups {
+    fn prove(&self) -> Result<()> {
+        Self::prove(self)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    //! A scripted host of mocked drivers.
+
+    use containment_core::{
+        Capabilities, ChildOps, ControllerSet, Empty, Escape, Freeze, GroupId, GroupName, GroupOps,
+        Identity, Kill, LeaveBy, MockCgroupOps, MockChildOps, MockGroupOps, Reaped, Set,
+        SystemWaiter, Usage, Waiter, Watch,
+    };
+
+    use super::*;
+
+    /// What a backend does on a scripted host.
+    #[derive(Debug, Clone)]
+    pub(crate) enum Stage {
+        Usable(Capabilities),
+        Unproved(Capabilities),
+        Makes(Capabilities, fn() -> Result<MockGroupOps>),
+    }
+
+    /// A host whose backends are scripted; one that is not is unusable.
+    #[derive(Debug)]
+    pub(crate) struct Scripted(Vec<(Backend, Stage)>);
+
+    impl Scripted {
+        pub(crate) fn new() -> Self {
+            Self(Vec::new())
+        }
+
+        pub(crate) fn stage(mut self, backend: Backend, stage: Stage) -> Self {
+            self.0.push((backend, stage));
+            self
+        }
+    }
+
+    impl Host for Scripted {
+        fn probe(&self, backend: Backend, _: &Place) -> Result<Arc<dyn Driver>> {
+            let stage = self.0.iter().find(|(b, _)| *b == backend).map(|(_, stage)| stage.clone());
+            let (capabilities, proves, makes) = match stage {
+                Some(Stage::Usable(capabilities)) => (capabilities, true, None),
+                Some(Stage::Unproved(capabilities)) => (capabilities, false, None),
+                Some(Stage::Makes(capabilities, makes)) => (capabilities, true, Some(makes)),
+                None => return Err(unusable(backend, "not scripted")),
+            };
+            let mut ops = mock_driver(backend, capabilities);
+            if let Some(makes) = makes {
+                ops.expect_create().returning(move |_, _| Ok(Box::new(makes()?)));
+            }
+            Ok(Arc::new(Mocked { ops, proves }))
+        }
+    }
+
+    #[derive(Debug)]
+    struct Mocked {
+        ops: MockCgroupOps,
+        proves: bool,
+    }
+
+    impl Driver for Mocked {
+        fn prove(&self) -> Result<()> {
+            if self.proves { Ok(()) } else { Err(Error::from_errno(Operation::Create, 13)) }
+        }
+    }
+
+    impl CgroupOps for Mocked {
+        fn backend(&self) -> Backend {
+            self.ops.backend()
+        }
+        fn capabilities(&self) -> &Capabilities {
+            self.ops.capabilities()
+        }
+        fn waiter(&self) -> Arc<dyn Waiter> {
+            self.ops.waiter()
+        }
+        fn create(&self, name: &GroupName, with: ControllerSet) -> Result<Box<dyn GroupOps>> {
+            self.ops.create(name, with)
+        }
+        fn open(&self, id: &GroupId) -> Result<Box<dyn GroupOps>> {
+            self.ops.open(id)
+        }
+        fn list(&self) -> Result<Vec<GroupId>> {
+            self.ops.list()
+        }
+    }
+
+    pub(crate) fn mock_driver(backend: Backend, capabilities: Capabilities) -> MockCgroupOps {
+        let mut ops = MockCgroupOps::new();
+        ops.expect_backend().return_const(backend);
+        ops.expect_capabilities().return_const(capabilities);
+        ops.expect_waiter().returning(|| Arc::new(SystemWaiter::new()));
+        ops
+    }
+
+    /// A group that is empty whenever it is looked at.
+    pub(crate) fn empty_group() -> MockGroupOps {
+        let mut group = MockGroupOps::new();
+        group.expect_id().return_const(GroupId {
+            backend: Backend::Fake,
+            name: "job".parse().unwrap(),
+            identity: Identity::Serial(1),
+        });
+        group.expect_capabilities().return_const(weak());
+        group.expect_reap().returning(|| Ok(Reaped::default()));
+        group.expect_populated().returning(|| Ok(false));
+        group.expect_usage().returning(|| Ok(Usage::default()));
+        group.expect_watch().returning(|_| Ok(Watch::Backoff));
+        group
+    }
+
+    pub(crate) fn mock_child() -> Box<dyn ChildOps> {
+        Box::new(MockChildOps::new())
+    }
+
+    pub(crate) fn weak() -> Capabilities {
+        Capabilities {
+            kill: Kill::Repeated,
+            escape: Escape::Voluntary,
+            leave_by: LeaveBy::None,
+            empty: Empty::Polled,
+            freeze: Freeze::StopSignal,
+            nesting: false,
+            attach: false,
+            limits: Set::EMPTY,
+            usage: Set::EMPTY,
+        }
+    }
+
+    pub(crate) fn strong() -> Capabilities {
+        Capabilities {
+            kill: Kill::Atomic,
+            escape: Escape::Impossible,
+            leave_by: LeaveBy::CgroupfsWrite,
+            empty: Empty::Notified,
+            freeze: Freeze::Kernel,
+            nesting: true,
+            attach: true,
+            limits: Set::EMPTY.with(containment_core::Limit::Pids),
+            usage: Set::EMPTY,
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Choosing a backend by the very group that is wanted: no scratch group, one set of system calls.
+
+use std::sync::Arc;
+
+use containment_core::{Backend, CgroupOps, Child, Error, Group, GroupName, Program, Result};
+
+use crate::builder::Builder;
+use crate::containment::Containment;
+use crate::making::{Degradation, make, set_limits};
+use crate::selection::{Rejected, none_left, passes_on};
+
+/// A group that was made, and the program that was to run in it.
+#[derive(Debug)]
+pub struct Launch {
+    /// The backend that was taken.
+    pub containment: Containment,
+    /// The group, under its guard.
+    pub group: Group,
+    /// What a best effort did without.
+    pub degraded: Vec<Degradation>,
+    /// The program, or why it does not run. The group exists either way.
+    pub child: Result<Child>,
+}
+
+impl Builder {
+    /// Makes a group with this builder's limits and starts a program in it, on the first backend
+    /// where that works: a failure to make the group or to put the program into it, for a reason that
+    /// lies in the backend, moves on to the next, and the half-made group is removed. `program` is
+    /// asked for what to run once the group exists.
+    ///
+    /// # Errors
+    /// Those of [`build`](Self::build), and those that no other backend would mend: a name that is
+    /// taken, for one. A program that cannot be started is told by [`Launch::child`].
+    pub fn launch(
+        &self,
+        name: &GroupName,
+        mut program: impl FnMut(&Group) -> Program,
+    ) -> Result<Launch> {
+        let mut rejected = Vec::new();
+        for backend in self.candidates() {
+            match self.attempt(backend, name, &mut program) {
+                Attempt::Settled(result) => {
+                    return result.map(|mut launch| {
+                        launch.containment.passed_over(rejected);
+                        launch
+                    });
+                }
+                Attempt::Next(reason) => rejected.push(Rejected { backend, reason }),
+            }
+        }
+        Err(none_left(rejected))
+    }
+
+    fn attempt(
+        &self,
+        backend: Backend,
+        name: &GroupName,
+        program: &mut impl FnMut(&Group) -> Program,
+    ) -> Attempt {
+        let driver = match self.fit(backend) {
+            Ok(driver) => driver,
+            Err(reason) => return Attempt::Next(reason),
+        };
+        match self.launch_on(driver, name, program) {
+            Err(error) if passes_on(&error) => Attempt::Next(error),
+            // Moving the error out drops the guard, which removes the half-made group. Where there
+            // is no other candidate, the caller gets the group to report on.
+            Ok(Launch { child: Err(error), .. }) if passes_on(&error) && !self.is_explicit() => {
+                Attempt::Next(error)
+            }
+            result => Attempt::Settled(result),
+        }
+    }
+
+    fn launch_on(
+        &self,
+        driver: Arc<dyn CgroupOps>,
+        name: &GroupName,
+        program: &mut impl FnMut(&Group) -> Program,
+    ) -> Result<Launch> {
+        let group = make(&*driver, name, &self.limits, self.best_effort)?;
+        let (degraded, child) = match set_limits(&group, &self.limits, self.best_effort) {
+            Ok(degraded) => (degraded, group.spawn(&program(&group))),
+            Err(error) => (Vec::new(), Err(error)),
+        };
+        let containment = Containment::chosen(driver, Vec::new());
+        Ok(Launch { containment, group, degraded, child })
+    }
+}
+
+enum Attempt {
+    /// It worked, or failed in a way that another backend would not mend.
+    Settled(Result<Launch>),
+    /// The backend does not work here.
+    Next(Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drivers::tests::{Scripted, Stage, empty_group, mock_child, strong, weak};
+    use containment_core::{ErrorKind, MockGroupOps, Operation};
+
+    /// A group whose spawn ends like this, and that is removed once.
+    fn group(spawn: fn() -> Result<()>) -> MockGroupOps {
+        let mut group = empty_group();
+        group.expect_spawn().returning(move |_| spawn().map(|()| mock_child()));
+        group.expect_remove().times(1).returning(|| Ok(()));
+        group
+    }
+
+    fn not_placed() -> Result<()> {
+        Err(Error::from_errno(Operation::Place, 13))
+    }
+
+    fn launch(host: Scripted) -> Result<Launch> {
+        let name = "job".parse().unwrap();
+        Builder::on(Arc::new(host)).launch(&name, |_| Program::new("true"))
+    }
+
+    #[test]
+    fn a_group_that_cannot_be_filled_is_removed_and_the_next_backend_tried() {
+        let host = Scripted::new()
+            .stage(Backend::CgroupV2, Stage::Makes(strong(), || Ok(group(not_placed))))
+            .stage(Backend::ProcessGroup, Stage::Makes(weak(), || Ok(group(|| Ok(())))));
+        let launch = launch(host).unwrap();
+        assert!(launch.child.is_ok());
+        let selection = launch.containment.selection();
+        assert_eq!(selection.chosen, Backend::ProcessGroup);
+        assert_eq!(selection.rejected[0].backend, Backend::CgroupV2);
+        assert_eq!(selection.rejected[0].reason.operation(), Operation::Place);
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_not_tried_elsewhere() {
+        let taken = || Err(Error::new(ErrorKind::AlreadyExists, Operation::Create));
+        let host = Scripted::new()
+            .stage(Backend::CgroupV2, Stage::Makes(strong(), taken))
+            .stage(Backend::ProcessGroup, Stage::Makes(weak(), || Ok(group(|| Ok(())))));
+        assert_eq!(launch(host).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_told_with_its_group() {
+        fn missing() -> Result<()> {
+            Err(Error::new(ErrorKind::ProgramNotFound, Operation::Spawn))
+        }
+        let host = Scripted::new()
+            .stage(Backend::CgroupV2, Stage::Makes(strong(), || Ok(group(missing))))
+            .stage(Backend::ProcessGroup, Stage::Makes(weak(), || Ok(group(|| Ok(())))));
+        let launch = launch(host).unwrap();
+        assert_eq!(launch.containment.backend(), Backend::CgroupV2);
+        assert_eq!(launch.child.unwrap_err().kind(), ErrorKind::ProgramNotFound);
+    }
+
+    #[test]
+    fn with_one_explicit_backend_the_group_is_handed_over_to_report_on() {
+        let host = Scripted::new()
+            .stage(Backend::CgroupV2, Stage::Makes(strong(), || Ok(group(not_placed))));
+        let name = "job".parse().unwrap();
+        let builder = Builder::on(Arc::new(host)).backend(Backend::CgroupV2);
+        let launch = builder.launch(&name, |_| Program::new("true")).unwrap();
+        assert_eq!(launch.child.unwrap_err().operation(), Operation::Place);
+    }
+
+    #[test]
+    fn when_no_backend_works_every_reason_is_told() {
+        let host = Scripted::new()
+            .stage(Backend::CgroupV2, Stage::Makes(strong(), || Ok(group(not_placed))));
+        let error = launch(host).unwrap_err();
+        assert_eq!(error.operation(), Operation::Select);
+        assert!(error.to_string().contains("cgroup-v2: Permission denied (EACCES)"), "{error}");
+        assert!(error.to_string().contains("process-group: "), "{error}");
+    }
+}

@@ -1,0 +1,211 @@
+//! Making a group under its guard, with its limits in force.
+
+use std::fmt;
+
+use containment_core::{
+    Applied, CgroupOps, ControllerSet, Error, ErrorKind, Group, GroupName, InvalidName, Limit,
+    Limits, Operation, Result,
+};
+
+use crate::containment::Containment;
+
+/// A group that is about to be made.
+#[derive(Debug)]
+#[must_use = "nothing is made before `create`"]
+pub struct GroupBuilder<'a> {
+    host: &'a Containment,
+    name: Result<GroupName, InvalidName>,
+    limits: Limits,
+    degraded: Option<&'a mut Vec<Degradation>>,
+}
+
+/// Something that was asked for and that a best effort did without.
+#[derive(Debug)]
+pub struct Degradation {
+    /// What, by the name that a requirement has: `limits.io-weight`.
+    pub what: String,
+    /// Why.
+    pub why: Error,
+}
+
+impl fmt::Display for Degradation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.why.reason())
+    }
+}
+
+impl<'a> GroupBuilder<'a> {
+    pub(crate) fn new(host: &'a Containment, name: &str) -> Self {
+        Self { host, name: name.parse(), limits: Limits::new(), degraded: None }
+    }
+
+    /// Sets the limits that are in force before the first program starts.
+    pub fn limits(mut self, limits: &Limits) -> Self {
+        self.limits = limits.clone();
+        self
+    }
+
+    /// Does without limits that cannot be applied, and lists them in `degraded`.
+    ///
+    /// ```no_run
+    /// # let host = containment::Containment::auto()?;
+    /// # let limits = containment::Limits::new().pids_max(100);
+    /// let mut degraded = Vec::new();
+    /// let job = host.group("build").limits(&limits).best_effort(&mut degraded).create()?;
+    /// degraded.iter().for_each(|what| eprintln!("doing without {what}"));
+    /// # Ok::<(), containment::Error>(())
+    /// ```
+    pub fn best_effort(mut self, degraded: &'a mut Vec<Degradation>) -> Self {
+        self.degraded = Some(degraded);
+        self
+    }
+
+    /// Makes the group. What was half made is removed when it fails.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists): a namesake is never adopted.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a name that is none.
+    /// [`Unsupported`](ErrorKind::Unsupported) for a limit that cannot be applied, unless best effort
+    /// was asked for.
+    pub fn create(self) -> Result<Group> {
+        let name = self.name.map_err(|invalid| {
+            Error::new(ErrorKind::InvalidInput, Operation::Create).because(invalid.to_string())
+        })?;
+        let best_effort = self.degraded.is_some();
+        let group = make(self.host.driver(), &name, &self.limits, best_effort)?;
+        let lacking = set_limits(&group, &self.limits, best_effort)?;
+        if let Some(degraded) = self.degraded {
+            degraded.extend(lacking);
+        }
+        Ok(group)
+    }
+}
+
+/// Makes a group without limits yet; its guard exists before the first of them is written.
+pub(crate) fn make(
+    driver: &dyn CgroupOps,
+    name: &GroupName,
+    limits: &Limits,
+    best_effort: bool,
+) -> Result<Group> {
+    let served = driver.capabilities().limits;
+    let mut with = ControllerSet::EMPTY;
+    for limit in limits.asked().iter() {
+        if served.contains(limit) {
+            with = with.with(limit);
+        } else if !best_effort {
+            return Err(lacks(limit).with_backend(driver.backend()).with_group(name));
+        }
+    }
+    Ok(Group::new(driver.create(name, with)?, driver.waiter()))
+}
+
+/// Sets the limits of a group that was just made; says which ones a best effort did without.
+pub(crate) fn set_limits(
+    group: &Group,
+    limits: &Limits,
+    best_effort: bool,
+) -> Result<Vec<Degradation>> {
+    if limits.asked().is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut refused = unapplied(group.ops().set_limits(limits)?, limits);
+    if !best_effort && !refused.is_empty() {
+        return Err(refused.swap_remove(0).1.with_group(&group.id().name));
+    }
+    let degradation = |(limit, why)| Degradation { what: format!("limits.{limit}"), why };
+    Ok(refused.into_iter().map(degradation).collect())
+}
+
+/// What was refused, and what the driver forgot to answer for.
+fn unapplied(answer: Applied, limits: &Limits) -> Vec<(Limit, Error)> {
+    let mut refused = answer.refused;
+    for limit in limits.asked().iter() {
+        let answered = answer.applied.contains(&limit) || refused.iter().any(|(l, _)| *l == limit);
+        if !answered {
+            refused.push((limit, lacks(limit)));
+        }
+    }
+    refused
+}
+
+fn lacks(limit: Limit) -> Error {
+    Error::new(ErrorKind::Unsupported, Operation::SetLimits)
+        .because(format!("this backend cannot apply limits.{limit}"))
+        .advise("do without the limit, or accept best effort")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drivers::tests::{empty_group, mock_driver, strong, weak};
+    use containment_core::{Backend, Bytes, MockGroupOps};
+
+    fn host(group: impl Fn() -> MockGroupOps + Send + 'static) -> Containment {
+        let mut driver = mock_driver(Backend::Fake, strong());
+        driver.expect_create().returning(move |_, _| Ok(Box::new(group())));
+        Containment::with(driver)
+    }
+
+    fn refusing_group() -> MockGroupOps {
+        let mut group = empty_group();
+        group.expect_set_limits().returning(|_| {
+            let error = Error::from_errno(Operation::SetLimits, 22);
+            Ok(Applied { applied: vec![], refused: vec![(Limit::Pids, error)] })
+        });
+        group
+    }
+
+    #[test]
+    fn a_name_that_climbs_makes_nothing() {
+        let host = Containment::with(mock_driver(Backend::Fake, strong()));
+        let error = host.group("../x").create().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("\"..\""), "{error}");
+    }
+
+    #[test]
+    fn a_limit_that_the_backend_lacks_makes_no_group() {
+        let host = Containment::with(mock_driver(Backend::Fake, weak()));
+        let limits = Limits::new().memory_max(Bytes::mib(1));
+        let error = host.group("x").limits(&limits).create().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn a_group_whose_limits_are_refused_is_removed_again() {
+        let host = host(|| {
+            let mut group = refusing_group();
+            group.expect_remove().times(1).returning(|| Ok(()));
+            group
+        });
+        let error = host.group("x").limits(&Limits::new().pids_max(5)).create().unwrap_err();
+        assert_eq!(error.errno(), Some(22));
+    }
+
+    #[test]
+    fn a_best_effort_lists_what_it_did_without() {
+        let host = host(|| {
+            let mut group = refusing_group();
+            group.expect_remove().returning(|| Ok(()));
+            group
+        });
+        let limits = Limits::new().pids_max(5).memory_max(Bytes::mib(1));
+        let mut degraded = Vec::new();
+        let group = host.group("x").limits(&limits).best_effort(&mut degraded).create();
+        assert!(group.is_ok());
+        let names: Vec<_> = degraded.iter().map(|d| d.what.as_str()).collect();
+        assert_eq!(names, ["limits.pids", "limits.memory"], "one refused, one forgotten");
+    }
+
+    #[test]
+    fn without_limits_none_is_written() {
+        let host = host(|| {
+            let mut group = empty_group();
+            group.expect_set_limits().never();
+            group.expect_remove().returning(|| Ok(()));
+            group
+        });
+        assert!(host.group("x").create().is_ok());
+    }
+}

@@ -1,0 +1,106 @@
+//! Command lines that are wrong: one line, which names what is wrong, and the documented status.
+
+mod support;
+
+use support::{Ran, contain, run};
+
+/// What is wrong with a `run`, and what the message has to name.
+const WRONG_RUNS: [(&[&str], &str); 22] = [
+    (&[], "PROGRAM"),
+    (&["--nope", "true"], "'--nope'"),
+    (&["--backend", "fake", "true"], "'fake'"),
+    (&["--backend", "", "true"], "--backend"),
+    (&["--name", "../x", "true"], "'../x'"),
+    (&["--name", "", "true"], "--name"),
+    (&["--name", "cgroup.procs", "true"], "reserved"),
+    (&["--name", "a\nb", "true"], "control characters"),
+    (&["--require", "kill=certainly", "true"], "kill=certainly"),
+    (&["--timeout", "soon", "true"], "'soon'"),
+    (&["--grace", "-1s", "true"], "-1"),
+    (&["--kill-signal", "SIGNOPE", "true"], "no such signal"),
+    (&["--kill-signal", "65", "true"], "no such signal"),
+    (&["--memory", "lots", "true"], "--memory"),
+    (&["--swap", "1X", "true"], "--swap"),
+    (&["--cpus", "0", "true"], "--cpus"),
+    (&["--cpu-weight", "0", "true"], "1..=10000"),
+    (&["--io-weight", "10001", "true"], "1..=10000"),
+    (&["--cpuset", "3-1", "true"], "0-3,6"),
+    (&["--pids", "0", "true"], "--pids"),
+    (&["--env", "NOVALUE", "true"], "NAME=VALUE"),
+    (&["--log", "contain=loudly", "true"], "--log"),
+];
+
+#[test]
+fn a_run_that_is_not_understood_ends_with_125_and_one_line_that_names_the_fault() {
+    for (arguments, named) in WRONG_RUNS {
+        let ran = Ran::of(contain().arg("run").args(arguments));
+        assert_eq!(ran.status, 125, "{arguments:?}: {}", ran.stderr);
+        let line = ran.error_line();
+        assert!(line.contains(named), "{arguments:?}: {line}");
+        assert!(line.contains("contain run --help"), "{arguments:?}: {line}");
+        assert_eq!(ran.stdout, "");
+    }
+}
+
+#[test]
+fn other_subcommands_that_are_not_understood_end_with_2() {
+    let wrong: [&[&str]; 5] = [
+        &["doctor", "--nope"],
+        &["doctor", "surplus"],
+        &["nope"],
+        &["--nope"],
+        &["--backend", "run", "doctor"],
+    ];
+    for arguments in wrong {
+        let ran = run(arguments);
+        assert_eq!(ran.status, 2, "{arguments:?}: {}", ran.stderr);
+        assert!(ran.error_line().contains("; see `contain --help`"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn without_a_subcommand_the_help_is_shown_and_the_status_is_2() {
+    let ran = run(&[]);
+    assert_eq!(ran.status, 2);
+    assert!(ran.stderr.contains("Usage: contain"), "{}", ran.stderr);
+}
+
+#[test]
+fn options_of_the_environment_are_checked_too() {
+    let ran = Ran::of(contain().env("CONTAIN_BACKEND", "magic").args(["run", "true"]));
+    assert_eq!(ran.status, 125);
+    assert!(ran.error_line().contains("'magic'"), "{}", ran.stderr);
+}
+
+#[test]
+fn options_that_this_version_does_not_have_are_not_taken() {
+    for option in ["--systemd=never", "--state-dir=/tmp", "--user=root", "--seal", "--cpu-time=1"] {
+        assert_eq!(run(&["run", option, "true"]).status, 125, "{option}");
+    }
+}
+
+#[test]
+fn a_redirection_that_cannot_be_opened_runs_nothing() {
+    for option in ["--stdin", "--stdout", "--stderr", "--report"] {
+        let ran = run(&["run", "--name", "x", option, "/no/such/file", "true"]);
+        assert_eq!(ran.status, 125, "{option}");
+        let line = ran.error_line();
+        assert!(line.starts_with("failed to start a program in group x: "), "{line}");
+        assert!(line.contains("No such file or directory (ENOENT): /no/such/file; "), "{line}");
+    }
+}
+
+#[test]
+fn a_backend_that_is_not_there_ends_with_125_and_its_reason() {
+    let ran = run(&["run", "--backend", "hybrid", "true"]);
+    assert_eq!(ran.status, 125);
+    assert!(ran.error_line().starts_with("failed to probe (hybrid): "), "{}", ran.stderr);
+}
+
+#[test]
+fn colour_is_used_when_it_is_asked_for() {
+    let colored = run(&["--color", "always", "run", "--backend", "hybrid", "true"]);
+    assert!(colored.stderr.contains("\u{1b}["), "{:?}", colored.stderr);
+    let plain = run(&["--color", "never", "run", "--backend", "hybrid", "true"]);
+    assert!(!plain.stderr.contains('\u{1b}'), "{:?}", plain.stderr);
+}

@@ -1,0 +1,30 @@
+//! The help texts, as snapshots: a change of the command line shows in review.
+
+mod support;
+
+use support::run;
+
+#[test]
+fn help_of_contain() {
+    insta::assert_snapshot!(run(&["--help"]).stdout);
+}
+
+#[test]
+fn help_of_run() {
+    insta::assert_snapshot!(run(&["run", "--help"]).stdout);
+}
+
+#[test]
+fn help_of_doctor() {
+    insta::assert_snapshot!(run(&["doctor", "--help"]).stdout);
+}
+
+#[test]
+fn help_and_version_are_no_failure() {
+    for arguments in [&["--help"][..], &["--version"], &["run", "-h"], &["doctor", "--help"]] {
+        let ran = run(arguments);
+        assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{arguments:?}");
+    }
+    let version = format!("contain {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(run(&["--version"]).stdout, version);
+}

@@ -1,0 +1,96 @@
+//! What the tests of the command line share: the built binary, a run with a deadline, the report.
+
+#![allow(
+    clippy::allow_attributes,
+    dead_code,
+    reason = "every test binary compiles this and uses a part of it"
+)]
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+/// The path of the built `contain`.
+pub(crate) fn binary() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_contain"))
+}
+
+/// `contain`, without the settings of whoever runs the tests, ended at a deadline.
+pub(crate) fn contain() -> Command {
+    let mut command = Command::new(binary());
+    for name in ["CONTAIN_BACKEND", "CONTAIN_PARENT", "CONTAIN_LOG", "CONTAIN_GROUP"] {
+        command.env_remove(name);
+    }
+    command.timeout(deadline());
+    command
+}
+
+/// `contain ARGUMENTS…`, run to its end.
+pub(crate) fn run(arguments: &[&str]) -> Ran {
+    Ran::of(contain().args(arguments))
+}
+
+/// How long a single run may take: generous, and scaled for emulated machines.
+pub(crate) fn deadline() -> Duration {
+    scaled(Duration::from_secs(30))
+}
+
+/// `time`, times `CONTAIN_TIME_SCALE` where that is set.
+pub(crate) fn scaled(time: Duration) -> Duration {
+    let scale = std::env::var("CONTAIN_TIME_SCALE").ok().and_then(|scale| scale.parse().ok());
+    time.mul_f64(scale.unwrap_or(1.0))
+}
+
+/// Waits until `happened`, looking again after pauses; fails with `what` at the deadline.
+pub(crate) fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
+    let until = Instant::now() + deadline();
+    while !happened() {
+        assert!(Instant::now() < until, "it did not happen in time: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// What a run left to look at.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    /// The exit status.
+    pub(crate) status: i32,
+    /// All of stdout.
+    pub(crate) stdout: String,
+    /// All of stderr.
+    pub(crate) stderr: String,
+}
+
+impl Ran {
+    /// Runs `command` to its end.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let output = command.output().expect("contain can be run");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("output is UTF-8");
+        let status = output.status.code();
+        let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+        let status = status
+            .unwrap_or_else(|| panic!("ended by a signal or the deadline: {:?}", output.status));
+        Self { status, stdout, stderr }
+    }
+
+    /// Stdout as a JSON document.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {:?}, and {:?}", self.stdout, self.stderr))
+    }
+
+    /// The one line on stderr, which must say who speaks.
+    pub(crate) fn error_line(&self) -> &str {
+        let line = self.stderr.strip_suffix('\n').expect("stderr ends with a newline");
+        assert!(!line.contains('\n'), "more than one line: {line}");
+        line.strip_prefix("contain: ").unwrap_or_else(|| panic!("not ours: {line}"))
+    }
+}
+
+/// The report in `path`.
+pub(crate) fn report(path: &Path) -> Value {
+    let text = std::fs::read_to_string(path).expect("there is a report");
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text:?}"))
+}

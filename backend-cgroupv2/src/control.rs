@@ -6,6 +6,7 @@ use containment_core::{
     Error, ErrorKind, FreezeState, KillStep, Operation, Pid, Result, Signal, Signalled,
 };
 use containment_process::cgroupfs::{Dir, Failure};
+use containment_process::pidfd::PidFd;
 use containment_process::proc::cgroup;
 use containment_process::signalling::signal_all;
 
@@ -35,12 +36,14 @@ impl V2Group {
     /// One pass of a signal, the programs first.
     pub(crate) fn signal_pass(&self, signal: Signal) -> Result<Signalled> {
         let programs = self.programs();
-        signal_all(signal, &programs, || self.pids(Operation::Signal))
-            .map_err(|error| self.error(error))
-            .map(|pass| {
+        let listed = self.pids(Operation::Signal)?;
+        let again = |_: &[PidFd]| Ok(self.pids(Operation::Signal)?.into_iter().collect());
+        signal_all(signal, &programs, listed, again).map_err(|error| self.error(error)).map(
+            |pass| {
                 let failed = pass.failed.into_iter().map(|error| self.error(error)).collect();
                 Signalled { failed, ..pass }
-            })
+            },
+        )
     }
 
     /// One write where the kernel has `cgroup.kill`; else freeze, then signal everybody. A frozen

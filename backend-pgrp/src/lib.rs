@@ -1,58 +1,151 @@
-//! The process-group driver.
+//! The process-group driver, for hosts without cgroups.
+//!
+//! With a [`Keeper`], a small process stands between us and the program: it is the sub-reaper of this
+//! group only, so that membership is descent from it, its last child's end is the event that the group
+//! is empty, and it ends the group when we die. A member that calls `setsid` is found all the same.
+//! Without one, the group is the program's process group: its leader is held unreaped, so that the
+//! group's id cannot be re-used, and a member that leaves is lost, which the capabilities say.
+//!
+//! The supervisor's other children are never touched and its SIGCHLD disposition is never changed.
 #![forbid(unsafe_code)]
+
+mod held;
+mod keeper;
+mod kept;
+mod line;
+mod message;
+mod names;
+mod tree;
 
 use std::sync::Arc;
 
 use containment_core::{
-    Backend, Capabilities, CgroupOps, ControllerSet, Error, ErrorKind, GroupId, GroupName,
-    GroupOps, Operation, Result, Waiter,
+    Backend, Capabilities, CgroupOps, ControllerSet, Empty, Error, ErrorKind, Escape, Freeze,
+    GroupId, GroupName, GroupOps, Kill, LeaveBy, Measure, Operation, Result, Set, SystemWaiter,
+    Waiter,
 };
+use containment_process::pidfd::PidFd;
+use containment_process::proc::Snapshot;
+use containment_process::reap::become_sub_reaper;
 
-/// The driver of the unified hierarchy.
-#[derive(Debug)]
-pub struct ProcessGroups {
-    capabilities: Capabilities,
-}
-
-impl ProcessGroups {
-    /// Finds the hierarchy and the group below which groups are made: `parent`, relative to the
-    /// hierarchy's root, or our own group.
-    pub fn probe(_keeper: Keeper) -> Result<Self> {
-        Err(Error::new(ErrorKind::Unusable, Operation::Probe).with_backend(Backend::ProcessGroup))
-    }
-
-    /// Proves that groups work here: makes one, clones a child into it that exits, removes it.
-    pub fn prove(&self) -> Result<()> {
-        Ok(())
-    }
-}
-
-impl CgroupOps for ProcessGroups {
-    fn backend(&self) -> Backend {
-        Backend::ProcessGroup
-    }
-    fn capabilities(&self) -> &Capabilities {
-        &self.capabilities
-    }
-    fn waiter(&self) -> Arc<dyn Waiter> {
-        unreachable!()
-    }
-    fn create(&self, _name: &GroupName, _with: ControllerSet) -> Result<Box<dyn GroupOps>> {
-        unreachable!()
-    }
-    fn open(&self, _id: &GroupId) -> Result<Box<dyn GroupOps>> {
-        unreachable!()
-    }
-    fn list(&self) -> Result<Vec<GroupId>> {
-        unreachable!()
-    }
-}
+use names::Names;
 
 /// What holds the processes of a group together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keeper {
     /// Nothing: the leader is held unreaped, and a member that calls `setsid` is lost.
     None,
-    /// A fork of this process, which must be single-threaded at every spawn and serve one group only.
+    /// A fork of this process for each program. This process must be single-threaded at every spawn,
+    /// serve one group only, and have no children of its own: it becomes a sub-reaper, and should a
+    /// keeper be killed, everything that descends from it is taken for the group's.
     Worker,
+}
+
+/// The driver of process groups.
+#[derive(Debug)]
+pub struct ProcessGroups {
+    keeper: Keeper,
+    capabilities: Capabilities,
+    names: Arc<Names>,
+    waiter: Arc<SystemWaiter>,
+}
+
+impl ProcessGroups {
+    /// Finds out whether the kernel has what it takes: pidfds (Linux 5.3) and a readable `/proc`.
+    ///
+    /// # Errors
+    /// [`Unusable`](ErrorKind::Unusable), with the reason and a remedy.
+    pub fn probe(keeper: Keeper) -> Result<Self> {
+        PidFd::open(containment_core::Pid::current()).map_err(|error| {
+            unusable(&error).because("the kernel has no pidfds").advise("use Linux 5.3 or later")
+        })?;
+        Ok(Self {
+            keeper,
+            capabilities: capabilities(keeper),
+            names: Arc::default(),
+            waiter: Arc::new(SystemWaiter::new()),
+        })
+    }
+
+    /// Proves that groups work here: `/proc` can be read, and with a keeper orphans come to us.
+    pub fn prove(&self) -> Result<()> {
+        Snapshot::take().map(drop).map_err(|error| {
+            unusable(&error)
+                .because("/proc cannot be read")
+                .advise("as root: mount -t proc proc /proc")
+        })
+    }
+}
+
+fn unusable(error: &std::io::Error) -> Error {
+    Error::from_io(Operation::Probe, error)
+        .with_kind(ErrorKind::Unusable)
+        .with_backend(Backend::ProcessGroup)
+}
+
+impl CgroupOps for ProcessGroups {
+    fn backend(&self) -> Backend {
+        Backend::ProcessGroup
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn waiter(&self) -> Arc<dyn Waiter> {
+        Arc::<SystemWaiter>::clone(&self.waiter)
+    }
+
+    fn create(&self, name: &GroupName, with: ControllerSet) -> Result<Box<dyn GroupOps>> {
+        if !with.is_empty() {
+            return Err(unsupported(Operation::SetLimits).with_group(name));
+        }
+        if self.keeper == Keeper::Worker {
+            become_sub_reaper().map_err(|error| {
+                Error::from_io(Operation::Create, &error).with_backend(Backend::ProcessGroup)
+            })?;
+        }
+        let claim = Names::claim(&self.names, name)?;
+        let capabilities = self.capabilities.clone();
+        Ok(match self.keeper {
+            Keeper::None => Box::new(held::HeldGroup::new(claim, capabilities)),
+            Keeper::Worker => Box::new(kept::KeptGroup::new(claim, capabilities)),
+        })
+    }
+
+    fn open(&self, id: &GroupId) -> Result<Box<dyn GroupOps>> {
+        Err(unsupported(Operation::Open)
+            .with_group(&id.name)
+            .because("the kernel knows process groups by no name"))
+    }
+
+    fn list(&self) -> Result<Vec<GroupId>> {
+        Ok(self.names.ids())
+    }
+}
+
+fn capabilities(keeper: Keeper) -> Capabilities {
+    let usage = Set::EMPTY;
+    let (escape, usage) = match keeper {
+        Keeper::None => (Escape::Voluntary, usage),
+        Keeper::Worker => (Escape::Swept, usage.with(Measure::Cpu)),
+    };
+    Capabilities {
+        kill: Kill::Repeated,
+        escape,
+        leave_by: LeaveBy::None,
+        empty: Empty::Notified,
+        freeze: Freeze::StopSignal,
+        nesting: false,
+        attach: false,
+        limits: Set::EMPTY,
+        usage,
+    }
+}
+
+fn unsupported(operation: Operation) -> Error {
+    Error::new(ErrorKind::Unsupported, operation)
+        .with_backend(Backend::ProcessGroup)
+        .because("process groups do not have it")
+        .advise("use a cgroup backend; contain doctor tells which one this host has")
 }

@@ -9,6 +9,7 @@ pub mod child;
 pub mod pidfd;
 pub mod proc;
 pub mod reap;
+pub mod rusage;
 pub mod signalling;
 pub mod signals;
 pub mod spawn;

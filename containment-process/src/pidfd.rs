@@ -58,6 +58,20 @@ impl PidFd {
 
     /// Sends a signal; `false` when the process has ended and was reaped.
     pub fn signal(&self, signal: Signal) -> io::Result<bool> {
+        self.send(signal, 0)
+    }
+
+    /// Sends a signal to the process group that this process leads, or led: the group is found even
+    /// when the leader was reaped, and never a stranger's. `false` when it has no member.
+    ///
+    /// # Errors
+    /// `EINVAL` before Linux 6.9 (`PIDFD_SIGNAL_PROCESS_GROUP`).
+    pub fn signal_process_group(&self, signal: Signal) -> io::Result<bool> {
+        const PIDFD_SIGNAL_PROCESS_GROUP: u32 = 1 << 2;
+        self.send(signal, PIDFD_SIGNAL_PROCESS_GROUP)
+    }
+
+    fn send(&self, signal: Signal, flags: u32) -> io::Result<bool> {
         // SAFETY: pidfd_send_signal reads a descriptor and integers; a null siginfo is allowed.
         let sent = unsafe {
             libc::syscall(
@@ -65,7 +79,7 @@ impl PidFd {
                 self.fd.as_raw_fd(),
                 signal.as_raw(),
                 std::ptr::null::<libc::siginfo_t>(),
-                0_u32,
+                flags,
             )
         };
         match sent {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use containment_core::Pid;
+use containment_core::{Pid, Signal};
 use nix::errno::Errno;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use rustix::process::set_child_subreaper;
@@ -45,5 +45,18 @@ pub fn reap_children(except: Option<Pid>) -> io::Result<Children> {
             Ok(_) | Err(Errno::ECHILD | Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
         }
+    }
+}
+
+/// Signals the process group of a leader whose pid is known to be held. A group without a member is
+/// no failure.
+pub fn signal_process_group(leader: Pid, signal: Signal) -> io::Result<()> {
+    // SAFETY: integers only; the pid is positive, so this names one process group.
+    match unsafe { libc::kill(-leader.as_raw(), signal.as_raw()) } {
+        0 => Ok(()),
+        _ => match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            error => Err(error),
+        },
     }
 }

@@ -1,7 +1,7 @@
 //! One pass of signals over processes that come and go, without ever hitting a stranger.
 //!
-//! A pid is listed, opened as a pidfd, and listed again: who stands in both lists is the process that
-//! was opened, or that one has ended and the signal goes nowhere. So a recycled pid is never hit (K20).
+//! A pid is listed, opened as a pidfd, and then confirmed: who is still a member is the process that was
+//! opened, or that one has ended and the signal goes nowhere. So a recycled pid is never hit (K20).
 
 use std::collections::HashSet;
 use std::io;
@@ -13,25 +13,23 @@ use crate::pidfd::PidFd;
 /// How many pidfds are open at once.
 const BATCH: usize = 256;
 
-/// Sends `signal` to everybody whom `list` names, `first` before the others.
+/// Sends `signal` to the processes of `listed`, `first` before the others. `confirm` is asked, when a
+/// batch of them is open, who of it is a member still.
 ///
 /// # Errors
-/// Those of `list`. A member that cannot be signalled is noted in the result.
+/// Those of `confirm`. A member that cannot be signalled is noted in the result.
 pub fn signal_all(
     signal: Signal,
     first: &[Pid],
-    mut list: impl FnMut() -> Result<Vec<Pid>>,
+    mut listed: Vec<Pid>,
+    mut confirm: impl FnMut(&[PidFd]) -> Result<HashSet<Pid>>,
 ) -> Result<Signalled> {
     let mut pass = Signalled::default();
-    let mut waiting = list()?;
-    waiting.sort_by_key(|pid| !first.contains(pid));
-    let mut waiting = waiting.into_iter().peekable();
+    listed.sort_by_key(|pid| !first.contains(pid));
+    let mut waiting = listed.into_iter().peekable();
     while waiting.peek().is_some() {
         let batch = open_batch(&mut waiting, &mut pass);
-        if batch.is_empty() {
-            continue;
-        }
-        let members: HashSet<Pid> = list()?.into_iter().collect();
+        let members = confirm(&batch)?;
         for process in batch.iter().filter(|process| members.contains(&process.pid())) {
             note(process.pid(), process.signal(signal), &mut pass);
         }
@@ -82,10 +80,10 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_listed_again_is_not_signalled() {
+    fn who_is_not_confirmed_is_not_signalled() {
         let ((mut member, pid), (mut stranger, other)) = (sleeper(), sleeper());
-        let mut lists = [vec![pid, other], vec![pid]].into_iter();
-        let pass = signal_all(Signal::KILL, &[], || Ok(lists.next().unwrap_or_default())).unwrap();
+        let confirm = |_: &[PidFd]| Ok(HashSet::from([pid]));
+        let pass = signal_all(Signal::KILL, &[], vec![pid, other], confirm).unwrap();
         assert_eq!((pass.count, pass.failed.len()), (1, 0));
         let member_fd = PidFd::open(pid).unwrap().unwrap();
         assert_eq!(member_fd.wait().unwrap(), Waited::Ended(Outcome::Signaled(Signal::KILL)));

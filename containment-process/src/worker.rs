@@ -1,6 +1,7 @@
 //! A fork of a single-threaded process that goes on in Rust.
 
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use containment_core::Pid;
 
@@ -47,6 +48,49 @@ impl Drop for ExitGuard {
 fn exit(status: u8) -> ! {
     // SAFETY: `_exit` ends the process at once.
     unsafe { libc::_exit(status.into()) }
+}
+
+/// Detaches a worker from what its parent has open: every descriptor but `keep` is closed, the standard
+/// streams lead nowhere, and the directory is `/`. Objects that own the closed descriptors must be
+/// forgotten, not dropped.
+pub fn detach(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+    std::env::set_current_dir("/")?;
+    let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    drop(null);
+    let mut kept: Vec<_> = keep.iter().map(AsRawFd::as_raw_fd).filter(|fd| *fd > 2).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for fd in kept {
+        close_range(first, fd - 1)?;
+        first = fd + 1;
+    }
+    close_range(first, i32::MAX)
+}
+
+fn close_range(first: i32, last: i32) -> io::Result<()> {
+    if first > last {
+        return Ok(());
+    }
+    // SAFETY: integers only. The caller forgets the objects that own what is closed here.
+    match unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } {
+        0 => Ok(()),
+        // Before Linux 5.9.
+        _ => close_listed(first, last),
+    }
+}
+
+fn close_listed(first: i32, last: i32) -> io::Result<()> {
+    let open: Vec<i32> = std::fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    for fd in open.into_iter().filter(|fd| (first..=last).contains(fd)) {
+        // SAFETY: an integer; EBADF for the listing's own descriptor is of no interest.
+        unsafe { libc::close(fd) };
+    }
+    Ok(())
 }
 
 #[cfg(test)]

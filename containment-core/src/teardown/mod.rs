@@ -344,7 +344,9 @@ impl Teardown {
                 if matches!(group.populated(), Ok(true)) {
                     return Next::Phase(self.killing(now, until));
                 }
-                return Next::Wait { until, on: Watch::Backoff };
+                // An event may announce it, and need not: the pause bounds the wait either way.
+                let on = group.watch(Change::Empty).unwrap_or(Watch::Backoff);
+                return Next::Wait { until, on };
             }
             Err(error) => self.report.note(error),
         }

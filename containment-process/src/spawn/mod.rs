@@ -114,7 +114,8 @@ impl Step {
         Self::Exec,
     ];
 
-    fn from_raw(raw: u32) -> Option<Self> {
+    /// The step with this number.
+    pub fn from_raw(raw: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|step| *step as u32 == raw)
     }
 }

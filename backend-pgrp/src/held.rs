@@ -1,0 +1,232 @@
+//! A process group held by its leader: the leader stays an unreaped zombie until the group is dead, so
+//! that the group's id cannot be re-used and no stranger is ever signalled (K19).
+//!
+//! A spawn and a kill exclude each other, so that nothing runs once the kill returned (K49).
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use containment_core::{
+    Applied, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState, GroupId,
+    GroupName, GroupOps, KillStep, Limits, Member, Operation, Pid, ProcessGroup, Program, Reaped,
+    Result, Signal, Signalled, Standing, Usage, Watch,
+};
+use containment_process::child::Started;
+use containment_process::pidfd::{Look, PidFd};
+use containment_process::proc::{Snapshot, Stat};
+use containment_process::reap::signal_process_group;
+use containment_process::spawn::{Entry, Launch, Memory, spawn};
+
+use crate::names::Claim;
+use crate::tree::freeze_state;
+use crate::unsupported;
+
+/// A group that is a process group.
+#[derive(Debug)]
+pub(crate) struct HeldGroup {
+    claim: Claim,
+    capabilities: Capabilities,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    leader: Option<Started>,
+    /// Programs that joined the leader's group.
+    joined: Vec<Started>,
+    removed: bool,
+}
+
+impl State {
+    fn programs(&self) -> impl Iterator<Item = &Started> {
+        self.leader.iter().chain(&self.joined)
+    }
+}
+
+impl HeldGroup {
+    pub(crate) fn new(claim: Claim, capabilities: Capabilities) -> Self {
+        Self { claim, capabilities, state: Mutex::default() }
+    }
+
+    /// The state, unless the group was removed.
+    fn state(&self, operation: Operation) -> Result<MutexGuard<'_, State>> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.removed {
+            return Err(self.error(Error::new(ErrorKind::Gone, operation)));
+        }
+        Ok(state)
+    }
+
+    /// The living members, told by the process group's id, which is ours while the leader is held.
+    fn living(&self, state: &State, operation: Operation) -> Result<Vec<Stat>> {
+        let Some(leader) = &state.leader else { return Ok(Vec::new()) };
+        if !leader.holds_pid()? {
+            return Err(self.hold_lost(operation));
+        }
+        let snapshot = Snapshot::take().map_err(|e| self.error(Error::from_io(operation, &e)))?;
+        let group = snapshot.in_group(leader.pid());
+        Ok(group.filter(|stat| !stat.state.is_zombie()).cloned().collect())
+    }
+
+    fn pass(&self, state: &State, signal: Signal) -> Result<Signalled> {
+        let Some(leader) = &state.leader else { return Ok(Signalled::default()) };
+        let failed = |error: std::io::Error| self.error(Error::from_io(Operation::Signal, &error));
+        match leader.process().signal_process_group(signal) {
+            Ok(_) => {}
+            // Before Linux 6.9: by the id, as long as that is held.
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error()) => {
+                if !leader.holds_pid()? {
+                    return Err(self.hold_lost(Operation::Signal));
+                }
+                signal_process_group(leader.pid(), signal).map_err(failed)?;
+            }
+            Err(error) => return Err(failed(error)),
+        }
+        let count = self.living(state, Operation::Signal).map_or(0, |living| living.len());
+        Ok(Signalled { count, failed: Vec::new() })
+    }
+
+    fn hold_lost(&self, operation: Operation) -> Error {
+        self.error(Error::new(ErrorKind::StatusLost, operation))
+            .because(
+                "the group's leader was reaped by somebody else, so its id may be a stranger's",
+            )
+            .advise("do not ignore SIGCHLD and do not wait for every child, or use a keeper")
+    }
+
+    fn error(&self, error: Error) -> Error {
+        error.with_backend(self.id().backend).with_group(&self.id().name)
+    }
+
+    fn unsupported<T>(&self, operation: Operation) -> Result<T> {
+        Err(unsupported(operation).with_group(&self.id().name))
+    }
+}
+
+impl GroupOps for HeldGroup {
+    fn id(&self) -> &GroupId {
+        self.claim.id()
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// The first program leads the group, and the others join it, whatever they ask for.
+    fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
+        let mut state = self.state(Operation::Spawn)?;
+        if !matches!(program.group(), ProcessGroup::Auto | ProcessGroup::Lead) {
+            return Err(self
+                .error(Error::new(ErrorKind::InvalidInput, Operation::Spawn))
+                .because("without a keeper the process group is the group"));
+        }
+        let leader = state.leader.as_ref().map_or(0, |leader| leader.pid().as_raw());
+        let process = spawn(&Launch {
+            program,
+            entry: Entry::Nowhere,
+            process_group: Some(leader),
+            mark: None,
+            memory: Memory::Share,
+        });
+        let process = process.map_err(|failure| self.error(failure.into_error(program)))?;
+        let look = if leader == 0 { Look::Hold } else { Look::Reap };
+        let child = Started::new(process, look, self.id().backend, &self.id().name);
+        match leader {
+            0 => state.leader = Some(child.clone()),
+            _ => state.joined.push(child.clone()),
+        }
+        Ok(Box::new(child))
+    }
+
+    fn attach(&self, _: Pid) -> Result<()> {
+        self.unsupported(Operation::Attach)
+    }
+
+    fn subgroup(&self, _: &GroupName, _: ControllerSet) -> Result<Box<dyn GroupOps>> {
+        self.unsupported(Operation::Create)
+    }
+
+    fn subgroups(&self) -> Result<Vec<Box<dyn GroupOps>>> {
+        self.state(Operation::List).map(|_| Vec::new())
+    }
+
+    fn members(&self) -> Result<Vec<Member>> {
+        let state = self.state(Operation::Members)?;
+        let is_program = |stat: &Stat| state.programs().any(|child| child.pid() == stat.pid);
+        let standing = |stat| if is_program(stat) { Standing::Program } else { Standing::Inside };
+        let living = self.living(&state, Operation::Members)?;
+        Ok(living.iter().map(|stat| stat.member(standing(stat))).collect())
+    }
+
+    fn populated(&self) -> Result<bool> {
+        let state = self.state(Operation::Populated)?;
+        Ok(!self.living(&state, Operation::Populated)?.is_empty())
+    }
+
+    fn signal(&self, signal: Signal) -> Result<Signalled> {
+        let state = self.state(Operation::Signal)?;
+        self.pass(&state, signal)
+    }
+
+    fn kill(&self) -> Result<KillStep> {
+        let state = self.state(Operation::Kill)?;
+        self.pass(&state, Signal::KILL).map(KillStep::Signalled)
+    }
+
+    fn request_freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP).map(drop)
+    }
+
+    fn request_thaw(&self) -> Result<()> {
+        self.signal(Signal::CONT).map(drop)
+    }
+
+    fn frozen(&self) -> Result<FreezeState> {
+        let state = self.state(Operation::Freeze)?;
+        Ok(freeze_state(&self.living(&state, Operation::Freeze)?))
+    }
+
+    fn set_limits(&self, limits: &Limits) -> Result<Applied> {
+        let _state = self.state(Operation::SetLimits)?;
+        let refuse = |limit| (limit, self.error(unsupported(Operation::SetLimits)));
+        Ok(Applied { applied: Vec::new(), refused: limits.asked().iter().map(refuse).collect() })
+    }
+
+    fn usage(&self) -> Result<Usage> {
+        let _state = self.state(Operation::Usage)?;
+        self.unsupported(Operation::Usage)
+    }
+
+    /// One living member's pidfd: when it ends, the next one's.
+    fn watch(&self, change: Change) -> Result<Watch> {
+        let state = self.state(Operation::Watch)?;
+        if change == Change::Frozen {
+            return Ok(Watch::Backoff);
+        }
+        let living = self.living(&state, Operation::Watch)?;
+        let mut open = living.iter().rev().filter_map(|stat| PidFd::open(stat.pid).ok().flatten());
+        let member = open.find(|process| matches!(process.has_ended(), Ok(false)));
+        Ok(member.map_or(Watch::Backoff, |member| Watch::Sources(vec![member.source()])))
+    }
+
+    fn reap(&self) -> Result<Reaped> {
+        let state = self.state(Operation::Reap)?;
+        let mut reaped = Reaped::default();
+        for child in state.joined.iter().filter(|child| !child.has_ended()) {
+            reaped.count += usize::from(child.try_wait()?.is_some());
+        }
+        Ok(reaped)
+    }
+
+    fn remove(&self) -> Result<()> {
+        let mut state = self.state(Operation::Remove)?;
+        if !self.living(&state, Operation::Remove)?.is_empty() {
+            return Err(self.error(Error::new(ErrorKind::Busy, Operation::Remove)));
+        }
+        for child in state.programs() {
+            child.release()?;
+        }
+        state.removed = true;
+        self.claim.release();
+        Ok(())
+    }
+}

@@ -1,0 +1,221 @@
+//! The keeper: a small process that starts the program, adopts and reaps whatever it leaves, tells
+//! its supervisor, and ends everything when the supervisor dies.
+//!
+//! It has a process group of its own in the same session, works in `/`, blocks every signal that can
+//! be blocked, and holds no descriptor of the program's. It ends when its last child was reaped.
+
+use std::io::{self, PipeWriter};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use containment_core::{
+    Applied, Capabilities, Change, ChildOps, ControllerSet, Error, FreezeState, GroupId, GroupName,
+    GroupOps, KillStep, Limits, Member, Operation, Pid, Policy, Program, Reaped, Result, Signal,
+    SignalSet, Signalled, SystemWaiter, Teardown, Time, Usage, Waiter, Watch,
+};
+use containment_process::pidfd::{Look, PidFd, Waited};
+use containment_process::reap::{Children, become_sub_reaper, reap_children};
+use containment_process::signals::{Inbox, set_mask};
+use containment_process::spawn::{Entry, Failure, Launch, Memory, spawn};
+use containment_process::{rusage, worker};
+use rustix::process::setpgid;
+
+use crate::message::Message;
+use crate::tree::Tree;
+use crate::unsupported;
+
+/// What a keeper is told when it is made.
+#[derive(Debug)]
+pub(crate) struct Charge<'a> {
+    pub(crate) program: &'a Program,
+    /// The process group to start the program in: the supervisor's, or its own (`Some(0)`).
+    pub(crate) process_group: Option<i32>,
+    pub(crate) supervisor: PidFd,
+    pub(crate) id: GroupId,
+    pub(crate) capabilities: Capabilities,
+}
+
+/// The exit status of a keeper that could not do its work.
+const FAILED: u8 = 125;
+
+/// The keeper's life, from the fork to its exit status.
+pub(crate) fn serve(charge: Charge<'_>, pipe: PipeWriter) -> u8 {
+    match Keeper::begin(charge, pipe) {
+        Ok(Some(keeper)) => keeper.keep().map_or(FAILED, |()| 0),
+        Ok(None) => 0,
+        Err(_) => FAILED,
+    }
+}
+
+#[derive(Debug)]
+struct Keeper {
+    pipe: PipeWriter,
+    inbox: Inbox,
+    supervisor: PidFd,
+    program: PidFd,
+    /// Whether the program's end was told.
+    told: AtomicBool,
+    id: GroupId,
+    capabilities: Capabilities,
+}
+
+impl Keeper {
+    /// Starts the program, then lets go of everything that is not needed to keep it. `None` when the
+    /// program does not run, which was told.
+    fn begin(charge: Charge<'_>, pipe: PipeWriter) -> io::Result<Option<Self>> {
+        let inherited = set_mask(SignalSet::ALL)?;
+        become_sub_reaper()?;
+        let program = match start(&charge, inherited) {
+            Ok(program) => program,
+            Err(failure) => {
+                Message::send(&[Message::Failed(failure)], pipe.as_fd())?;
+                return Ok(None);
+            }
+        };
+        Message::send(&[Message::Started(program.pid())], pipe.as_fd())?;
+        setpgid(None, None)?;
+        let Charge { supervisor, id, capabilities, .. } = charge;
+        worker::detach(&[pipe.as_fd(), supervisor.as_fd(), program.as_fd()])?;
+        let inbox = Inbox::open(SignalSet::default().with(Signal::CHLD))?;
+        let told = AtomicBool::new(false);
+        Ok(Some(Self { pipe, inbox, supervisor, program, told, id, capabilities }))
+    }
+
+    /// Reaps and tells until nothing is left; ends the group when the supervisor has died.
+    fn keep(&self) -> io::Result<()> {
+        let waiter = SystemWaiter::new();
+        while self.look()? != Children::None {
+            if self.supervisor.has_ended()? {
+                let report = Teardown::new(Policy::kill()).run(self, &waiter);
+                return if report.is_clean() {
+                    Ok(())
+                } else {
+                    Err(io::ErrorKind::TimedOut.into())
+                };
+            }
+            let sources = vec![self.inbox.source(), self.supervisor.source()];
+            waiter.wait(Time::NEVER, &Watch::Sources(sources));
+        }
+        Ok(())
+    }
+
+    /// Reaps whoever has ended and tells what is news: the program's end, and that nobody is left;
+    /// both at once where they come together, so that the supervisor wakes up once. The inbox is
+    /// emptied first: an end after that fills it again.
+    fn look(&self) -> io::Result<Children> {
+        while self.inbox.next()?.is_some() {}
+        let mut news = Vec::new();
+        if !self.told.load(Ordering::Relaxed)
+            && let Waited::Ended(outcome) = self.program.try_wait(Look::Reap)?
+        {
+            self.told.store(true, Ordering::Relaxed);
+            news.push(Message::Ended(outcome));
+        }
+        let held = (!self.told.load(Ordering::Relaxed)).then(|| self.program.pid());
+        let children = reap_children(held)?;
+        if children == Children::None {
+            news.push(Message::Empty(rusage::of_reaped_children()?));
+        }
+        match Message::send(&news, self.pipe.as_fd()) {
+            // The supervisor has died, and nobody listens any more.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            told => told?,
+        }
+        Ok(children)
+    }
+
+    fn tree() -> Tree {
+        Tree { roots: vec![Pid::current()], except: Vec::new() }
+    }
+}
+
+fn start(charge: &Charge<'_>, inherited: SignalSet) -> Result<PidFd, Failure> {
+    let program = match charge.program.mask() {
+        Some(_) => charge.program.clone(),
+        None => charge.program.clone().signal_mask(inherited),
+    };
+    spawn(&Launch {
+        program: &program,
+        entry: Entry::Nowhere,
+        process_group: charge.process_group,
+        mark: None,
+        memory: Memory::Share,
+    })
+}
+
+/// What the teardown of an orphaned group needs; nobody can ask a keeper for anything else.
+impl GroupOps for Keeper {
+    fn id(&self) -> &GroupId {
+        &self.id
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn members(&self) -> Result<Vec<Member>> {
+        Self::tree().members(&[], Operation::Members)
+    }
+
+    fn populated(&self) -> Result<bool> {
+        let children = self.look().map_err(|error| Error::from_io(Operation::Populated, &error))?;
+        Ok(children != Children::None)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<Signalled> {
+        Self::tree().signal(signal, &[])
+    }
+
+    fn kill(&self) -> Result<KillStep> {
+        self.signal(Signal::KILL).map(KillStep::Signalled)
+    }
+
+    fn frozen(&self) -> Result<FreezeState> {
+        Self::tree().frozen()
+    }
+
+    fn request_freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP).map(drop)
+    }
+
+    fn request_thaw(&self) -> Result<()> {
+        self.signal(Signal::CONT).map(drop)
+    }
+
+    fn watch(&self, _: Change) -> Result<Watch> {
+        Ok(Watch::Sources(vec![self.inbox.source()]))
+    }
+
+    /// `populated` reaps.
+    fn reap(&self) -> Result<Reaped> {
+        Ok(Reaped::default())
+    }
+
+    fn remove(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn spawn(&self, _: &Program) -> Result<Box<dyn ChildOps>> {
+        Err(unsupported(Operation::Spawn))
+    }
+
+    fn attach(&self, _: Pid) -> Result<()> {
+        Err(unsupported(Operation::Attach))
+    }
+
+    fn subgroup(&self, _: &GroupName, _: ControllerSet) -> Result<Box<dyn GroupOps>> {
+        Err(unsupported(Operation::Create))
+    }
+
+    fn subgroups(&self) -> Result<Vec<Box<dyn GroupOps>>> {
+        Ok(Vec::new())
+    }
+
+    fn set_limits(&self, _: &Limits) -> Result<Applied> {
+        Err(unsupported(Operation::SetLimits))
+    }
+
+    fn usage(&self) -> Result<Usage> {
+        Err(unsupported(Operation::Usage))
+    }
+}

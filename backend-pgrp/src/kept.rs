@@ -1,0 +1,233 @@
+//! A group held together by keepers, one for each program: the supervisor's side.
+//!
+//! Should a keeper be killed, what it kept is re-parented to us, who are a sub-reaper, too: from then
+//! on membership is descent from this process.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use containment_core::{
+    Applied, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState, GroupId,
+    GroupName, GroupOps, KillStep, Limits, Member, Operation, Pid, Program, Reaped, Result, Signal,
+    Signalled, Usage, Watch,
+};
+use containment_process::pidfd::PidFd;
+use containment_process::reap::reap_children;
+
+use crate::line::{Keeping, Kept, Line};
+use crate::names::Claim;
+use crate::tree::{Tree, Trunk};
+use crate::unsupported;
+
+/// A group whose members descend from keepers.
+#[derive(Debug)]
+pub(crate) struct KeptGroup {
+    claim: Claim,
+    capabilities: Capabilities,
+    lines: Mutex<Vec<Arc<Line>>>,
+    removed: AtomicBool,
+}
+
+impl KeptGroup {
+    pub(crate) fn new(claim: Claim, capabilities: Capabilities) -> Self {
+        Self { claim, capabilities, lines: Mutex::default(), removed: AtomicBool::new(false) }
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Vec<Arc<Line>>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How each keeping stands now.
+    fn standing(&self) -> Result<Vec<(Arc<Line>, Keeping)>> {
+        let lines = self.lines().clone();
+        lines.into_iter().map(|line| line.listen().map(|news| (line, news.keeping))).collect()
+    }
+
+    /// Whose descendants the members are: the living keepers', and ours where one was lost.
+    fn tree(&self) -> Result<Tree> {
+        let standing = self.standing()?;
+        let alive = |(line, keeping): &(Arc<Line>, Keeping)| {
+            matches!(keeping, Keeping::Goes).then(|| line.keeper().pid())
+        };
+        let mut roots: Vec<Pid> = standing.iter().filter_map(alive).collect();
+        if standing.iter().any(|(_, keeping)| *keeping == Keeping::Lost) {
+            roots.push(Pid::current());
+        }
+        let except = standing.iter().map(|(line, _)| line.keeper().pid()).collect();
+        Ok(Tree { roots, except })
+    }
+
+    fn trunks(&self) -> Vec<Trunk> {
+        self.lines().iter().map(|line| line.trunk()).collect()
+    }
+
+    /// The programs that run, which get a signal before the others.
+    fn programs(&self) -> Result<Vec<Pid>> {
+        let lines = self.lines().clone();
+        let mut programs = Vec::new();
+        for line in lines {
+            if line.listen()?.outcome.is_none() {
+                programs.push(line.trunk().program);
+            }
+        }
+        Ok(programs)
+    }
+
+    fn pass(&self, signal: Signal) -> Result<Signalled> {
+        self.refuse_removed(Operation::Signal)?;
+        let pass = self.tree()?.signal(signal, &self.programs()?).map_err(|e| self.error(e))?;
+        let failed = pass.failed.into_iter().map(|error| self.error(error)).collect();
+        Ok(Signalled { failed, ..pass })
+    }
+
+    fn refuse_removed(&self, operation: Operation) -> Result<()> {
+        if self.removed.load(Ordering::Acquire) {
+            return Err(self.error(Error::new(ErrorKind::Gone, operation)));
+        }
+        Ok(())
+    }
+
+    fn error(&self, error: Error) -> Error {
+        error.with_backend(self.id().backend).with_group(&self.id().name)
+    }
+
+    fn unsupported<T>(&self, operation: Operation) -> Result<T> {
+        Err(unsupported(operation).with_group(&self.id().name))
+    }
+}
+
+impl GroupOps for KeptGroup {
+    fn id(&self) -> &GroupId {
+        self.claim.id()
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
+        self.refuse_removed(Operation::Spawn)?;
+        let line = Line::open(self.id(), &self.capabilities, program);
+        let line = Arc::new(line.map_err(|error| self.error(error))?);
+        self.lines().push(Arc::clone(&line));
+        Ok(Box::new(Kept(line)))
+    }
+
+    fn attach(&self, _: Pid) -> Result<()> {
+        self.unsupported(Operation::Attach)
+    }
+
+    fn subgroup(&self, _: &GroupName, _: ControllerSet) -> Result<Box<dyn GroupOps>> {
+        self.unsupported(Operation::Create)
+    }
+
+    fn subgroups(&self) -> Result<Vec<Box<dyn GroupOps>>> {
+        self.refuse_removed(Operation::List)?;
+        Ok(Vec::new())
+    }
+
+    fn members(&self) -> Result<Vec<Member>> {
+        self.refuse_removed(Operation::Members)?;
+        self.tree()?.members(&self.trunks(), Operation::Members).map_err(|e| self.error(e))
+    }
+
+    fn populated(&self) -> Result<bool> {
+        self.refuse_removed(Operation::Populated)?;
+        let standing = self.standing()?;
+        if standing.iter().any(|(_, keeping)| *keeping == Keeping::Goes) {
+            return Ok(true);
+        }
+        let lost = standing.iter().any(|(_, keeping)| *keeping == Keeping::Lost);
+        Ok(lost && !self.members()?.is_empty())
+    }
+
+    fn signal(&self, signal: Signal) -> Result<Signalled> {
+        self.pass(signal)
+    }
+
+    fn kill(&self) -> Result<KillStep> {
+        self.pass(Signal::KILL).map(KillStep::Signalled)
+    }
+
+    fn request_freeze(&self) -> Result<()> {
+        self.pass(Signal::STOP).map(drop)
+    }
+
+    fn request_thaw(&self) -> Result<()> {
+        self.pass(Signal::CONT).map(drop)
+    }
+
+    fn frozen(&self) -> Result<FreezeState> {
+        self.refuse_removed(Operation::Freeze)?;
+        self.tree()?.frozen().map_err(|error| self.error(error))
+    }
+
+    fn set_limits(&self, limits: &Limits) -> Result<Applied> {
+        self.refuse_removed(Operation::SetLimits)?;
+        let refuse = |limit| (limit, self.error(unsupported(Operation::SetLimits)));
+        Ok(Applied { applied: Vec::new(), refused: limits.asked().iter().map(refuse).collect() })
+    }
+
+    /// CPU time, known once a keeper has reaped everybody.
+    fn usage(&self) -> Result<Usage> {
+        self.refuse_removed(Operation::Usage)?;
+        let mut usage = Usage::default();
+        for (_, keeping) in self.standing()? {
+            let Keeping::Over(cpu) = keeping else { return Ok(Usage::default()) };
+            usage.cpu_user = Some(usage.cpu_user.unwrap_or_default() + cpu.user);
+            usage.cpu_system = Some(usage.cpu_system.unwrap_or_default() + cpu.system);
+        }
+        usage.cpu = usage.cpu_user.zip(usage.cpu_system).map(|(user, system)| user + system);
+        Ok(usage)
+    }
+
+    fn watch(&self, change: Change) -> Result<Watch> {
+        self.refuse_removed(Operation::Watch)?;
+        if change == Change::Frozen {
+            return Ok(Watch::Backoff);
+        }
+        let mut sources = Vec::new();
+        for (line, keeping) in self.standing()? {
+            match keeping {
+                Keeping::Goes => sources.push(line.source()),
+                // What is left of it is its exit.
+                Keeping::Over(_) => sources.push(line.keeper().source()),
+                Keeping::Lost => {
+                    let members = self.members()?;
+                    let mut open = members.iter().filter_map(|m| PidFd::open(m.pid).ok().flatten());
+                    sources.extend(open.next().map(|member| member.source()));
+                }
+            }
+        }
+        Ok(if sources.is_empty() { Watch::Backoff } else { Watch::Sources(sources) })
+    }
+
+    /// The keepers reap their own; what was re-parented to us after the loss of one is ours.
+    fn reap(&self) -> Result<Reaped> {
+        let standing = self.standing()?;
+        let mut count = 0;
+        for (line, keeping) in &standing {
+            if *keeping != Keeping::Goes {
+                count += usize::from(line.reap_keeper()?);
+            }
+        }
+        if standing.iter().any(|(_, keeping)| *keeping == Keeping::Lost) {
+            reap_children(None).map_err(|e| self.error(Error::from_io(Operation::Reap, &e)))?;
+        }
+        Ok(Reaped { count })
+    }
+
+    fn remove(&self) -> Result<()> {
+        self.refuse_removed(Operation::Remove)?;
+        let mut gone = !self.populated()?;
+        for line in self.lines().iter() {
+            gone &= line.reap_keeper()?;
+        }
+        if !gone {
+            return Err(self.error(Error::new(ErrorKind::Busy, Operation::Remove)));
+        }
+        self.removed.store(true, Ordering::Release);
+        self.claim.release();
+        Ok(())
+    }
+}

@@ -1,0 +1,199 @@
+//! The line to one keeper: its pipe, and what was heard over it.
+
+use std::io::{self, PipeReader};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use containment_core::{
+    Capabilities, ChildOps, Error, ErrorKind, GroupId, Operation, Outcome, Pid, ProcessGroup,
+    Program, Result, Signal, Source, Watch,
+};
+use containment_process::pidfd::{Look, PidFd, Waited};
+use containment_process::proc::Stat;
+use containment_process::rusage::CpuTime;
+use containment_process::worker;
+use rustix::process::getpgrp;
+
+use crate::keeper::{Charge, serve};
+use crate::message::Message;
+use crate::tree::Trunk;
+
+/// A keeper, and the program that it keeps.
+#[derive(Debug)]
+pub(crate) struct Line {
+    keeper: PidFd,
+    pipe: Arc<OwnedFd>,
+    trunk: Trunk,
+    /// The program, unless it had ended before it could be opened.
+    program: Option<PidFd>,
+    id: GroupId,
+    news: Mutex<News>,
+}
+
+/// What was heard so far.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct News {
+    /// How the program ended.
+    pub(crate) outcome: Option<Outcome>,
+    pub(crate) keeping: Keeping,
+    keeper_reaped: bool,
+}
+
+/// How the keeping stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keeping {
+    /// The keeper has members to keep.
+    Goes,
+    /// Every member has ended and was reaped.
+    Over(CpuTime),
+    /// The keeper ended without saying so: what it kept is ours now.
+    Lost,
+}
+
+impl Line {
+    /// Makes a keeper and lets it start the program.
+    pub(crate) fn open(
+        id: &GroupId,
+        capabilities: &Capabilities,
+        program: &Program,
+    ) -> Result<Self> {
+        let failed = |error: io::Error| Error::from_io(Operation::Spawn, &error);
+        let (reader, writer) = io::pipe().map_err(failed)?;
+        let supervisor = PidFd::open(Pid::current()).map_err(failed)?;
+        let supervisor = supervisor.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+        let charge = Charge {
+            program,
+            process_group: process_group(program),
+            supervisor,
+            id: id.clone(),
+            capabilities: capabilities.clone(),
+        };
+        let keeper = worker::fork(move || serve(charge, writer)).map_err(failed)?;
+        match Message::receive(&reader).map_err(failed)? {
+            Some(Message::Started(pid)) => Self::new(keeper, reader, pid, program, id),
+            Some(Message::Failed(failure)) => {
+                keeper.wait().map_err(failed)?;
+                Err(failure.into_error(program))
+            }
+            _ => Err(Error::new(ErrorKind::KeeperLost, Operation::Spawn)),
+        }
+    }
+
+    fn new(
+        keeper: PidFd,
+        pipe: PipeReader,
+        pid: Pid,
+        program: &Program,
+        id: &GroupId,
+    ) -> Result<Self> {
+        let failed = |error: io::Error| Error::from_io(Operation::Spawn, &error);
+        rustix::io::ioctl_fionbio(&pipe, true).map_err(|errno| failed(errno.into()))?;
+        let group = match program.group() {
+            ProcessGroup::Auto | ProcessGroup::Lead => pid,
+            ProcessGroup::Inherit => Pid::new(getpgrp().as_raw_nonzero().get()).unwrap_or(pid),
+            ProcessGroup::Join(leader) => leader,
+        };
+        Ok(Self {
+            program: open_child_of(&keeper, pid).map_err(failed)?,
+            keeper,
+            pipe: Arc::new(pipe.into()),
+            trunk: Trunk { program: pid, group },
+            id: id.clone(),
+            news: Mutex::new(News { outcome: None, keeping: Keeping::Goes, keeper_reaped: false }),
+        })
+    }
+
+    pub(crate) fn keeper(&self) -> &PidFd {
+        &self.keeper
+    }
+
+    pub(crate) fn trunk(&self) -> Trunk {
+        self.trunk
+    }
+
+    /// What to poll for news.
+    pub(crate) fn source(&self) -> Source {
+        Source::readable(Arc::clone(&self.pipe))
+    }
+
+    /// Takes in what the keeper has told meanwhile.
+    pub(crate) fn listen(&self) -> Result<News> {
+        let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        while news.keeping == Keeping::Goes {
+            match Message::receive(&*self.pipe) {
+                Ok(Some(Message::Ended(outcome))) => news.outcome = Some(outcome),
+                Ok(Some(Message::Empty(cpu))) => news.keeping = Keeping::Over(cpu),
+                Ok(Some(Message::Started(_) | Message::Failed(_)) | None) => {
+                    news.keeping = Keeping::Lost;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(self.error(Error::from_io(Operation::Wait, &error))),
+            }
+        }
+        Ok(*news)
+    }
+
+    /// Reaps the keeper if it has ended; whether it is gone.
+    pub(crate) fn reap_keeper(&self) -> Result<bool> {
+        let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        if !news.keeper_reaped {
+            let waited = self.keeper.try_wait(Look::Reap);
+            let waited = waited.map_err(|e| self.error(Error::from_io(Operation::Reap, &e)))?;
+            news.keeper_reaped = waited != Waited::Running;
+        }
+        Ok(news.keeper_reaped)
+    }
+
+    fn error(&self, error: Error) -> Error {
+        error.with_backend(self.id.backend).with_group(&self.id.name).with_pid(self.trunk.program)
+    }
+}
+
+/// The program at the end of a line.
+#[derive(Debug)]
+pub(crate) struct Kept(pub(crate) Arc<Line>);
+
+impl ChildOps for Kept {
+    fn pid(&self) -> Pid {
+        self.0.trunk.program
+    }
+
+    fn try_wait(&self) -> Result<Option<Outcome>> {
+        let news = self.0.listen()?;
+        match (news.outcome, news.keeping) {
+            (None, Keeping::Lost) => {
+                let lost = self.0.error(Error::new(ErrorKind::KeeperLost, Operation::Wait));
+                Err(lost.advise("somebody killed it; run the program again"))
+            }
+            (outcome, _) => Ok(outcome),
+        }
+    }
+
+    fn watch(&self) -> Result<Watch> {
+        Ok(Watch::Sources(vec![self.0.source()]))
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let running = self.0.listen()?.outcome.is_none();
+        let Some(program) = self.0.program.as_ref().filter(|_| running) else { return Ok(()) };
+        let sent = program.signal(signal).map(drop);
+        sent.map_err(|error| self.0.error(Error::from_io(Operation::Signal, &error)))
+    }
+}
+
+/// The argument of setpgid(2) for the program: 0 to lead a group of its own.
+fn process_group(program: &Program) -> Option<i32> {
+    match program.group() {
+        ProcessGroup::Auto | ProcessGroup::Lead => Some(0),
+        ProcessGroup::Inherit => None,
+        ProcessGroup::Join(leader) => Some(leader.as_raw()),
+    }
+}
+
+/// Opens the process `pid`, if it is the child of `keeper` still: it may have ended and been reaped,
+/// and its pid be another's.
+fn open_child_of(keeper: &PidFd, pid: Pid) -> io::Result<Option<PidFd>> {
+    let process = PidFd::open(pid)?;
+    let parent = Stat::read(pid)?.map(|stat| stat.parent);
+    Ok(process.filter(|_| parent == Some(keeper.pid().as_raw())))
+}

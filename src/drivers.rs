@@ -42,7 +42,7 @@ impl Host for ThisHost {
     fn probe(&self, backend: Backend, place: &Place) -> Result<Arc<dyn Driver>> {
         match backend {
             Backend::CgroupV2 => Ok(Arc::new(CgroupV2::probe(place.parent.as_deref())?)),
-            Backend::CgroupV1 => match backend_cgroupv1::probe(place.parent.as_deref())? {},
+            Backend::CgroupV1 => match backend_cgroupv1::probe()? {},
             Backend::ProcessGroup => Ok(Arc::new(ProcessGroups::probe(place.keeper)?)),
             Backend::Hybrid => Err(unusable(backend, "not in this version")),
             Backend::Fake => Err(unusable(backend, "no host has it; pass it to Containment::with")),

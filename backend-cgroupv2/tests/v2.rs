@@ -157,6 +157,36 @@ fn k42_a_new_group_below_a_killed_one_runs_programs() {
     }
 }
 
+/// K42: a supervisor that sits in a group that was once killed. As another process, since the test
+/// runner itself must not move.
+#[test]
+fn k42_a_supervisor_in_a_killed_group_runs_programs() {
+    for driver in drivers().into_iter().take(1) {
+        let group = create(&driver, "killed");
+        group.ops().kill().unwrap();
+        let exe = std::env::current_exe().unwrap();
+        let supervisor = Program::new(exe)
+            .args(["--exact", "helper_supervises_from_its_own_group", "--nocapture"])
+            .env("CONTAIN_TEST_SUPERVISE", "1");
+        let child = group.spawn(&supervisor).unwrap();
+        assert_eq!(child.wait().unwrap(), Outcome::Exited(0));
+        assert!(group.terminate(&Policy::kill()).unwrap().is_clean());
+    }
+}
+
+/// Runs inside a killed group; does nothing in an ordinary run.
+#[test]
+fn helper_supervises_from_its_own_group() {
+    if std::env::var_os("CONTAIN_TEST_SUPERVISE").is_none() {
+        return;
+    }
+    let driver = CgroupV2::probe(None).unwrap();
+    driver.prove().unwrap();
+    let group = create(&driver, "fresh");
+    assert_eq!(group.spawn(&sh("exit 5")).unwrap().wait().unwrap(), Outcome::Exited(5));
+    assert!(group.terminate(&Policy::kill()).unwrap().is_clean());
+}
+
 /// K49: a kill while a spawn is under way.
 #[test]
 fn k49_nothing_runs_once_the_kill_returned() {

@@ -35,6 +35,9 @@ pub(crate) struct Charge<'a> {
     pub(crate) capabilities: Capabilities,
 }
 
+/// Tells a keeper to end and to leave its group alone.
+pub(crate) const RELEASE: Signal = Signal::USR1;
+
 /// The exit status of a keeper that could not do its work.
 const FAILED: u8 = 125;
 
@@ -55,6 +58,8 @@ struct Keeper {
     program: PidFd,
     /// Whether the program's end was told.
     told: AtomicBool,
+    /// Whether the group is to be left alone from now on.
+    released: AtomicBool,
     id: GroupId,
     capabilities: Capabilities,
 }
@@ -76,16 +81,21 @@ impl Keeper {
         setpgid(None, None)?;
         let Charge { supervisor, id, capabilities, .. } = charge;
         worker::detach(&[pipe.as_fd(), supervisor.as_fd(), program.as_fd()])?;
-        let inbox = Inbox::open(SignalSet::default().with(Signal::CHLD))?;
-        let told = AtomicBool::new(false);
-        Ok(Some(Self { pipe, inbox, supervisor, program, told, id, capabilities }))
+        let inbox = Inbox::open(SignalSet::default().with(Signal::CHLD).with(RELEASE))?;
+        let (told, released) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Some(Self { pipe, inbox, supervisor, program, told, released, id, capabilities }))
     }
 
     /// Reaps and tells until nothing is left; ends the group when the supervisor has died.
     fn keep(&self) -> io::Result<()> {
         let waiter = SystemWaiter::new();
         while self.look()? != Children::None {
-            if self.supervisor.has_ended()? {
+            let orphaned = self.supervisor.has_ended()?;
+            // Read after that, since a release comes before the supervisor's end.
+            if self.is_released()? {
+                return Ok(());
+            }
+            if orphaned {
                 let report = Teardown::new(Policy::kill()).run(self, &waiter);
                 return if report.is_clean() {
                     Ok(())
@@ -103,7 +113,7 @@ impl Keeper {
     /// both at once where they come together, so that the supervisor wakes up once. The inbox is
     /// emptied first: an end after that fills it again.
     fn look(&self) -> io::Result<Children> {
-        while self.inbox.next()?.is_some() {}
+        self.is_released()?;
         let mut news = Vec::new();
         if !self.told.load(Ordering::Relaxed)
             && let Waited::Ended(outcome) = self.program.try_wait(Look::Reap)?
@@ -122,6 +132,16 @@ impl Keeper {
             told => told?,
         }
         Ok(children)
+    }
+
+    /// Empties the inbox; whether it held a release, now or before.
+    fn is_released(&self) -> io::Result<bool> {
+        while let Some(received) = self.inbox.next()? {
+            if received.signal == RELEASE {
+                self.released.store(true, Ordering::Relaxed);
+            }
+        }
+        Ok(self.released.load(Ordering::Relaxed))
     }
 
     fn tree() -> Tree {

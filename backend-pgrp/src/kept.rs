@@ -96,6 +96,15 @@ impl KeptGroup {
     }
 }
 
+/// A group that is given up without having been removed lives on.
+impl Drop for KeptGroup {
+    fn drop(&mut self) {
+        if !self.removed.load(Ordering::Acquire) {
+            self.lines().iter().for_each(|line| line.release());
+        }
+    }
+}
+
 impl GroupOps for KeptGroup {
     fn id(&self) -> &GroupId {
         self.claim.id()

@@ -14,7 +14,7 @@ use containment_process::rusage::CpuTime;
 use containment_process::worker;
 use rustix::process::getpgrp;
 
-use crate::keeper::{Charge, serve};
+use crate::keeper::{Charge, RELEASE, serve};
 use crate::message::Message;
 use crate::tree::Trunk;
 
@@ -131,6 +131,13 @@ impl Line {
             }
         }
         Ok(*news)
+    }
+
+    /// Lets the keeper go, and what it keeps live on.
+    pub(crate) fn release(&self) {
+        if let Err(error) = self.keeper.signal(RELEASE) {
+            tracing::warn!(%error, group = %self.id.name, "a group that is kept will die with this process");
+        }
     }
 
     /// Reaps the keeper if it has ended; whether it is gone.

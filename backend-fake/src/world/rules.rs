@@ -73,7 +73,9 @@ impl World {
             Action::Stop => process.stopped = true,
             Action::FreezeOwnGroup => {
                 let node = process.node;
-                self.freeze(node);
+                if self.persona != crate::Persona::ProcessGroup {
+                    self.freeze(node);
+                }
             }
             Action::Allocate(bytes) => self.allocate(birth, bytes),
             Action::SleepUninterruptibly(duration) => {

@@ -12,6 +12,7 @@
 //! The rule of every wait: watch, then read, then wait; and after every wake look again before
 //! killing again.
 
+mod policy;
 mod report;
 
 use std::time::Duration;
@@ -20,51 +21,8 @@ use crate::{
     Backoff, Capabilities, Change, Error, ErrorKind, Freeze, FreezeState, GroupOps, Kill, KillStep,
     Operation, Result, Signal, Signalled, Standing, Time, Waiter, Watch,
 };
+pub use policy::Policy;
 pub use report::TeardownReport;
-
-/// How to end a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
-    /// The signal that asks members to end.
-    pub signal: Signal,
-    /// How long they get for it; zero asks nobody.
-    pub grace: Duration,
-    /// How long a freeze before a kill may take until it is undone and tried again.
-    pub freeze_timeout: Duration,
-    /// How long the kill, and after it the removal, may take until the teardown gives up.
-    pub kill_timeout: Duration,
-}
-
-impl Policy {
-    /// SIGKILL at once.
-    pub fn kill() -> Self {
-        Self::graceful(Duration::ZERO)
-    }
-
-    /// SIGTERM, this much grace, then SIGKILL. The grace ends as soon as the group is empty.
-    pub fn graceful(grace: Duration) -> Self {
-        Self {
-            signal: Signal::TERM,
-            grace,
-            freeze_timeout: Duration::from_millis(500),
-            kill_timeout: Duration::from_secs(10),
-        }
-    }
-
-    /// The same with another signal to ask by.
-    #[must_use]
-    pub fn asking_by(mut self, signal: Signal) -> Self {
-        self.signal = signal;
-        self
-    }
-
-    /// The same with another bound on the kill, and on the removal.
-    #[must_use]
-    pub fn give_up_after(mut self, timeout: Duration) -> Self {
-        self.kill_timeout = timeout;
-        self
-    }
-}
 
 /// What a step came to.
 #[derive(Debug)]
@@ -111,10 +69,40 @@ struct Killing {
     /// When to kill again if members are still there.
     next: Time,
     pauses: Backoff,
-    /// Until when a freeze that was asked for may take.
-    freezing: Option<Time>,
+    freezing: Option<Freezing>,
     failed_freezes: u8,
 }
+
+/// A freeze that was asked for.
+#[derive(Debug, Clone)]
+struct Freezing {
+    /// Until when it may take.
+    until: Time,
+    /// From when on its announcement is trusted alone.
+    trusted: Time,
+    looks: Backoff,
+}
+
+impl Freezing {
+    fn asked(now: Time, until: Time) -> Self {
+        let looks = Backoff::new(Duration::from_micros(50), Duration::from_millis(5));
+        Self { until, trusted: now + ANNOUNCEMENT_DELAY, looks }
+    }
+
+    /// The wait `next` cut short, for as long as its announcement is not to be relied on.
+    fn look_sooner(&mut self, now: Time, next: Next) -> Next {
+        match next {
+            Next::Wait { until, on } if now < self.trusted || matches!(on, Watch::Backoff) => {
+                Next::Wait { until: until.min(now + self.looks.pause()), on }
+            }
+            next => next,
+        }
+    }
+}
+
+/// The kernel announces at most one change of a group in about 10 ms, so a freeze that completes at
+/// once is announced late; it is looked for until this has passed.
+const ANNOUNCEMENT_DELAY: Duration = Duration::from_millis(15);
 
 /// After so many freezes that timed out, members are signalled unfrozen, so that the healthy ones die.
 const FREEZES: u8 = 2;
@@ -236,27 +224,23 @@ impl Teardown {
         if now >= killing.give_up {
             return self.give_up(group);
         }
-        if let Some(until) = killing.freezing {
-            if let Some(wait) = self.await_freeze(now, until, &mut killing, group) {
-                return wait;
-            }
-        } else if now >= killing.next {
+        if killing.freezing.is_none() && now >= killing.next {
             self.kill_once(now, &mut killing, group);
         }
-        let until = killing.freezing.unwrap_or(killing.next).min(killing.give_up);
-        let change = match killing.freezing {
-            Some(_) => Change::Frozen,
-            None => Change::Empty,
-        };
+        if let Some(freezing) = killing.freezing.clone() {
+            return self.await_freeze(now, killing, freezing, group);
+        }
+        let until = killing.next.min(killing.give_up);
         self.phase = Phase::Kill(killing);
-        self.watch(now, until, change, group)
+        self.watch(now, until, Change::Empty, group)
     }
 
     /// One kill step, and when to make the next.
     fn kill_once(&mut self, now: Time, killing: &mut Killing, group: &dyn GroupOps) {
         match group.kill() {
             Ok(KillStep::Freezing) => {
-                killing.freezing = Some(now + self.policy.freeze_timeout);
+                let until = now + self.policy.freeze_timeout;
+                killing.freezing = Some(Freezing::asked(now, until.min(killing.give_up)));
                 return;
             }
             Ok(KillStep::Killed) => {}
@@ -273,28 +257,34 @@ impl Teardown {
         killing.next = now + pause_after_kill(group.capabilities(), &mut killing.pauses);
     }
 
-    /// Waits for a freeze, bounded; `None` when it is time to act again.
+    /// Waits for a freeze, bounded, and then kills. The look at `frozen` is the last before the
+    /// wait: an empty group counts as frozen too, so that no change gets lost between two looks.
     fn await_freeze(
         &mut self,
         now: Time,
-        until: Time,
-        killing: &mut Killing,
+        mut killing: Killing,
+        mut freezing: Freezing,
         group: &dyn GroupOps,
-    ) -> Option<Next> {
-        let frozen = group.frozen();
-        if matches!(frozen, Ok(FreezeState::Frozen)) {
-            killing.freezing = None;
-            self.kill_once(now, killing, group);
-            return None;
+    ) -> Next {
+        let mut wait = self.watch(now, freezing.until, Change::Frozen, group);
+        if matches!(wait, Next::Phase(_)) {
+            return wait;
         }
-        if now < until {
-            if let Err(error) = frozen {
-                self.report.note(error);
+        killing.freezing = None;
+        match group.frozen() {
+            Ok(FreezeState::Frozen) => self.kill_once(now, &mut killing, group),
+            _ if now >= freezing.until => self.freeze_failed(now, &mut killing, group),
+            state => {
+                self.note_failure(state.map(drop));
+                wait = freezing.look_sooner(now, wait);
+                killing.freezing = Some(freezing);
             }
-            return Some(self.watch(now, until, Change::Frozen, group));
         }
-        self.freeze_failed(now, killing, group);
-        None
+        if killing.freezing.is_none() {
+            return Next::Phase(Phase::Kill(killing));
+        }
+        self.phase = Phase::Kill(killing);
+        wait
     }
 
     /// A freeze timed out: undo it, and after the second one signal what runs.

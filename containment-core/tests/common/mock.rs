@@ -1,5 +1,6 @@
 //! A mock group that expects exactly one sequence of calls, and a clock to drive it by.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use containment_core::{
@@ -100,15 +101,73 @@ pub(crate) fn group(
     calls: impl IntoIterator<Item = Expect>,
 ) -> MockGroupOps {
     let mut mock = MockGroupOps::new();
-    let name = "job".parse().unwrap();
-    let identity = Identity::Serial(1);
-    mock.expect_id().return_const(GroupId { backend: Backend::Fake, name, identity });
+    mock.expect_id().return_const(id());
     mock.expect_capabilities().return_const(capabilities);
     let mut order = Sequence::new();
     for call in calls {
         expect(&mut mock, &mut order, call);
     }
     mock
+}
+
+fn id() -> GroupId {
+    let name = "job".parse().unwrap();
+    GroupId { backend: Backend::Fake, name, identity: Identity::Serial(1) }
+}
+
+/// What was done to a mock, looks left out.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Acts(Arc<Mutex<Vec<&'static str>>>);
+
+impl Acts {
+    pub(crate) fn list(&self) -> Vec<&'static str> {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn note(&self, act: &'static str) {
+        self.0.lock().unwrap().push(act);
+    }
+}
+
+/// A mock that lives by what was done to it, takes everything, announces nothing and never freezes.
+pub(crate) fn acting(
+    capabilities: Capabilities,
+    lives: impl Fn(&[&'static str]) -> bool + Send + 'static,
+    kill: impl Fn() -> Result<KillStep> + Send + 'static,
+) -> (MockGroupOps, Acts) {
+    let mut mock = MockGroupOps::new();
+    let acts = Acts::default();
+    let note = |act: &'static str| {
+        let acts = acts.clone();
+        move || acts.note(act)
+    };
+    let (killed, thawed, removed) = (note("kill"), note("thaw"), note("remove"));
+    let (seen, sent) = (acts.clone(), acts.clone());
+    mock.expect_id().return_const(id());
+    mock.expect_capabilities().return_const(capabilities);
+    mock.expect_reap().returning(|| Ok(Reaped::default()));
+    mock.expect_populated().returning(move || Ok(lives(&seen.list())));
+    mock.expect_members().returning(|| Ok(vec![member(7, Standing::Program)]));
+    mock.expect_frozen().returning(|| Ok(FreezeState::Freezing));
+    mock.expect_watch().returning(|_| Ok(Watch::Backoff));
+    mock.expect_usage().returning(|| Ok(Usage::default()));
+    mock.expect_kill().returning(move || {
+        killed();
+        kill()
+    });
+    mock.expect_signal().returning(move |signal| {
+        sent.note(if signal == Signal::KILL { "SIGKILL" } else { "signal" });
+        Ok(passed())
+    });
+    mock.expect_request_thaw().returning(move || {
+        thawed();
+        Ok(())
+    });
+    mock.expect_remove().returning(move || {
+        removed();
+        Ok(())
+    });
+    (mock, acts)
 }
 
 fn expect(mock: &mut MockGroupOps, order: &mut Sequence, call: Expect) {

@@ -3,8 +3,8 @@
 mod common;
 
 use common::mock::{
-    Expect, acting, alive, announced, atomic, dead, drive, error, frozen, group, member, passed,
-    removal, repeated,
+    Expect, acting, acting_with, alive, announced, atomic, dead, drive, error, frozen, group,
+    member, passed, removal, repeated,
 };
 use common::{ms, secs};
 use containment_core::{
@@ -319,6 +319,36 @@ fn members_that_could_not_be_signalled_are_named() {
     ];
     let report = run(repeated(), Policy::kill(), calls);
     assert_eq!(kinds(&report), [(ErrorKind::PermissionDenied, Operation::Signal)]);
+}
+
+#[test]
+fn a_kill_without_time_still_strikes_once() {
+    let (mock, acts) = acting(atomic(), |_| true, || Ok(KillStep::Killed));
+    let policy = Policy::kill().give_up_after(std::time::Duration::ZERO);
+    let (report, _) = drive(Teardown::new(policy), &mock);
+    assert_eq!(acts.list(), ["kill"]);
+    assert_eq!(report.survivors.len(), 1);
+}
+
+#[test]
+fn giving_up_during_a_freeze_leaves_nobody_frozen() {
+    let (mock, acts) = acting(frozen(), |_| true, || Ok(KillStep::Freezing));
+    let policy = Policy::kill().give_up_after(ms(100));
+    let (report, _) = drive(Teardown::new(policy), &mock);
+    assert_eq!(acts.list(), ["kill", "thaw", "SIGKILL"]);
+    assert!(report.elapsed <= ms(100) && !report.removed, "{report:?}");
+}
+
+/// Somebody puts a member in whenever the group is to be removed: each is killed, up to a bound.
+#[test]
+fn members_that_come_in_during_the_removal_are_killed_for_a_bounded_time() {
+    let lives = |acts: &[&str]| acts.last() == Some(&"remove");
+    let busy = || Err(error(ErrorKind::Busy, Operation::Remove));
+    let (mock, _) = acting_with(atomic(), lives, || Ok(KillStep::Killed), busy);
+    let policy = Policy::kill().give_up_after(secs(1));
+    let (report, _) = drive(Teardown::new(policy), &mock);
+    assert!(!report.is_clean() && report.rounds > 10, "{report:?}");
+    assert!(report.elapsed <= ms(2_001), "{report:?}");
 }
 
 fn kinds(report: &TeardownReport) -> Vec<(ErrorKind, Operation)> {

@@ -12,6 +12,7 @@
 //! The rule of every wait: watch, then read, then wait; and after every wake look again before
 //! killing again.
 
+mod killing;
 mod policy;
 mod report;
 
@@ -21,6 +22,7 @@ use crate::{
     Backoff, Capabilities, Change, Error, ErrorKind, Freeze, FreezeState, GroupOps, Kill, KillStep,
     Operation, Result, Signal, Signalled, Standing, Time, Waiter, Watch,
 };
+use killing::{Freezing, Killing};
 pub use policy::Policy;
 pub use report::TeardownReport;
 
@@ -44,8 +46,10 @@ pub struct Teardown {
     policy: Policy,
     phase: Phase,
     started: Option<Time>,
-    /// When to give up, however often the kill is resumed; set by the first.
-    give_up: Option<Time>,
+    /// When the kill gives up, however often it is resumed; set by the first.
+    kill_by: Option<Time>,
+    /// When the removal gives up, and a kill that it resumed; set when the group was first empty.
+    remove_by: Option<Time>,
     /// Whether the members at the program's end were taken down.
     left_behind_known: bool,
     /// Pauses where nothing announces a change.
@@ -59,50 +63,9 @@ enum Phase {
     Grace { until: Time },
     Kill(Killing),
     Empty,
-    Remove { until: Time },
+    Remove,
     Done,
 }
-
-#[derive(Debug, Clone)]
-struct Killing {
-    give_up: Time,
-    /// When to kill again if members are still there.
-    next: Time,
-    pauses: Backoff,
-    freezing: Option<Freezing>,
-    failed_freezes: u8,
-}
-
-/// A freeze that was asked for.
-#[derive(Debug, Clone)]
-struct Freezing {
-    /// Until when it may take.
-    until: Time,
-    /// From when on its announcement is trusted alone.
-    trusted: Time,
-    looks: Backoff,
-}
-
-impl Freezing {
-    fn asked(now: Time, until: Time) -> Self {
-        let looks = Backoff::new(Duration::from_micros(50), Duration::from_millis(5));
-        Self { until, trusted: now + ANNOUNCEMENT_DELAY, looks }
-    }
-
-    /// The wait `next` cut short, for as long as its announcement is not to be relied on.
-    fn look_sooner(&mut self, now: Time, next: Next) -> Next {
-        match next {
-            Next::Wait { until, on } if now < self.trusted || matches!(on, Watch::Backoff) => {
-                Next::Wait { until: until.min(now + self.looks.pause()), on }
-            }
-            next => next,
-        }
-    }
-}
-
-/// The kernel announces at most one change of a group in about 10 ms, so a freeze that completes at
-/// once is announced late; it is looked for until this has passed.
-const ANNOUNCEMENT_DELAY: Duration = Duration::from_millis(15);
 
 /// After so many freezes that timed out, members are signalled unfrozen, so that the healthy ones die.
 const FREEZES: u8 = 2;
@@ -119,7 +82,8 @@ impl Teardown {
             policy,
             phase: Phase::Begin,
             started: None,
-            give_up: None,
+            kill_by: None,
+            remove_by: None,
             left_behind_known: false,
             pauses: Backoff::default(),
             report: TeardownReport::default(),
@@ -143,7 +107,7 @@ impl Teardown {
                 Phase::Grace { until } => self.grace(now, until, group),
                 Phase::Kill(killing) => self.kill(now, killing, group),
                 Phase::Empty => self.empty(now, group),
-                Phase::Remove { until } => self.remove(now, until, group),
+                Phase::Remove => self.remove(now, group),
                 Phase::Done => {
                     self.report.elapsed = now.since(started);
                     return Step::Done(Box::new(std::mem::take(&mut self.report)));
@@ -206,23 +170,18 @@ impl Teardown {
         self.watch(now, until, Change::Empty, group)
     }
 
+    /// The phase that kills, first at `first`.
     fn killing(&mut self, now: Time, first: Time) -> Phase {
-        let give_up = *self.give_up.get_or_insert(now + self.policy.kill_timeout);
-        Phase::Kill(Killing {
-            give_up,
-            next: first,
-            pauses: Backoff::new(Duration::from_millis(1), Duration::from_millis(20)),
-            freezing: None,
-            failed_freezes: 0,
-        })
+        let kill_by = *self.kill_by.get_or_insert(now + self.policy.kill_timeout);
+        Phase::Kill(Killing::new(first, self.remove_by.unwrap_or(kill_by)))
     }
 
     fn kill(&mut self, now: Time, mut killing: Killing, group: &dyn GroupOps) -> Next {
         if let Some(end) = self.ended(group) {
             return Next::Phase(end);
         }
-        if now >= killing.give_up {
-            return self.give_up(group);
+        if now >= killing.give_up && killing.begun {
+            return self.give_up(&killing, group);
         }
         if killing.freezing.is_none() && now >= killing.next {
             self.kill_once(now, &mut killing, group);
@@ -237,6 +196,7 @@ impl Teardown {
 
     /// One kill step, and when to make the next.
     fn kill_once(&mut self, now: Time, killing: &mut Killing, group: &dyn GroupOps) {
+        killing.begun = true;
         match group.kill() {
             Ok(KillStep::Freezing) => {
                 let until = now + self.policy.freeze_timeout;
@@ -291,16 +251,25 @@ impl Teardown {
     fn freeze_failed(&mut self, now: Time, killing: &mut Killing, group: &dyn GroupOps) {
         killing.freezing = None;
         killing.failed_freezes += 1;
+        self.freeze_undone(group);
+        if killing.failed_freezes >= FREEZES {
+            killing.failed_freezes = 0;
+            self.kill_unfrozen(group);
+        }
+        killing.next = now + killing.pauses.pause();
+    }
+
+    /// Leaves nobody frozen by a freeze that did not complete.
+    fn freeze_undone(&mut self, group: &dyn GroupOps) {
         self.note_failure(group.request_thaw());
         self.report
             .note(Error::new(ErrorKind::TimedOut, Operation::Freeze).with_group(&group.id().name));
-        if killing.failed_freezes >= FREEZES {
-            killing.failed_freezes = 0;
-            let pass = group.signal(Signal::KILL);
-            self.note_pass(pass);
-            self.report.rounds += 1;
-        }
-        killing.next = now + killing.pauses.pause();
+    }
+
+    fn kill_unfrozen(&mut self, group: &dyn GroupOps) {
+        let pass = group.signal(Signal::KILL);
+        self.note_pass(pass);
+        self.report.rounds += 1;
     }
 
     fn thaw_the_killed(&mut self, group: &dyn GroupOps) {
@@ -309,7 +278,11 @@ impl Teardown {
         }
     }
 
-    fn give_up(&mut self, group: &dyn GroupOps) -> Next {
+    fn give_up(&mut self, killing: &Killing, group: &dyn GroupOps) -> Next {
+        if killing.freezing.is_some() {
+            self.freeze_undone(group);
+            self.kill_unfrozen(group);
+        }
         match group.members() {
             Ok(members) => self.report.note_survivors(members),
             Err(error) => self.report.note(error),
@@ -322,23 +295,31 @@ impl Teardown {
 
     fn empty(&mut self, now: Time, group: &dyn GroupOps) -> Next {
         self.read_usage(group);
-        Next::Phase(Phase::Remove { until: now + self.policy.kill_timeout })
+        self.remove_by.get_or_insert(now + self.policy.kill_timeout);
+        Next::Phase(Phase::Remove)
     }
 
-    fn remove(&mut self, now: Time, until: Time, group: &dyn GroupOps) -> Next {
+    fn remove(&mut self, now: Time, group: &dyn GroupOps) -> Next {
+        let remove_by = *self.remove_by.get_or_insert(now);
         match group.remove() {
             Ok(()) => self.report.removed = true,
             Err(error) if is_gone(&error) => self.report.removed = true,
-            Err(error) if error.kind() == ErrorKind::Busy && now < until => {
-                let until = self.pauses.bound(now, until, &Watch::Backoff);
-                if matches!(group.populated(), Ok(true)) {
-                    return Next::Phase(self.killing(now, until));
-                }
-                return Next::Wait { until, on: Watch::Backoff };
+            Err(error) if error.kind() == ErrorKind::Busy && now < remove_by => {
+                return self.removal_busy(now, remove_by, group);
             }
             Err(error) => self.report.note(error),
         }
         Next::Phase(Phase::Done)
+    }
+
+    /// Nothing announces that a removal has become possible. A member that came in meanwhile is
+    /// killed, after the same pause, so that two looks that differ never spin.
+    fn removal_busy(&mut self, now: Time, remove_by: Time, group: &dyn GroupOps) -> Next {
+        let until = self.pauses.bound(now, remove_by, &Watch::Backoff);
+        if matches!(group.populated(), Ok(true)) {
+            self.phase = self.killing(now, until);
+        }
+        Next::Wait { until, on: Watch::Backoff }
     }
 
     /// The phase that follows when nothing lives any more; `None` while something does.

@@ -135,6 +135,16 @@ pub(crate) fn acting(
     lives: impl Fn(&[&'static str]) -> bool + Send + 'static,
     kill: impl Fn() -> Result<KillStep> + Send + 'static,
 ) -> (MockGroupOps, Acts) {
+    acting_with(capabilities, lives, kill, || Ok(()))
+}
+
+/// The same with an answer to the removal.
+pub(crate) fn acting_with(
+    capabilities: Capabilities,
+    lives: impl Fn(&[&'static str]) -> bool + Send + 'static,
+    kill: impl Fn() -> Result<KillStep> + Send + 'static,
+    remove: impl Fn() -> Result<()> + Send + 'static,
+) -> (MockGroupOps, Acts) {
     let mut mock = MockGroupOps::new();
     let acts = Acts::default();
     let note = |act: &'static str| {
@@ -165,7 +175,7 @@ pub(crate) fn acting(
     });
     mock.expect_remove().returning(move || {
         removed();
-        Ok(())
+        remove()
     });
     (mock, acts)
 }

@@ -351,6 +351,20 @@ fn members_that_come_in_during_the_removal_are_killed_for_a_bounded_time() {
     assert!(report.elapsed <= ms(2_001), "{report:?}");
 }
 
+#[test]
+fn a_kill_that_fails_is_made_up_for_by_signals_and_soon_repeated() {
+    for capabilities in [atomic(), repeated()] {
+        let lives = |acts: &[&str]| acts.iter().filter(|act| **act == "SIGKILL").count() < 3;
+        let refused = || Err(error(ErrorKind::PermissionDenied, Operation::Kill));
+        let (mock, acts) = acting(capabilities, lives, refused);
+        let (report, _) = drive(Teardown::new(Policy::kill()), &mock);
+        let round = ["kill", "SIGKILL"];
+        assert_eq!(acts.list(), [&round[..], &round, &round, &["remove"]].concat());
+        assert_eq!(kinds(&report), [(ErrorKind::PermissionDenied, Operation::Kill)]);
+        assert!(report.is_clean() && report.elapsed < ms(20), "{report:?}");
+    }
+}
+
 fn kinds(report: &TeardownReport) -> Vec<(ErrorKind, Operation)> {
     report.errors.iter().map(|error| (error.kind(), error.operation())).collect()
 }

@@ -19,8 +19,8 @@ mod report;
 use std::time::Duration;
 
 use crate::{
-    Backoff, Capabilities, Change, Error, ErrorKind, Freeze, FreezeState, GroupOps, Kill, KillStep,
-    Operation, Result, Signal, Signalled, Standing, Time, Waiter, Watch,
+    Backoff, Change, Error, ErrorKind, Freeze, FreezeState, GroupOps, Kill, KillStep, Operation,
+    Result, Signal, Signalled, Standing, Time, Waiter, Watch,
 };
 use killing::{Freezing, Killing};
 pub use policy::Policy;
@@ -69,6 +69,10 @@ enum Phase {
 
 /// After so many freezes that timed out, members are signalled unfrozen, so that the healthy ones die.
 const FREEZES: u8 = 2;
+
+/// A kill that took every member at once is repeated only for members that were moved in after it,
+/// any other one for those that were forked meanwhile.
+const MOVED_IN_AFTER: Duration = Duration::from_secs(1);
 
 enum Next {
     Phase(Phase),
@@ -197,14 +201,24 @@ impl Teardown {
     /// One kill step, and when to make the next.
     fn kill_once(&mut self, now: Time, killing: &mut Killing, group: &dyn GroupOps) {
         killing.begun = true;
-        match group.kill() {
-            Ok(KillStep::Freezing) => {
-                let until = now + self.policy.freeze_timeout;
-                killing.freezing = Some(Freezing::asked(now, until.min(killing.give_up)));
-                return;
-            }
-            Ok(KillStep::Killed) => {}
+        let step = group.kill();
+        if matches!(step, Ok(KillStep::Freezing)) {
+            let until = now + self.policy.freeze_timeout;
+            killing.freezing = Some(Freezing::asked(now, until.min(killing.give_up)));
+            return;
+        }
+        let whole = matches!(step, Ok(KillStep::Killed));
+        self.follow_up(step, group);
+        self.thaw_the_killed(group);
+        self.report.rounds += 1;
+        killing.next = now + if whole { MOVED_IN_AFTER } else { killing.pauses.pause() };
+    }
+
+    /// What a kill step said, and the weaker one that stands in for a step that failed.
+    fn follow_up(&mut self, step: Result<KillStep>, group: &dyn GroupOps) {
+        match step {
             Ok(KillStep::Signalled(pass)) => self.note_pass(Ok(pass)),
+            Ok(KillStep::Killed | KillStep::Freezing) => {}
             Err(error) if is_gone(&error) => {}
             Err(error) => {
                 self.report.note(error);
@@ -212,9 +226,6 @@ impl Teardown {
                 self.note_pass(pass);
             }
         }
-        self.thaw_the_killed(group);
-        self.report.rounds += 1;
-        killing.next = now + pause_after_kill(group.capabilities(), &mut killing.pauses);
     }
 
     /// Waits for a freeze, bounded, and then kills. The look at `frozen` is the last before the
@@ -392,13 +403,4 @@ impl Teardown {
 
 fn is_gone(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Gone | ErrorKind::NotFound)
-}
-
-/// An atomic kill is repeated only for members that were moved in after it; others for those that
-/// were forked meanwhile.
-fn pause_after_kill(capabilities: &Capabilities, pauses: &mut Backoff) -> Duration {
-    match capabilities.kill {
-        Kill::Atomic => Duration::from_secs(1),
-        Kill::Frozen { .. } | Kill::Repeated => pauses.pause(),
-    }
 }

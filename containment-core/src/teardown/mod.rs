@@ -52,6 +52,8 @@ pub struct Teardown {
     remove_by: Option<Time>,
     /// Whether the members at the program's end were taken down.
     left_behind_known: bool,
+    /// Whether the last look at the population failed.
+    blind: bool,
     /// Pauses where nothing announces a change.
     pauses: Backoff,
     report: TeardownReport,
@@ -89,6 +91,7 @@ impl Teardown {
             kill_by: None,
             remove_by: None,
             left_behind_known: false,
+            blind: false,
             pauses: Backoff::default(),
             report: TeardownReport::default(),
         }
@@ -176,6 +179,9 @@ impl Teardown {
 
     /// The phase that kills, first at `first`.
     fn killing(&mut self, now: Time, first: Time) -> Phase {
+        if self.kill_by.is_none() {
+            self.pauses = Backoff::default();
+        }
         let kill_by = *self.kill_by.get_or_insert(now + self.policy.kill_timeout);
         Phase::Kill(Killing::new(first, self.remove_by.unwrap_or(kill_by)))
     }
@@ -306,7 +312,10 @@ impl Teardown {
 
     fn empty(&mut self, now: Time, group: &dyn GroupOps) -> Next {
         self.read_usage(group);
-        self.remove_by.get_or_insert(now + self.policy.kill_timeout);
+        if self.remove_by.is_none() {
+            self.remove_by = Some(now + self.policy.kill_timeout);
+            self.pauses = Backoff::default();
+        }
         Next::Phase(Phase::Remove)
     }
 
@@ -336,7 +345,9 @@ impl Teardown {
     /// The phase that follows when nothing lives any more; `None` while something does.
     fn ended(&mut self, group: &dyn GroupOps) -> Option<Phase> {
         self.note_failure(group.reap().map(drop));
-        match group.populated() {
+        let populated = group.populated();
+        self.blind = populated.is_err();
+        match populated {
             Ok(false) => Some(Phase::Empty),
             Ok(true) => None,
             Err(error) if is_gone(&error) => {
@@ -352,15 +363,24 @@ impl Teardown {
 
     /// Watch, then read, then wait.
     fn watch(&mut self, now: Time, until: Time, change: Change, group: &dyn GroupOps) -> Next {
-        let on = group.watch(change).unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot watch; looking again after pauses instead");
-            Watch::Backoff
-        });
+        let on = group.watch(change).unwrap_or_else(|error| self.unwatched(error, group));
         if let Some(end) = self.ended(group) {
             return Next::Phase(end);
         }
+        // What could not be read was not re-armed either: its readiness would never end.
+        let on = if self.blind { Watch::Backoff } else { on };
         let until = self.pauses.bound(now, until, &on);
         Next::Wait { until, on }
+    }
+
+    /// Without a watch (EMFILE) there are still pauses. One warning is enough for all of them.
+    fn unwatched(&mut self, error: Error, group: &dyn GroupOps) -> Watch {
+        let known = self.report.errors.len();
+        self.note_failure(Err(error));
+        if self.report.errors.len() > known {
+            tracing::warn!(group = %group.id().name, "cannot watch; looking again after pauses");
+        }
+        Watch::Backoff
     }
 
     /// Takes down who left the group's bounds, and who is alive once the program has ended.

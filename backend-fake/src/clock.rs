@@ -16,13 +16,15 @@ impl Waiter for VirtualClock {
     }
 
     /// # Panics
-    /// Where nothing is left that could happen and no end was given: a real caller would hang.
+    /// Where nothing is left that could happen and no end was given, and where the same moment is
+    /// waited in again and again: a real caller would hang, or spin.
     fn wait(&self, until: Time, on: &Watch) {
         let mut world = self.world.lock();
         loop {
             if let Watch::Virtual(event) = on
                 && world.is_ready(*event)
             {
+                world.count_spin();
                 return;
             }
             let next = world.next_event().filter(|next| *next <= until);

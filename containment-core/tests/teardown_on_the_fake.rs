@@ -158,6 +158,24 @@ fn escapes_are_found_and_reported_on_process_groups() {
 }
 
 #[test]
+fn who_escapes_during_the_teardown_is_reported_too() {
+    let late = Script::new().named("late").forks(ms(20), Script::new().named("daemon").detached());
+    let fake = Fake::process_group();
+    fake.program("in the grace", late.clone().ignores(Signal::TERM));
+    fake.program("in the kill", Script::new().detached().named("dodger").dodges(1));
+    let group = group_with(&fake, &["in the grace"]);
+    let (report, _) = tear_down(&fake, &*group, &Policy::graceful(ms(50)));
+    assert_eq!(report.escaped.len(), 1, "{report:?}");
+
+    let group = group_with(&fake, &["in the kill"]);
+    let (report, _) = tear_down(&fake, &*group, &Policy::kill());
+    assert!(report.is_clean() && report.left_behind.is_empty(), "{report:?}");
+    let escaped: Vec<_> = report.escaped.iter().map(|m| m.comm.as_str()).collect();
+    assert_eq!(escaped, ["dodger"], "{report:?}");
+    assert_one_list_each(&report);
+}
+
+#[test]
 fn what_outlives_the_program_is_left_behind() {
     for persona in Persona::ALL {
         let fake = Fake::with_persona(persona);

@@ -25,6 +25,9 @@ pub(crate) use tree::{Node, OUTSIDE};
 /// How long the kernel takes to end a process, unless its script says otherwise.
 const DYING: Duration = Duration::from_micros(100);
 
+/// So many waits may end in one moment.
+const SPINS: u32 = 10_000;
+
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) persona: Persona,
@@ -46,6 +49,8 @@ pub(crate) struct World {
     births: u64,
     generations: u64,
     scheduled: u64,
+    /// Waits that took no time, and the moment of the last.
+    spins: (Time, u32),
 }
 
 /// Something that is going to happen.
@@ -87,6 +92,7 @@ impl World {
             births: 0,
             generations: OUTSIDE,
             scheduled: 0,
+            spins: (Time::ZERO, 0),
         }
     }
 
@@ -109,6 +115,17 @@ impl World {
             process.uninterruptible = false;
         }
         self.settle();
+    }
+
+    /// Counts a wait that ended before time passed.
+    pub(crate) fn count_spin(&mut self) {
+        let (moment, count) = self.spins;
+        self.spins = (self.now, if moment == self.now { count + 1 } else { 1 });
+        assert!(
+            self.spins.1 < SPINS,
+            "spinning at {:?}: a watch is ready, and nobody reads it",
+            self.now
+        );
     }
 
     /// When something is going to happen next.

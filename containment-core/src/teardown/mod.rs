@@ -19,8 +19,8 @@ mod report;
 use std::time::Duration;
 
 use crate::{
-    Backoff, Change, Error, ErrorKind, Freeze, FreezeState, GroupOps, Kill, KillStep, Operation,
-    Result, Signal, Signalled, Standing, Time, Waiter, Watch,
+    Backoff, Change, Error, ErrorKind, Escape, Freeze, FreezeState, GroupOps, Kill, KillStep,
+    Operation, Result, Signal, Signalled, Standing, Time, Waiter, Watch,
 };
 use killing::{Freezing, Killing};
 pub use policy::Policy;
@@ -165,7 +165,7 @@ impl Teardown {
     }
 
     fn grace(&mut self, now: Time, until: Time, group: &dyn GroupOps) -> Next {
-        if !self.left_behind_known {
+        if !self.left_behind_known || is_swept(group) {
             self.note_members(group);
         }
         if now >= until {
@@ -206,6 +206,9 @@ impl Teardown {
 
     /// One kill step, and when to make the next.
     fn kill_once(&mut self, now: Time, killing: &mut Killing, group: &dyn GroupOps) {
+        if killing.begun && is_swept(group) {
+            self.note_members(group);
+        }
         killing.begun = true;
         let step = group.kill();
         if matches!(step, Ok(KillStep::Freezing)) {
@@ -383,13 +386,16 @@ impl Teardown {
         Watch::Backoff
     }
 
-    /// Takes down who left the group's bounds, and who is alive once the program has ended.
+    /// Takes down who left the group's bounds, and who is alive once the program has ended by
+    /// itself or by what it was asked.
     fn note_members(&mut self, group: &dyn GroupOps) {
         let members = match group.members() {
             Ok(members) => members,
             Err(error) => return self.note_failure(Err(error)),
         };
-        if !members.iter().any(|m| m.standing == Standing::Program) {
+        let striking = matches!(self.phase, Phase::Kill(_));
+        let program = members.iter().any(|m| m.standing == Standing::Program);
+        if !self.left_behind_known && !striking && !program {
             self.left_behind_known = true;
             self.report.note_left_behind(&members);
         }
@@ -419,6 +425,11 @@ impl Teardown {
             self.report.note(error);
         }
     }
+}
+
+/// Whether members can leave and are found all the same, at any time.
+fn is_swept(group: &dyn GroupOps) -> bool {
+    group.capabilities().escape == Escape::Swept
 }
 
 fn is_gone(error: &Error) -> bool {

@@ -68,6 +68,19 @@ fn lasting_failures_end_within_the_bounds() {
     }
 }
 
+#[test]
+fn a_population_that_cannot_be_read_does_not_keep_an_empty_group() {
+    for persona in Persona::ALL {
+        let fake = world(persona);
+        let group = group_with(&fake, &["job"]);
+        fake.fail(Operation::Populated, libc::EIO, usize::MAX);
+        let policy = Policy::kill().give_up_after(secs(1));
+        let (report, _) = tear_down(&fake, &*group, &policy);
+        assert!(report.is_clean() && fake.snapshot().groups.is_empty(), "{persona:?} {report:?}");
+        assert!(report.elapsed <= secs(1), "{persona:?} {report:?}");
+    }
+}
+
 /// No descriptor is left for any watch (K32): the grace is polled, and then the kill finishes at once.
 #[test]
 fn without_watches_pauses_stay_short_where_it_counts() {

@@ -191,7 +191,7 @@ impl Teardown {
             return Next::Phase(end);
         }
         if now >= killing.give_up && killing.begun {
-            return self.give_up(&killing, group);
+            return self.give_up(now, &killing, group);
         }
         if killing.freezing.is_none() && now >= killing.next {
             self.kill_once(now, &mut killing, group);
@@ -298,17 +298,23 @@ impl Teardown {
         }
     }
 
-    fn give_up(&mut self, killing: &Killing, group: &dyn GroupOps) -> Next {
+    fn give_up(&mut self, now: Time, killing: &Killing, group: &dyn GroupOps) -> Next {
         if killing.freezing.is_some() {
             self.freeze_undone(group);
             self.kill_unfrozen(group);
         }
+        let late = Error::new(ErrorKind::TimedOut, Operation::Kill).with_group(&group.id().name);
+        self.report.note(late);
         match group.members() {
+            // Only the population could not be read, or nothing but zombies is left: the kernel
+            // refuses the removal where that is wrong.
+            Ok(members) if members.is_empty() => {
+                self.remove_by = Some(now);
+                return Next::Phase(Phase::Empty);
+            }
             Ok(members) => self.report.note_survivors(members),
-            Err(error) => self.report.note(error),
+            Err(error) => self.note_failure(Err(error)),
         }
-        self.report
-            .note(Error::new(ErrorKind::TimedOut, Operation::Kill).with_group(&group.id().name));
         self.read_usage(group);
         Next::Phase(Phase::Done)
     }

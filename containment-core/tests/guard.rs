@@ -8,7 +8,7 @@ use backend_fake::{Fake, Persona, Script};
 use common::{group_with, ms, secs};
 use containment_core::{
     CgroupOps, ErrorKind, Group, GroupName, Limits, Operation, Outcome, Policy, Program, Signal,
-    Step, Time, Waiter,
+    Step, Time,
 };
 
 fn guard(fake: &Fake, programs: &[&str]) -> Group {

@@ -124,6 +124,17 @@ fn waiting_for_emptiness_needs_no_watch() {
 }
 
 #[test]
+fn waiting_for_a_program_needs_no_watch() {
+    let fake = Fake::v2();
+    fake.program("job", Script::new().exits(secs(1), 7));
+    let group = guard(&fake, &[]);
+    let job = group.spawn(&Program::new("job")).unwrap();
+    fake.fail(Operation::Watch, libc::EMFILE, usize::MAX);
+    assert_eq!(job.wait().unwrap(), Outcome::Exited(7));
+    assert!(fake.now() < Time::since_epoch(ms(1_060)));
+}
+
+#[test]
 fn a_limit_that_is_lacking_is_an_error() {
     let fake = Fake::process_group();
     let group = guard(&fake, &[]);

@@ -328,6 +328,11 @@ fn a_kill_without_time_still_strikes_once() {
     let (report, _) = drive(Teardown::new(policy), &mock);
     assert_eq!(acts.list(), ["kill"]);
     assert_eq!(report.survivors.len(), 1);
+
+    let (mock, acts) = acting(frozen(), |_| true, || Ok(KillStep::Freezing));
+    let policy = Policy::kill().give_up_after(std::time::Duration::ZERO);
+    drive(Teardown::new(policy), &mock).0.survivors.pop().expect("the one member");
+    assert_eq!(acts.list(), ["kill", "thaw", "SIGKILL"]);
 }
 
 #[test]

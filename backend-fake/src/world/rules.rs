@@ -62,21 +62,11 @@ impl World {
         match action {
             Action::Exit(status) => self.end(birth, Outcome::Exited(status)),
             Action::Fork(script) => drop(self.fork(birth, *script)),
-            Action::Respawn => {
-                let script = process.script.clone();
-                if self.fork(birth, script).is_some() {
-                    self.end(birth, Outcome::Exited(0));
-                }
-            }
+            Action::Respawn => self.respawn(birth),
             Action::Multiply { period, most } => self.multiply(birth, period, most),
             Action::Setsid => process.escaped = true,
             Action::Stop => process.stopped = true,
-            Action::FreezeOwnGroup => {
-                let node = process.node;
-                if self.persona != crate::Persona::ProcessGroup {
-                    self.freeze(node);
-                }
-            }
+            Action::FreezeOwnGroup => self.freeze_own_group(birth),
             Action::Allocate(bytes) => self.allocate(birth, bytes),
             Action::SleepUninterruptibly(duration) => {
                 process.uninterruptible = true;
@@ -89,6 +79,21 @@ impl World {
                 self.schedule(after, Event::Act(birth, Action::Succumb(signal)));
             }
             Action::Succumb(signal) => self.end(birth, Outcome::Signaled(signal)),
+        }
+    }
+
+    fn respawn(&mut self, birth: Birth) {
+        let Some(process) = self.processes.get(&birth) else { return };
+        let script = process.script.clone();
+        if self.fork(birth, script).is_some() {
+            self.end(birth, Outcome::Exited(0));
+        }
+    }
+
+    fn freeze_own_group(&mut self, birth: Birth) {
+        let node = self.processes.get(&birth).map(|process| process.node);
+        if let Some(node) = node.filter(|_| self.persona != crate::Persona::ProcessGroup) {
+            self.freeze(node);
         }
     }
 

@@ -35,6 +35,7 @@ impl V2Group {
 
     /// One pass of a signal, the programs first.
     pub(crate) fn signal_pass(&self, signal: Signal) -> Result<Signalled> {
+        self.refuse_own(Operation::Signal)?;
         let programs = self.programs();
         let listed = self.pids(Operation::Signal)?;
         let again = |_: &[PidFd]| Ok(self.pids(Operation::Signal)?.into_iter().collect());
@@ -49,7 +50,7 @@ impl V2Group {
     /// One write where the kernel has `cgroup.kill`; else freeze, then signal everybody. A frozen
     /// process of cgroup v2 dies of SIGKILL without being thawed.
     pub(crate) fn kill_step(&self) -> Result<KillStep> {
-        self.refuse_own()?;
+        self.refuse_own(Operation::Kill)?;
         self.kills.fetch_add(1, Ordering::SeqCst);
         if self.place.has_kill {
             match self.dir.write("cgroup.kill", "1") {
@@ -66,13 +67,13 @@ impl V2Group {
     }
 
     /// The supervisor is never killed with what it supervises (K38).
-    fn refuse_own(&self) -> Result<()> {
-        let text = cgroup::read_self().map_err(|error| Error::from_io(Operation::Kill, &error))?;
+    fn refuse_own(&self, operation: Operation) -> Result<()> {
+        let text = cgroup::read_self().map_err(|error| Error::from_io(operation, &error))?;
         let own = cgroup::memberships(&text).find(cgroup::Membership::is_unified);
         let own = own.and_then(|own| cgroup::below_mount(own.path, &self.place.mount_root));
         if own.is_some_and(|own| own.starts_with(&self.relative)) {
             return Err(self
-                .error(Error::new(ErrorKind::HoldsCaller, Operation::Kill))
+                .error(Error::new(ErrorKind::HoldsCaller, operation))
                 .advise("move this process out of the group first"));
         }
         Ok(())

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use backend_cgroupv2::CgroupV2;
 use containment_core::{
     CgroupOps, Change, ControllerSet, ErrorKind, FreezeState, Group, GroupName, KillStep, Outcome,
-    Pid, Policy, Program, Signal, Standing,
+    Pid, Policy, Program, Signal, Standing, Teardown,
 };
 
 /// A driver, and one that does as kernels without `cgroup.kill` do.
@@ -199,6 +199,8 @@ fn k49_nothing_runs_once_the_kill_returned() {
             std::thread::scope(|scope| {
                 let spawner = scope.spawn(|| group.spawn(&sh(&script)).map(|_| ()));
                 while let KillStep::Freezing = group.ops().kill().unwrap() {}
+                // A child that was born frozen holds the spawning thread until it is thawed.
+                group.ops().request_thaw().unwrap();
                 if let Err(error) = spawner.join().unwrap() {
                     assert!(
                         matches!(error.kind(), ErrorKind::Killed | ErrorKind::Frozen),
@@ -270,6 +272,10 @@ fn helper_kills_its_own_group() {
     let id = driver.list().unwrap().into_iter().find(|id| id.name.as_str() == own).unwrap();
     let group = driver.open(&id).unwrap();
     assert_eq!(group.kill().unwrap_err().kind(), ErrorKind::HoldsCaller);
+    assert_eq!(group.signal(Signal::KILL).unwrap_err().kind(), ErrorKind::HoldsCaller);
+    let started = Instant::now();
+    let report = Teardown::new(Policy::kill()).run(&*group, &*driver.waiter());
+    assert!(!report.removed && started.elapsed() < Duration::from_secs(5), "{report:?}");
 }
 
 #[test]

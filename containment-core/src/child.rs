@@ -66,7 +66,8 @@ impl Child {
         let mut pauses = Backoff::default();
         loop {
             // Watch, then read, then wait: an end in between makes the watch ready.
-            let watch = self.ops.watch()?;
+            // Without a descriptor to spare (EMFILE) there are still pauses.
+            let watch = self.ops.watch().unwrap_or(Watch::Backoff);
             if let Some(outcome) = self.ops.try_wait()? {
                 return Ok(outcome);
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::teardown::{Policy, Step, Teardown, TeardownReport};
 use crate::{
     Backoff, Capabilities, Change, Child, Error, ErrorKind, GroupId, GroupOps, Limits, Member,
-    Operation, Pid, Program, Result, Signal, Signalled, Time, Usage, Waiter,
+    Operation, Pid, Program, Result, Signal, Signalled, Time, Usage, Waiter, Watch,
 };
 
 /// A group that this process owns: dropping it kills every member and removes it, within a bound.
@@ -75,7 +75,8 @@ impl Group {
         let deadline = self.waiter.now() + timeout;
         let mut pauses = Backoff::default();
         loop {
-            let on = self.ops.watch(Change::Empty)?;
+            // Without a descriptor to spare (EMFILE) there are still pauses.
+            let on = self.ops.watch(Change::Empty).unwrap_or(Watch::Backoff);
             self.ops.reap()?;
             if !self.ops.populated()? {
                 return Ok(());

@@ -12,59 +12,19 @@
 //! The rule of every wait: watch, then read, then wait; and after every wake look again before
 //! killing again.
 
+mod killing;
+mod policy;
 mod report;
 
 use std::time::Duration;
 
 use crate::{
-    Backoff, Capabilities, Change, Error, ErrorKind, Freeze, FreezeState, GroupOps, Kill, KillStep,
-    Operation, Result, Signal, Signalled, Standing, Time, Waiter, Watch,
+    Backoff, Change, Error, ErrorKind, Escape, Freeze, GroupOps, Result, Signal, Signalled,
+    Standing, Time, Waiter, Watch,
 };
+use killing::Killing;
+pub use policy::Policy;
 pub use report::TeardownReport;
-
-/// How to end a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
-    /// The signal that asks members to end.
-    pub signal: Signal,
-    /// How long they get for it; zero asks nobody.
-    pub grace: Duration,
-    /// How long a freeze before a kill may take until it is undone and tried again.
-    pub freeze_timeout: Duration,
-    /// How long the kill, and after it the removal, may take until the teardown gives up.
-    pub kill_timeout: Duration,
-}
-
-impl Policy {
-    /// SIGKILL at once.
-    pub fn kill() -> Self {
-        Self::graceful(Duration::ZERO)
-    }
-
-    /// SIGTERM, this much grace, then SIGKILL. The grace ends as soon as the group is empty.
-    pub fn graceful(grace: Duration) -> Self {
-        Self {
-            signal: Signal::TERM,
-            grace,
-            freeze_timeout: Duration::from_millis(500),
-            kill_timeout: Duration::from_secs(10),
-        }
-    }
-
-    /// The same with another signal to ask by.
-    #[must_use]
-    pub fn asking_by(mut self, signal: Signal) -> Self {
-        self.signal = signal;
-        self
-    }
-
-    /// The same with another bound on the kill, and on the removal.
-    #[must_use]
-    pub fn give_up_after(mut self, timeout: Duration) -> Self {
-        self.kill_timeout = timeout;
-        self
-    }
-}
 
 /// What a step came to.
 #[derive(Debug)]
@@ -86,10 +46,14 @@ pub struct Teardown {
     policy: Policy,
     phase: Phase,
     started: Option<Time>,
-    /// When to give up, however often the kill is resumed; set by the first.
-    give_up: Option<Time>,
+    /// When the kill gives up, however often it is resumed; set by the first.
+    kill_by: Option<Time>,
+    /// When the removal gives up, and a kill that it resumed; set when the group was first empty.
+    remove_by: Option<Time>,
     /// Whether the members at the program's end were taken down.
     left_behind_known: bool,
+    /// Whether the last look at the population failed.
+    blind: bool,
     /// Pauses where nothing announces a change.
     pauses: Backoff,
     report: TeardownReport,
@@ -101,23 +65,9 @@ enum Phase {
     Grace { until: Time },
     Kill(Killing),
     Empty,
-    Remove { until: Time },
+    Remove,
     Done,
 }
-
-#[derive(Debug, Clone)]
-struct Killing {
-    give_up: Time,
-    /// When to kill again if members are still there.
-    next: Time,
-    pauses: Backoff,
-    /// Until when a freeze that was asked for may take.
-    freezing: Option<Time>,
-    failed_freezes: u8,
-}
-
-/// After so many freezes that timed out, members are signalled unfrozen, so that the healthy ones die.
-const FREEZES: u8 = 2;
 
 enum Next {
     Phase(Phase),
@@ -131,8 +81,10 @@ impl Teardown {
             policy,
             phase: Phase::Begin,
             started: None,
-            give_up: None,
+            kill_by: None,
+            remove_by: None,
             left_behind_known: false,
+            blind: false,
             pauses: Backoff::default(),
             report: TeardownReport::default(),
         }
@@ -155,7 +107,7 @@ impl Teardown {
                 Phase::Grace { until } => self.grace(now, until, group),
                 Phase::Kill(killing) => self.kill(now, killing, group),
                 Phase::Empty => self.empty(now, group),
-                Phase::Remove { until } => self.remove(now, until, group),
+                Phase::Remove => self.remove(now, group),
                 Phase::Done => {
                     self.report.elapsed = now.since(started);
                     return Step::Done(Box::new(std::mem::take(&mut self.report)));
@@ -206,7 +158,7 @@ impl Teardown {
     }
 
     fn grace(&mut self, now: Time, until: Time, group: &dyn GroupOps) -> Next {
-        if !self.left_behind_known {
+        if !self.left_behind_known || is_swept(group) {
             self.note_members(group);
         }
         if now >= until {
@@ -218,145 +170,47 @@ impl Teardown {
         self.watch(now, until, Change::Empty, group)
     }
 
-    fn killing(&mut self, now: Time, first: Time) -> Phase {
-        let give_up = *self.give_up.get_or_insert(now + self.policy.kill_timeout);
-        Phase::Kill(Killing {
-            give_up,
-            next: first,
-            pauses: Backoff::new(Duration::from_millis(1), Duration::from_millis(20)),
-            freezing: None,
-            failed_freezes: 0,
-        })
-    }
-
-    fn kill(&mut self, now: Time, mut killing: Killing, group: &dyn GroupOps) -> Next {
-        if let Some(end) = self.ended(group) {
-            return Next::Phase(end);
-        }
-        if now >= killing.give_up {
-            return self.give_up(group);
-        }
-        if let Some(until) = killing.freezing {
-            if let Some(wait) = self.await_freeze(now, until, &mut killing, group) {
-                return wait;
-            }
-        } else if now >= killing.next {
-            self.kill_once(now, &mut killing, group);
-        }
-        let until = killing.freezing.unwrap_or(killing.next).min(killing.give_up);
-        let change = match killing.freezing {
-            Some(_) => Change::Frozen,
-            None => Change::Empty,
-        };
-        self.phase = Phase::Kill(killing);
-        self.watch(now, until, change, group)
-    }
-
-    /// One kill step, and when to make the next.
-    fn kill_once(&mut self, now: Time, killing: &mut Killing, group: &dyn GroupOps) {
-        match group.kill() {
-            Ok(KillStep::Freezing) => {
-                killing.freezing = Some(now + self.policy.freeze_timeout);
-                return;
-            }
-            Ok(KillStep::Killed) => {}
-            Ok(KillStep::Signalled(pass)) => self.note_pass(Ok(pass)),
-            Err(error) if is_gone(&error) => {}
-            Err(error) => {
-                self.report.note(error);
-                let pass = group.signal(Signal::KILL);
-                self.note_pass(pass);
-            }
-        }
-        self.thaw_the_killed(group);
-        self.report.rounds += 1;
-        killing.next = now + pause_after_kill(group.capabilities(), &mut killing.pauses);
-    }
-
-    /// Waits for a freeze, bounded; `None` when it is time to act again.
-    fn await_freeze(
-        &mut self,
-        now: Time,
-        until: Time,
-        killing: &mut Killing,
-        group: &dyn GroupOps,
-    ) -> Option<Next> {
-        let frozen = group.frozen();
-        if matches!(frozen, Ok(FreezeState::Frozen)) {
-            killing.freezing = None;
-            self.kill_once(now, killing, group);
-            return None;
-        }
-        if now < until {
-            if let Err(error) = frozen {
-                self.report.note(error);
-            }
-            return Some(self.watch(now, until, Change::Frozen, group));
-        }
-        self.freeze_failed(now, killing, group);
-        None
-    }
-
-    /// A freeze timed out: undo it, and after the second one signal what runs.
-    fn freeze_failed(&mut self, now: Time, killing: &mut Killing, group: &dyn GroupOps) {
-        killing.freezing = None;
-        killing.failed_freezes += 1;
-        self.note_failure(group.request_thaw());
-        self.report
-            .note(Error::new(ErrorKind::TimedOut, Operation::Freeze).with_group(&group.id().name));
-        if killing.failed_freezes >= FREEZES {
-            killing.failed_freezes = 0;
-            let pass = group.signal(Signal::KILL);
-            self.note_pass(pass);
-            self.report.rounds += 1;
-        }
-        killing.next = now + killing.pauses.pause();
-    }
-
-    fn thaw_the_killed(&mut self, group: &dyn GroupOps) {
-        if matches!(group.capabilities().kill, Kill::Frozen { .. }) {
-            self.note_failure(group.request_thaw());
-        }
-    }
-
-    fn give_up(&mut self, group: &dyn GroupOps) -> Next {
-        match group.members() {
-            Ok(members) => self.report.note_survivors(members),
-            Err(error) => self.report.note(error),
-        }
-        self.report
-            .note(Error::new(ErrorKind::TimedOut, Operation::Kill).with_group(&group.id().name));
-        self.read_usage(group);
-        Next::Phase(Phase::Done)
-    }
-
     fn empty(&mut self, now: Time, group: &dyn GroupOps) -> Next {
         self.read_usage(group);
-        Next::Phase(Phase::Remove { until: now + self.policy.kill_timeout })
+        if self.remove_by.is_none() {
+            self.remove_by = Some(now + self.policy.kill_timeout);
+            self.pauses = Backoff::default();
+        }
+        Next::Phase(Phase::Remove)
     }
 
-    fn remove(&mut self, now: Time, until: Time, group: &dyn GroupOps) -> Next {
+    fn remove(&mut self, now: Time, group: &dyn GroupOps) -> Next {
+        let remove_by = *self.remove_by.get_or_insert(now);
         match group.remove() {
             Ok(()) => self.report.removed = true,
             Err(error) if is_gone(&error) => self.report.removed = true,
-            Err(error) if error.kind() == ErrorKind::Busy && now < until => {
-                let until = self.pauses.bound(now, until, &Watch::Backoff);
-                if matches!(group.populated(), Ok(true)) {
-                    return Next::Phase(self.killing(now, until));
-                }
-                // An event may announce it, and need not: the pause bounds the wait either way.
-                let on = group.watch(Change::Empty).unwrap_or(Watch::Backoff);
-                return Next::Wait { until, on };
+            Err(error) if error.kind() == ErrorKind::Busy && now < remove_by => {
+                return self.removal_busy(now, remove_by, group);
             }
             Err(error) => self.report.note(error),
         }
         Next::Phase(Phase::Done)
+    }
+
+    /// An event may announce that a removal has become possible, and need not: a pause bounds the
+    /// wait either way. A member that came in meanwhile is killed, after the same pause, so that two
+    /// looks that differ never spin.
+    fn removal_busy(&mut self, now: Time, remove_by: Time, group: &dyn GroupOps) -> Next {
+        let until = self.pauses.bound(now, remove_by, &Watch::Backoff);
+        if matches!(group.populated(), Ok(true)) {
+            self.phase = self.killing(now, until);
+            return Next::Wait { until, on: Watch::Backoff };
+        }
+        let on = group.watch(Change::Empty).unwrap_or(Watch::Backoff);
+        Next::Wait { until, on }
     }
 
     /// The phase that follows when nothing lives any more; `None` while something does.
     fn ended(&mut self, group: &dyn GroupOps) -> Option<Phase> {
         self.note_failure(group.reap().map(drop));
-        match group.populated() {
+        let populated = group.populated();
+        self.blind = populated.is_err();
+        match populated {
             Ok(false) => Some(Phase::Empty),
             Ok(true) => None,
             Err(error) if is_gone(&error) => {
@@ -372,24 +226,36 @@ impl Teardown {
 
     /// Watch, then read, then wait.
     fn watch(&mut self, now: Time, until: Time, change: Change, group: &dyn GroupOps) -> Next {
-        let on = group.watch(change).unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot watch; looking again after pauses instead");
-            Watch::Backoff
-        });
+        let on = group.watch(change).unwrap_or_else(|error| self.unwatched(error, group));
         if let Some(end) = self.ended(group) {
             return Next::Phase(end);
         }
+        // What could not be read was not re-armed either: its readiness would never end.
+        let on = if self.blind { Watch::Backoff } else { on };
         let until = self.pauses.bound(now, until, &on);
         Next::Wait { until, on }
     }
 
-    /// Takes down who left the group's bounds, and who is alive once the program has ended.
+    /// Without a watch (EMFILE) there are still pauses. One warning is enough for all of them.
+    fn unwatched(&mut self, error: Error, group: &dyn GroupOps) -> Watch {
+        let known = self.report.errors.len();
+        self.note_failure(Err(error));
+        if self.report.errors.len() > known {
+            tracing::warn!(group = %group.id().name, "cannot watch; looking again after pauses");
+        }
+        Watch::Backoff
+    }
+
+    /// Takes down who left the group's bounds, and who is alive once the program has ended by
+    /// itself or by what it was asked.
     fn note_members(&mut self, group: &dyn GroupOps) {
         let members = match group.members() {
             Ok(members) => members,
             Err(error) => return self.note_failure(Err(error)),
         };
-        if !members.iter().any(|m| m.standing == Standing::Program) {
+        let striking = matches!(self.phase, Phase::Kill(_));
+        let program = members.iter().any(|m| m.standing == Standing::Program);
+        if !self.left_behind_known && !striking && !program {
             self.left_behind_known = true;
             self.report.note_left_behind(&members);
         }
@@ -421,15 +287,11 @@ impl Teardown {
     }
 }
 
-fn is_gone(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Gone | ErrorKind::NotFound)
+/// Whether members can leave and are found all the same, at any time.
+fn is_swept(group: &dyn GroupOps) -> bool {
+    group.capabilities().escape == Escape::Swept
 }
 
-/// An atomic kill is repeated only for members that were moved in after it; others for those that
-/// were forked meanwhile.
-fn pause_after_kill(capabilities: &Capabilities, pauses: &mut Backoff) -> Duration {
-    match capabilities.kill {
-        Kill::Atomic => Duration::from_secs(1),
-        Kill::Frozen { .. } | Kill::Repeated => pauses.pause(),
-    }
+fn is_gone(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Gone | ErrorKind::NotFound)
 }

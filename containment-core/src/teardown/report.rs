@@ -41,7 +41,8 @@ impl TeardownReport {
 
     /// Takes down who is alive now that the program has ended.
     pub(super) fn note_left_behind(&mut self, members: &[Member]) {
-        let inside = members.iter().filter(|m| m.standing == Standing::Inside);
+        let escaped = |m: &Member| self.escaped.iter().any(|known| known.is_same(m));
+        let inside = members.iter().filter(|m| m.standing == Standing::Inside && !escaped(m));
         self.left_behind = inside.cloned().collect();
     }
 

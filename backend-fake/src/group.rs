@@ -1,0 +1,297 @@
+//! One open group of the fake.
+
+use containment_core::{
+    Applied, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState, GroupId,
+    GroupName, GroupOps, KillStep, Limit, Limits, Member, Operation, Pid, Program, Reaped, Result,
+    Signal, Signalled, Usage, Watch,
+};
+
+use crate::child::FakeChild;
+use crate::record::SentSignal;
+use crate::world::{Birth, Process, Trigger, World};
+use crate::{Fake, Persona};
+
+const ESRCH: i32 = 3;
+
+#[derive(Debug)]
+pub(crate) struct FakeGroup {
+    fake: Fake,
+    id: GroupId,
+    generation: u64,
+}
+
+impl FakeGroup {
+    pub(crate) fn new(fake: Fake, id: GroupId, generation: u64) -> Self {
+        Self { fake, id, generation }
+    }
+
+    /// One call on a group that must still be there.
+    fn call<T>(
+        &self,
+        method: &'static str,
+        operation: Operation,
+        act: impl FnOnce(&mut World) -> Result<T>,
+    ) -> Result<T> {
+        let (group, generation) = (Some(&self.id.name), Some(self.generation));
+        self.fake.call_on(method, operation, group, generation, act)
+    }
+
+    fn inner(&self, world: &World, generation: u64) -> Option<Box<dyn GroupOps>> {
+        let name = world.node(generation)?.name.clone()?;
+        let id = self.fake.identify(&name, generation);
+        Some(Box::new(Self::new(self.fake.clone(), id, generation)))
+    }
+
+    /// One pass of signalling over the subtree, programs first.
+    fn pass(&self, world: &mut World, signal: Signal, atomic: bool) -> Signalled {
+        let listed: Vec<_> = world.members_of(self.generation).collect();
+        for birth in &listed {
+            if signal == Signal::KILL && !atomic {
+                world.dodge(*birth);
+            }
+            self.send(world, *birth, signal);
+        }
+        Signalled { count: listed.len(), failed: Vec::new() }
+    }
+
+    fn send(&self, world: &mut World, birth: Birth, signal: Signal) {
+        let inside = world.subtree(self.generation);
+        let Some(process) = world.process(birth).filter(|p| p.is_alive()) else { return };
+        let to_member = inside.contains(&process.node);
+        let record = SentSignal { at: world.now, pid: process.pid, signal, to_member };
+        world.signals.push(record);
+        world.send(birth, signal);
+    }
+
+    fn kill_step(&self, world: &mut World) -> Result<KillStep> {
+        let earlier = world.node_mut(self.generation).map_or(0, |node| {
+            node.kill_steps += 1;
+            node.kill_steps - 1
+        });
+        let freezes = match self.fake.persona {
+            Persona::V2 | Persona::Hybrid => {
+                self.pass(world, Signal::KILL, true);
+                return Ok(KillStep::Killed);
+            }
+            Persona::V2WithoutKill => true,
+            // Pidfds first; the freezer only for those who are left then.
+            Persona::V1 => earlier > 0,
+            Persona::ProcessGroup => false,
+        };
+        if freezes && world.freeze_state(self.generation) != FreezeState::Frozen {
+            world.faults.meet(Operation::Freeze)?;
+            world.freeze(self.generation);
+            return Ok(KillStep::Freezing);
+        }
+        Ok(KillStep::Signalled(self.pass(world, Signal::KILL, false)))
+    }
+
+    fn place(&self, world: &mut World, program: &Program) -> Result<(Birth, Pid)> {
+        let script = world.program(program.name()).cloned();
+        let script =
+            script.ok_or_else(|| Error::new(ErrorKind::ProgramNotFound, Operation::Spawn))?;
+        if world.is_freezing(self.generation) {
+            return Err(Error::new(ErrorKind::Frozen, Operation::Spawn));
+        }
+        world.check_place(self.generation, Operation::Spawn)?;
+        let name = program.name().to_string_lossy();
+        let comm = name.rsplit('/').next().unwrap_or_default();
+        let birth = world.born(script, Process::program(self.generation, comm));
+        if self.fake.persona == Persona::ProcessGroup
+            && let Some(node) = world.node_mut(self.generation)
+        {
+            node.leader.get_or_insert(birth);
+        }
+        Ok((birth, world.process(birth).map_or(Pid::current(), |p| p.pid)))
+    }
+
+    fn stops_instead(&self) -> bool {
+        self.fake.persona == Persona::ProcessGroup
+    }
+
+    fn empty_watch(&self, world: &mut World) -> Watch {
+        let trigger = match self.fake.persona {
+            Persona::V2 | Persona::V2WithoutKill | Persona::Hybrid => {
+                Trigger::Changed(self.generation)
+            }
+            Persona::ProcessGroup => Trigger::Empty(self.generation),
+            Persona::V1 => match world.members_of(self.generation).last() {
+                Some(member) => Trigger::Ended(member),
+                None => return Watch::Backoff,
+            },
+        };
+        Watch::Virtual(world.watch(trigger))
+    }
+
+    fn apply(world: &mut World, generation: u64, limits: &Limits) {
+        let Some(node) = world.node_mut(generation) else { return };
+        let old = std::mem::take(&mut node.limits);
+        let new = limits.clone();
+        node.limits = Limits {
+            memory_max: new.memory_max.or(old.memory_max),
+            memory_high: new.memory_high.or(old.memory_high),
+            swap_max: new.swap_max.or(old.swap_max),
+            cpus: new.cpus.or(old.cpus),
+            cpu_weight: new.cpu_weight.or(old.cpu_weight),
+            cpuset: new.cpuset.or(old.cpuset),
+            mems: new.mems.or(old.mems),
+            pids_max: new.pids_max.or(old.pids_max),
+            io_weight: new.io_weight.or(old.io_weight),
+        };
+    }
+
+    fn attach_process(&self, world: &mut World, pid: Pid) -> Result<()> {
+        if !self.capabilities().attach {
+            return Err(Error::new(ErrorKind::Unsupported, Operation::Attach));
+        }
+        world.check_place(self.generation, Operation::Attach)?;
+        let birth = world.by_pid(pid);
+        let process = birth.and_then(|birth| world.process_mut(birth));
+        let gone = || Error::from_errno(Operation::Attach, ESRCH).with_pid(pid);
+        process.ok_or_else(gone)?.node = self.generation;
+        Ok(())
+    }
+}
+
+impl GroupOps for FakeGroup {
+    fn id(&self) -> &GroupId {
+        &self.id
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.fake.capabilities
+    }
+
+    fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
+        let (birth, pid) = self.call("spawn", Operation::Spawn, |w| self.place(w, program))?;
+        Ok(Box::new(FakeChild { fake: self.fake.clone(), birth, pid }))
+    }
+
+    fn attach(&self, pid: Pid) -> Result<()> {
+        self.call("attach", Operation::Attach, |world| self.attach_process(world, pid))
+    }
+
+    fn subgroup(&self, name: &GroupName, with: ControllerSet) -> Result<Box<dyn GroupOps>> {
+        self.call("subgroup", Operation::Create, |world| {
+            let unsupported = || Error::new(ErrorKind::Unsupported, Operation::Create);
+            let lacking = with.iter().any(|limit| !self.capabilities().limits.contains(limit));
+            if !self.capabilities().nesting || lacking {
+                return Err(unsupported());
+            }
+            let generation = world.make(self.generation, name, with)?;
+            self.inner(world, generation).ok_or_else(unsupported)
+        })
+    }
+
+    fn subgroups(&self) -> Result<Vec<Box<dyn GroupOps>>> {
+        self.call("subgroups", Operation::List, |world| {
+            let inside = world.children(self.generation).into_iter();
+            Ok(inside.filter_map(|generation| self.inner(world, generation)).collect())
+        })
+    }
+
+    fn members(&self) -> Result<Vec<Member>> {
+        self.call("members", Operation::Members, |world| {
+            let members = world.members_of(self.generation);
+            Ok(members.filter_map(|birth| world.member(birth)).collect())
+        })
+    }
+
+    fn populated(&self) -> Result<bool> {
+        self.call("populated", Operation::Populated, |world| {
+            // Reading `cgroup.events` is what re-arms its poll.
+            if let Some(node) = world.node_mut(self.generation) {
+                node.seen = node.changes;
+            }
+            Ok(world.populated(self.generation))
+        })
+    }
+
+    fn signal(&self, signal: Signal) -> Result<Signalled> {
+        self.call("signal", Operation::Signal, |world| Ok(self.pass(world, signal, false)))
+    }
+
+    fn kill(&self) -> Result<KillStep> {
+        self.call("kill", Operation::Kill, |world| self.kill_step(world))
+    }
+
+    fn request_freeze(&self) -> Result<()> {
+        self.call("request_freeze", Operation::Freeze, |world| {
+            if self.stops_instead() {
+                self.pass(world, Signal::STOP, false);
+            } else {
+                world.freeze(self.generation);
+            }
+            Ok(())
+        })
+    }
+
+    fn request_thaw(&self) -> Result<()> {
+        self.call("request_thaw", Operation::Thaw, |world| {
+            if self.stops_instead() {
+                self.pass(world, Signal::CONT, false);
+            } else {
+                world.thaw(self.generation);
+            }
+            Ok(())
+        })
+    }
+
+    fn frozen(&self) -> Result<FreezeState> {
+        self.call("frozen", Operation::Freeze, |world| {
+            if self.stops_instead() {
+                return Ok(world.stop_state(self.generation));
+            }
+            if let Some(node) = world.node_mut(self.generation) {
+                node.seen = node.changes;
+            }
+            Ok(world.freeze_state(self.generation))
+        })
+    }
+
+    fn set_limits(&self, limits: &Limits) -> Result<Applied> {
+        self.call("set_limits", Operation::SetLimits, |world| {
+            let offered = self.capabilities().limits;
+            let refuse = |limit: Limit| {
+                let error = Error::new(ErrorKind::Unsupported, Operation::SetLimits);
+                (limit, error.with_group(&self.id.name))
+            };
+            let (applied, refused): (Vec<_>, Vec<_>) =
+                limits.asked().iter().partition(|limit| offered.contains(*limit));
+            if !applied.is_empty() {
+                Self::apply(world, self.generation, limits);
+            }
+            Ok(Applied { applied, refused: refused.into_iter().map(refuse).collect() })
+        })
+    }
+
+    fn usage(&self) -> Result<Usage> {
+        self.call("usage", Operation::Usage, |world| Ok(world.usage(self.generation)))
+    }
+
+    fn watch(&self, change: Change) -> Result<Watch> {
+        self.call("watch", Operation::Watch, |world| {
+            Ok(match change {
+                Change::Empty => self.empty_watch(world),
+                Change::Frozen if self.fake.persona.has_events() => {
+                    Watch::Virtual(world.watch(Trigger::Changed(self.generation)))
+                }
+                // Reading is what completes version 1's freeze, and nothing announces a stop.
+                Change::Frozen => Watch::Backoff,
+            })
+        })
+    }
+
+    fn reap(&self) -> Result<Reaped> {
+        self.call("reap", Operation::Reap, |world| {
+            let held = world.node(self.generation).and_then(|node| node.leader);
+            let zombies = world.zombies_of(self.generation);
+            let ours = zombies.into_iter().filter(|birth| Some(*birth) != held);
+            Ok(Reaped { count: ours.inspect(|birth| world.reap(*birth)).count() })
+        })
+    }
+
+    fn remove(&self) -> Result<()> {
+        self.call("remove", Operation::Remove, |world| world.remove(self.generation))
+    }
+}

@@ -1,0 +1,84 @@
+//! One process of the model.
+
+use std::collections::VecDeque;
+
+use containment_core::{Outcome, Pid, ProcessState, Time};
+
+use super::OUTSIDE;
+use crate::script::{Action, Script};
+
+/// The how-manieth process of the world it is: never used twice, as a start time is on a real host.
+pub(crate) type Birth = u64;
+
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, as the kernel's own flags")]
+pub(crate) struct Process {
+    pub(crate) pid: Pid,
+    pub(crate) parent: Option<Birth>,
+    pub(crate) comm: String,
+    /// The generation of the group that it is in, [`OUTSIDE`] for none of ours.
+    pub(crate) node: u64,
+    /// Whether it was spawned through the driver: then it is ours to reap.
+    pub(crate) program: bool,
+    /// Whether it left its process group, itself or by an ancestor.
+    pub(crate) escaped: bool,
+    pub(crate) stopped: bool,
+    pub(crate) uninterruptible: bool,
+    /// Since when it ought to be dead, if it was killed.
+    pub(crate) killed: Option<Time>,
+    pub(crate) ended: Option<Outcome>,
+    pub(crate) memory: u64,
+    pub(crate) dodges: u32,
+    pub(crate) script: Script,
+    /// What fell due while it could not run.
+    pub(crate) deferred: VecDeque<Action>,
+}
+
+impl Process {
+    /// A process that is no child of anybody in the model.
+    pub(crate) fn outside() -> Self {
+        Self {
+            pid: Pid::current(),
+            parent: None,
+            comm: String::new(),
+            node: OUTSIDE,
+            program: false,
+            escaped: false,
+            stopped: false,
+            uninterruptible: false,
+            killed: None,
+            ended: None,
+            memory: 0,
+            dodges: 0,
+            script: Script::new(),
+            deferred: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn program(node: u64, name: &str) -> Self {
+        Self { comm: name.to_owned(), node, program: true, ..Self::outside() }
+    }
+
+    pub(crate) fn child_of(parent: &Self, birth: Birth) -> Self {
+        Self {
+            parent: Some(birth),
+            comm: parent.comm.clone(),
+            node: parent.node,
+            escaped: parent.escaped,
+            ..Self::outside()
+        }
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        self.ended.is_none()
+    }
+
+    pub(crate) fn state(&self) -> ProcessState {
+        ProcessState(match () {
+            () if self.ended.is_some() => 'Z',
+            () if self.uninterruptible => 'D',
+            () if self.stopped => 'T',
+            () => 'S',
+        })
+    }
+}

@@ -1,0 +1,49 @@
+//! How hard and for how long a teardown tries.
+
+use std::time::Duration;
+
+use crate::Signal;
+
+/// How to end a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// The signal that asks members to end.
+    pub signal: Signal,
+    /// How long they get for it; zero asks nobody.
+    pub grace: Duration,
+    /// How long a freeze before a kill may take until it is undone and tried again.
+    pub freeze_timeout: Duration,
+    /// How long the kill, and after it the removal, may take until the teardown gives up.
+    pub kill_timeout: Duration,
+}
+
+impl Policy {
+    /// SIGKILL at once.
+    pub fn kill() -> Self {
+        Self::graceful(Duration::ZERO)
+    }
+
+    /// SIGTERM, this much grace, then SIGKILL. The grace ends as soon as the group is empty.
+    pub fn graceful(grace: Duration) -> Self {
+        Self {
+            signal: Signal::TERM,
+            grace,
+            freeze_timeout: Duration::from_millis(500),
+            kill_timeout: Duration::from_secs(10),
+        }
+    }
+
+    /// The same with another signal to ask by.
+    #[must_use]
+    pub fn asking_by(mut self, signal: Signal) -> Self {
+        self.signal = signal;
+        self
+    }
+
+    /// The same with another bound on the kill, and on the removal.
+    #[must_use]
+    pub fn give_up_after(mut self, timeout: Duration) -> Self {
+        self.kill_timeout = timeout;
+        self
+    }
+}

@@ -1,0 +1,375 @@
+//! The teardown machine against mocks: exactly these calls, in this order, and no others.
+
+mod common;
+
+use common::mock::{
+    Expect, acting, acting_with, alive, announced, atomic, dead, drive, error, frozen, group,
+    member, passed, removal, repeated,
+};
+use common::{ms, secs};
+use containment_core::{
+    Capabilities, Change, ErrorKind, FreezeState, KillStep, Operation, Policy, Signal, Signalled,
+    Standing, Step, Teardown, TeardownReport, Time,
+};
+
+/// The calls of a list of parts.
+macro_rules! calls {
+    ($($part:expr),* $(,)?) => {{
+        let mut calls: Vec<Expect> = Vec::new();
+        $(calls.extend($part);)*
+        calls
+    }};
+}
+
+fn one(call: Expect) -> [Expect; 1] {
+    [call]
+}
+
+/// The beginning, with members that are looked at once.
+fn begins() -> Vec<Expect> {
+    calls![alive(), one(members())]
+}
+
+fn members() -> Expect {
+    Expect::Members(Ok(vec![member(7, Standing::Program)]))
+}
+
+fn kills(step: KillStep) -> [Expect; 1] {
+    one(Expect::Kill(Ok(step)))
+}
+
+fn signals(signal: Signal) -> [Expect; 1] {
+    one(Expect::Signal(signal, Ok(passed())))
+}
+
+fn thaws() -> [Expect; 1] {
+    one(Expect::Thaw(Ok(())))
+}
+
+fn is(state: FreezeState) -> [Expect; 1] {
+    one(Expect::Frozen(Ok(state)))
+}
+
+fn gone(operation: Operation) -> containment_core::Error {
+    error(ErrorKind::Gone, operation)
+}
+
+fn run(capabilities: Capabilities, policy: Policy, calls: Vec<Expect>) -> TeardownReport {
+    drive(Teardown::new(policy), &group(capabilities, calls)).0
+}
+
+#[test]
+fn an_empty_group_is_measured_and_removed() {
+    let report = run(atomic(), Policy::graceful(secs(5)), calls![dead(), removal()]);
+    assert!(report.is_clean() && report.errors.is_empty() && report.usage.is_some());
+    assert_eq!(report.rounds, 0);
+}
+
+#[test]
+fn an_atomic_kill_is_one_step_and_one_announcement() {
+    let calls = calls![
+        begins(),
+        alive(),
+        kills(KillStep::Killed),
+        one(announced(Change::Empty)),
+        alive(),
+        dead(),
+        removal(),
+    ];
+    let mock = group(atomic(), calls);
+    let (report, waits) = drive(Teardown::new(Policy::kill()), &mock);
+    assert!(report.is_clean() && report.errors.is_empty());
+    assert_eq!((report.rounds, waits.len()), (1, 1));
+    assert!(!waits[0].timed_out(), "{waits:?}");
+}
+
+#[test]
+fn what_dies_during_the_watch_is_not_waited_for() {
+    let calls = calls![
+        begins(),
+        alive(),
+        kills(KillStep::Killed),
+        one(announced(Change::Empty)),
+        dead(),
+        removal(),
+    ];
+    let (report, waits) = drive(Teardown::new(Policy::kill()), &group(atomic(), calls));
+    assert!(report.is_clean() && waits.is_empty());
+}
+
+fn asked_with_grace() -> Vec<Expect> {
+    calls![begins(), signals(Signal::TERM), thaws(), signals(Signal::CONT), one(members())]
+}
+
+#[test]
+fn the_grace_is_left_at_once_when_all_die() {
+    let calls = calls![
+        asked_with_grace(),
+        one(announced(Change::Empty)),
+        alive(),
+        one(members()),
+        one(announced(Change::Empty)),
+        dead(),
+        removal()
+    ];
+    let policy = Policy::graceful(secs(100_000));
+    let (report, waits) = drive(Teardown::new(policy), &group(atomic(), calls));
+    assert!(report.is_clean() && report.rounds == 0);
+    assert_eq!(waits[0].bound, secs(100_000));
+    assert!(report.elapsed < ms(1));
+}
+
+#[test]
+fn hurry_ends_the_grace() {
+    let calls = calls![
+        asked_with_grace(),
+        one(announced(Change::Empty)),
+        alive(),
+        one(members()),
+        alive(),
+        alive(),
+        kills(KillStep::Killed),
+        one(announced(Change::Empty)),
+        dead(),
+        removal(),
+    ];
+    let mock = group(atomic(), calls);
+    let mut teardown = Teardown::new(Policy::graceful(secs(100_000)));
+    let now = Time::since_epoch(ms(1));
+    assert!(matches!(teardown.step(now, &mock), Step::Wait { .. }));
+    teardown.hurry();
+    match teardown.step(now, &mock) {
+        Step::Done(report) => assert!(report.is_clean() && report.rounds == 1),
+        Step::Wait { until, on } => panic!("waits until {until:?} on {on:?}"),
+    }
+}
+
+#[test]
+fn a_group_that_is_gone_at_any_step_is_done_without_an_error() {
+    let kill = || calls![begins(), alive(), kills(KillStep::Killed)];
+    let lost =
+        || calls![one(Expect::Reap), one(Expect::Populated(Err(gone(Operation::Populated))))];
+    let cases: Vec<(&str, Vec<Expect>)> = vec![
+        ("at first", lost()),
+        ("at reaping", calls![one(Expect::ReapFails(ErrorKind::Gone)), lost().into_iter().skip(1)]),
+        (
+            "at listing",
+            calls![alive(), one(Expect::Members(Err(gone(Operation::Members)))), lost()],
+        ),
+        ("before the kill", calls![begins(), lost()]),
+        (
+            "at the kill",
+            calls![
+                begins(),
+                alive(),
+                one(Expect::Kill(Err(gone(Operation::Kill)))),
+                one(announced(Change::Empty)),
+                lost()
+            ],
+        ),
+        (
+            "at the watch",
+            calls![kill(), one(Expect::Watch(Change::Empty, Err(gone(Operation::Watch)))), lost()],
+        ),
+        (
+            "at the usage",
+            calls![
+                dead(),
+                one(Expect::Usage(Err(gone(Operation::Usage)))),
+                one(Expect::Remove(Ok(())))
+            ],
+        ),
+        (
+            "at the removal",
+            calls![
+                dead(),
+                one(Expect::Usage(Ok(()))),
+                one(Expect::Remove(Err(gone(Operation::Remove))))
+            ],
+        ),
+        (
+            "not found at the removal",
+            calls![
+                dead(),
+                one(Expect::Usage(Ok(()))),
+                one(Expect::Remove(Err(error(ErrorKind::NotFound, Operation::Remove))))
+            ],
+        ),
+    ];
+    for (case, calls) in cases {
+        let report = run(atomic(), Policy::kill(), calls);
+        assert!(report.is_clean() && report.errors.is_empty(), "{case}: {report:?}");
+    }
+}
+
+#[test]
+fn a_group_that_is_gone_during_a_freeze_is_done_without_an_error() {
+    let lost = calls![one(Expect::Reap), one(Expect::Populated(Err(gone(Operation::Populated))))];
+    let calls = calls![
+        begins(),
+        alive(),
+        kills(KillStep::Freezing),
+        one(announced(Change::Frozen)),
+        alive(),
+        one(Expect::Frozen(Err(gone(Operation::Freeze)))),
+        lost,
+    ];
+    let report = run(frozen(), Policy::kill(), calls);
+    assert!(report.is_clean() && report.errors.is_empty(), "{report:?}");
+}
+
+#[test]
+fn a_frozen_kill_freezes_signals_and_thaws() {
+    let calls = calls![
+        begins(),
+        alive(),
+        kills(KillStep::Freezing),
+        one(announced(Change::Frozen)),
+        alive(),
+        is(FreezeState::Freezing),
+        alive(),
+        one(announced(Change::Frozen)),
+        alive(),
+        is(FreezeState::Frozen),
+        kills(KillStep::Signalled(passed())),
+        thaws(),
+        alive(),
+        one(announced(Change::Empty)),
+        dead(),
+        removal(),
+    ];
+    let report = run(frozen(), Policy::kill(), calls);
+    assert!(report.is_clean() && report.errors.is_empty());
+    assert_eq!(report.rounds, 1);
+}
+
+#[test]
+fn after_two_freezes_that_stick_the_running_are_signalled() {
+    let (mock, acts) =
+        acting(frozen(), |acts| !acts.contains(&"SIGKILL"), || Ok(KillStep::Freezing));
+    let (report, _) = drive(Teardown::new(Policy::kill()), &mock);
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!(acts.list(), ["kill", "thaw", "kill", "thaw", "SIGKILL", "remove"]);
+    assert_eq!(kinds(&report), [(ErrorKind::TimedOut, Operation::Freeze)]);
+    assert!(report.elapsed < ms(1_050), "{report:?}");
+}
+
+#[test]
+fn a_kill_may_take_five_rounds() {
+    let lives = |acts: &[&str]| acts.iter().filter(|act| **act == "kill").count() < 5;
+    let (mock, acts) = acting(repeated(), lives, || Ok(KillStep::Signalled(passed())));
+    let (report, _) = drive(Teardown::new(Policy::kill()), &mock);
+    assert!(report.is_clean() && report.rounds == 5, "{report:?}");
+    assert_eq!(acts.list(), ["kill", "kill", "kill", "kill", "kill", "remove"]);
+    assert!(report.elapsed < ms(40), "{report:?}");
+}
+
+#[test]
+fn what_refuses_to_die_is_a_survivor() {
+    let (mock, acts) = acting(atomic(), |_| true, || Ok(KillStep::Killed));
+    let policy = Policy::kill().give_up_after(secs(3));
+    let (report, _) = drive(Teardown::new(policy), &mock);
+    assert_eq!(report.survivors.len(), 1);
+    assert!(!report.removed && report.elapsed <= ms(3_001), "{report:?}");
+    assert_eq!(kinds(&report), [(ErrorKind::TimedOut, Operation::Kill)]);
+    assert_eq!(acts.list(), ["kill", "kill", "kill"]);
+}
+
+#[test]
+fn a_removal_that_is_busy_is_tried_again() {
+    let busy = || one(Expect::Remove(Err(error(ErrorKind::Busy, Operation::Remove))));
+    let still_empty = || calls![one(Expect::Populated(Ok(false))), one(announced(Change::Empty))];
+    let endings =
+        [Ok(()), Err(error(ErrorKind::NotFound, Operation::Remove)), Err(gone(Operation::Remove))];
+    for ending in endings {
+        let calls = calls![
+            dead(),
+            one(Expect::Usage(Ok(()))),
+            busy(),
+            still_empty(),
+            busy(),
+            still_empty(),
+            one(Expect::Remove(ending)),
+        ];
+        let (report, waits) = drive(Teardown::new(Policy::kill()), &group(atomic(), calls));
+        assert!(report.is_clean() && report.errors.is_empty() && waits.len() == 2, "{report:?}");
+    }
+}
+
+#[test]
+fn a_removal_that_is_refused_is_reported() {
+    let refused = error(ErrorKind::PermissionDenied, Operation::Remove);
+    let calls = calls![dead(), one(Expect::Usage(Ok(()))), one(Expect::Remove(Err(refused)))];
+    let report = run(atomic(), Policy::kill(), calls);
+    assert!(!report.is_clean() && report.survivors.is_empty());
+    assert_eq!(kinds(&report), [(ErrorKind::PermissionDenied, Operation::Remove)]);
+}
+
+#[test]
+fn members_that_could_not_be_signalled_are_named() {
+    let refused = error(ErrorKind::PermissionDenied, Operation::Signal);
+    let pass = Signalled { count: 0, failed: vec![refused] };
+    let calls = calls![
+        begins(),
+        alive(),
+        kills(KillStep::Signalled(pass)),
+        one(announced(Change::Empty)),
+        dead(),
+        removal(),
+    ];
+    let report = run(repeated(), Policy::kill(), calls);
+    assert_eq!(kinds(&report), [(ErrorKind::PermissionDenied, Operation::Signal)]);
+}
+
+#[test]
+fn a_kill_without_time_still_strikes_once() {
+    let (mock, acts) = acting(atomic(), |_| true, || Ok(KillStep::Killed));
+    let policy = Policy::kill().give_up_after(std::time::Duration::ZERO);
+    let (report, _) = drive(Teardown::new(policy), &mock);
+    assert_eq!(acts.list(), ["kill"]);
+    assert_eq!(report.survivors.len(), 1);
+
+    let (mock, acts) = acting(frozen(), |_| true, || Ok(KillStep::Freezing));
+    let policy = Policy::kill().give_up_after(std::time::Duration::ZERO);
+    drive(Teardown::new(policy), &mock).0.survivors.pop().expect("the one member");
+    assert_eq!(acts.list(), ["kill", "thaw", "SIGKILL"]);
+}
+
+#[test]
+fn giving_up_during_a_freeze_leaves_nobody_frozen() {
+    let (mock, acts) = acting(frozen(), |_| true, || Ok(KillStep::Freezing));
+    let policy = Policy::kill().give_up_after(ms(100));
+    let (report, _) = drive(Teardown::new(policy), &mock);
+    assert_eq!(acts.list(), ["kill", "thaw", "SIGKILL"]);
+    assert!(report.elapsed <= ms(100) && !report.removed, "{report:?}");
+}
+
+/// Somebody puts a member in whenever the group is to be removed: each is killed, up to a bound.
+#[test]
+fn members_that_come_in_during_the_removal_are_killed_for_a_bounded_time() {
+    let lives = |acts: &[&str]| acts.last() == Some(&"remove");
+    let busy = || Err(error(ErrorKind::Busy, Operation::Remove));
+    let (mock, _) = acting_with(atomic(), lives, || Ok(KillStep::Killed), busy);
+    let policy = Policy::kill().give_up_after(secs(1));
+    let (report, _) = drive(Teardown::new(policy), &mock);
+    assert!(!report.is_clean() && report.rounds > 10, "{report:?}");
+    assert!(report.elapsed <= ms(2_001), "{report:?}");
+}
+
+#[test]
+fn a_kill_that_fails_is_made_up_for_by_signals_and_soon_repeated() {
+    for capabilities in [atomic(), repeated()] {
+        let lives = |acts: &[&str]| acts.iter().filter(|act| **act == "SIGKILL").count() < 3;
+        let refused = || Err(error(ErrorKind::PermissionDenied, Operation::Kill));
+        let (mock, acts) = acting(capabilities, lives, refused);
+        let (report, _) = drive(Teardown::new(Policy::kill()), &mock);
+        let round = ["kill", "SIGKILL"];
+        assert_eq!(acts.list(), [&round[..], &round, &round, &["remove"]].concat());
+        assert_eq!(kinds(&report), [(ErrorKind::PermissionDenied, Operation::Kill)]);
+        assert!(report.is_clean() && report.elapsed < ms(20), "{report:?}");
+    }
+}
+
+fn kinds(report: &TeardownReport) -> Vec<(ErrorKind, Operation)> {
+    report.errors.iter().map(|error| (error.kind(), error.operation())).collect()
+}

@@ -60,9 +60,15 @@ fn has_kill(dir: &Dir) -> Result<bool, Failure> {
     if !is_root {
         return Ok(false);
     }
-    let below = dir.subdirectories()?;
-    if let Some(group) = below.iter().find_map(|name| dir.open_beneath(name).ok()) {
-        return Ok(group.exists(FILE));
+    for name in dir.subdirectories()? {
+        let Ok(group) = dir.open_beneath(&name) else { continue };
+        if group.exists(FILE) {
+            return Ok(true);
+        }
+        // One that vanished meanwhile tells nothing.
+        if !group.is_gone() {
+            return Ok(false);
+        }
     }
     let name = crate::scratch_name();
     let has_kill = dir.create(name.as_str())?.exists(FILE);

@@ -66,7 +66,7 @@ impl V2Group {
         self.signal_pass(Signal::KILL).map(KillStep::Signalled)
     }
 
-    /// The supervisor is never killed with what it supervises (K38).
+    /// The supervisor is never killed, signalled or frozen with what it supervises (K38).
     fn refuse_own(&self, operation: Operation) -> Result<()> {
         let text = cgroup::read_self().map_err(|error| Error::from_io(operation, &error))?;
         let own = cgroup::memberships(&text).find(cgroup::Membership::is_unified);
@@ -80,6 +80,7 @@ impl V2Group {
     }
 
     pub(crate) fn freeze(&self) -> Result<()> {
+        self.refuse_own(Operation::Freeze)?;
         write_freeze(&self.dir, true).map_err(|f| self.error(f.during(Operation::Freeze)))
     }
 

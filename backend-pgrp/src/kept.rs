@@ -73,6 +73,13 @@ impl KeptGroup {
         Ok(programs)
     }
 
+    /// One pass of a signal that no member can ignore: first at once to every process group that a
+    /// program leads, which stops most of a fork bomb before the rest is looked for.
+    fn strike(&self, signal: Signal) -> Result<Signalled> {
+        self.lines().iter().try_for_each(|line| line.signal_process_group(signal))?;
+        self.pass(signal)
+    }
+
     fn pass(&self, signal: Signal) -> Result<Signalled> {
         self.refuse_removed(Operation::Signal)?;
         let pass = self.tree()?.signal(signal, &self.programs()?).map_err(|e| self.error(e))?;
@@ -155,11 +162,11 @@ impl GroupOps for KeptGroup {
     }
 
     fn kill(&self) -> Result<KillStep> {
-        self.pass(Signal::KILL).map(KillStep::Signalled)
+        self.strike(Signal::KILL).map(KillStep::Signalled)
     }
 
     fn request_freeze(&self) -> Result<()> {
-        self.pass(Signal::STOP).map(drop)
+        self.strike(Signal::STOP).map(drop)
     }
 
     fn request_thaw(&self) -> Result<()> {

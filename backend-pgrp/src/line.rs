@@ -116,6 +116,20 @@ impl Line {
         Source::readable(Arc::clone(&self.pipe))
     }
 
+    /// Signals the process group that the program leads, if it does: found by pidfd, even when the
+    /// program has ended. Before Linux 6.9 members are found one by one only.
+    pub(crate) fn signal_process_group(&self, signal: Signal) -> Result<()> {
+        let leads = self.trunk.group == self.trunk.program;
+        let Some(program) = self.program.as_ref().filter(|_| leads) else { return Ok(()) };
+        match program.signal_process_group(signal) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            // Every member is of another user; the pass over them reports each.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            Err(error) => Err(self.error(Error::from_io(Operation::Signal, &error))),
+        }
+    }
+
     /// Takes in what the keeper has told meanwhile.
     pub(crate) fn listen(&self) -> Result<News> {
         let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);

@@ -102,6 +102,7 @@ impl Group {
         let mut termination = self.begin_termination(policy.clone())?;
         loop {
             match termination.step(waiter.now()) {
+                Step::Again => {}
                 Step::Wait { until, on } => waiter.wait(until, &on),
                 Step::Done(mut report) => {
                     report.elapsed = waiter.now().since(started);

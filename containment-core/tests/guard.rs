@@ -73,6 +73,7 @@ fn a_termination_that_is_dropped_half_way_kills_at_once() {
     fake.program("job", Script::new().ignores(Signal::TERM));
     let group = guard(&fake, &["job"]);
     let mut termination = group.begin_termination(Policy::graceful(secs(100))).unwrap();
+    assert!(matches!(termination.step(fake.now()), Step::Again));
     assert!(matches!(termination.step(fake.now()), Step::Wait { .. }));
     drop(termination);
     assert!(nothing_is_left(&fake) && fake.now() < Time::since_epoch(ms(10)));
@@ -85,10 +86,12 @@ fn a_termination_can_be_hurried() {
     let group = guard(&fake, &["job"]);
     let clock = fake.waiter();
     let mut termination = group.begin_termination(Policy::graceful(secs(100))).unwrap();
+    assert!(matches!(termination.step(clock.now()), Step::Again));
     assert!(matches!(termination.step(clock.now()), Step::Wait { .. }));
     termination.hurry();
     let report = loop {
         match termination.step(clock.now()) {
+            Step::Again => {}
             Step::Wait { until, on } => clock.wait(until, &on),
             Step::Done(report) => break report,
         }

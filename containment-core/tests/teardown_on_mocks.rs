@@ -25,9 +25,13 @@ fn one(call: Expect) -> [Expect; 1] {
     [call]
 }
 
-/// The beginning, with members that are looked at once.
+/// The beginning, with members that are held still and looked at once.
 fn begins() -> Vec<Expect> {
-    calls![alive(), one(members())]
+    calls![alive(), freezes(), one(members())]
+}
+
+fn freezes() -> [Expect; 1] {
+    one(Expect::Freeze(Ok(())))
 }
 
 fn members() -> Expect {
@@ -136,11 +140,12 @@ fn hurry_ends_the_grace() {
     let mock = group(atomic(), calls);
     let mut teardown = Teardown::new(Policy::graceful(secs(100_000)));
     let now = Time::since_epoch(ms(1));
+    assert!(matches!(teardown.step(now, &mock), Step::Again));
     assert!(matches!(teardown.step(now, &mock), Step::Wait { .. }));
     teardown.hurry();
     match teardown.step(now, &mock) {
         Step::Done(report) => assert!(report.is_clean() && report.rounds == 1),
-        Step::Wait { until, on } => panic!("waits until {until:?} on {on:?}"),
+        step => panic!("{step:?}"),
     }
 }
 
@@ -154,7 +159,7 @@ fn a_group_that_is_gone_at_any_step_is_done_without_an_error() {
         ("at reaping", calls![one(Expect::ReapFails(ErrorKind::Gone)), lost().into_iter().skip(1)]),
         (
             "at listing",
-            calls![alive(), one(Expect::Members(Err(gone(Operation::Members)))), lost()],
+            calls![alive(), freezes(), one(Expect::Members(Err(gone(Operation::Members)))), lost()],
         ),
         ("before the kill", calls![begins(), lost()]),
         (
@@ -249,7 +254,7 @@ fn after_two_freezes_that_stick_the_running_are_signalled() {
         acting(frozen(), |acts| !acts.contains(&"SIGKILL"), || Ok(KillStep::Freezing));
     let (report, _) = drive(Teardown::new(Policy::kill()), &mock);
     assert!(report.is_clean(), "{report:?}");
-    assert_eq!(acts.list(), ["kill", "thaw", "kill", "thaw", "SIGKILL", "remove"]);
+    assert_eq!(acts.list(), ["freeze", "kill", "thaw", "kill", "thaw", "SIGKILL", "remove"]);
     assert_eq!(kinds(&report), [(ErrorKind::TimedOut, Operation::Freeze)]);
     assert!(report.elapsed < ms(1_050), "{report:?}");
 }
@@ -260,7 +265,7 @@ fn a_kill_may_take_five_rounds() {
     let (mock, acts) = acting(repeated(), lives, || Ok(KillStep::Signalled(passed())));
     let (report, _) = drive(Teardown::new(Policy::kill()), &mock);
     assert!(report.is_clean() && report.rounds == 5, "{report:?}");
-    assert_eq!(acts.list(), ["kill", "kill", "kill", "kill", "kill", "remove"]);
+    assert_eq!(acts.list(), ["freeze", "kill", "kill", "kill", "kill", "kill", "remove"]);
     assert!(report.elapsed < ms(40), "{report:?}");
 }
 
@@ -272,13 +277,13 @@ fn what_refuses_to_die_is_a_survivor() {
     assert_eq!(report.survivors.len(), 1);
     assert!(!report.removed && report.elapsed <= ms(3_001), "{report:?}");
     assert_eq!(kinds(&report), [(ErrorKind::TimedOut, Operation::Kill)]);
-    assert_eq!(acts.list(), ["kill", "kill", "kill"]);
+    assert_eq!(acts.list(), ["freeze", "kill", "kill", "kill", "thaw"]);
 }
 
 #[test]
 fn a_removal_that_is_busy_is_tried_again() {
     let busy = || one(Expect::Remove(Err(error(ErrorKind::Busy, Operation::Remove))));
-    let still_empty = || calls![one(Expect::Populated(Ok(false))), one(announced(Change::Empty))];
+    let still_empty = || one(Expect::Populated(Ok(false)));
     let endings =
         [Ok(()), Err(error(ErrorKind::NotFound, Operation::Remove)), Err(gone(Operation::Remove))];
     for ending in endings {
@@ -286,6 +291,7 @@ fn a_removal_that_is_busy_is_tried_again() {
             dead(),
             one(Expect::Usage(Ok(()))),
             busy(),
+            one(announced(Change::Empty)),
             still_empty(),
             busy(),
             still_empty(),
@@ -326,13 +332,13 @@ fn a_kill_without_time_still_strikes_once() {
     let (mock, acts) = acting(atomic(), |_| true, || Ok(KillStep::Killed));
     let policy = Policy::kill().give_up_after(std::time::Duration::ZERO);
     let (report, _) = drive(Teardown::new(policy), &mock);
-    assert_eq!(acts.list(), ["kill"]);
+    assert_eq!(acts.list(), ["freeze", "kill", "thaw"]);
     assert_eq!(report.survivors.len(), 1);
 
     let (mock, acts) = acting(frozen(), |_| true, || Ok(KillStep::Freezing));
     let policy = Policy::kill().give_up_after(std::time::Duration::ZERO);
     drive(Teardown::new(policy), &mock).0.survivors.pop().expect("the one member");
-    assert_eq!(acts.list(), ["kill", "thaw", "SIGKILL"]);
+    assert_eq!(acts.list(), ["freeze", "kill", "thaw", "SIGKILL", "thaw"]);
 }
 
 #[test]
@@ -340,7 +346,7 @@ fn giving_up_during_a_freeze_leaves_nobody_frozen() {
     let (mock, acts) = acting(frozen(), |_| true, || Ok(KillStep::Freezing));
     let policy = Policy::kill().give_up_after(ms(100));
     let (report, _) = drive(Teardown::new(policy), &mock);
-    assert_eq!(acts.list(), ["kill", "thaw", "SIGKILL"]);
+    assert_eq!(acts.list(), ["freeze", "kill", "thaw", "SIGKILL"]);
     assert!(report.elapsed <= ms(100) && !report.removed, "{report:?}");
 }
 
@@ -364,7 +370,7 @@ fn a_kill_that_fails_is_made_up_for_by_signals_and_soon_repeated() {
         let (mock, acts) = acting(capabilities, lives, refused);
         let (report, _) = drive(Teardown::new(Policy::kill()), &mock);
         let round = ["kill", "SIGKILL"];
-        assert_eq!(acts.list(), [&round[..], &round, &round, &["remove"]].concat());
+        assert_eq!(acts.list(), [&["freeze"], &round[..], &round, &round, &["remove"]].concat());
         assert_eq!(kinds(&report), [(ErrorKind::PermissionDenied, Operation::Kill)]);
         assert!(report.is_clean() && report.elapsed < ms(20), "{report:?}");
     }

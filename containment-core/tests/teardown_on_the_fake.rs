@@ -167,6 +167,8 @@ fn who_escapes_during_the_teardown_is_reported_too() {
     let (report, _) = tear_down(&fake, &*group, &Policy::graceful(ms(50)));
     assert_eq!(report.escaped.len(), 1, "{report:?}");
 
+    // Held still it could not dodge.
+    fake.fail(Operation::Freeze, 1, 1);
     let group = group_with(&fake, &["in the kill"]);
     let (report, _) = tear_down(&fake, &*group, &Policy::kill());
     assert!(report.is_clean() && report.left_behind.is_empty(), "{report:?}");

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{Next, Phase, Teardown, is_gone, is_swept};
 use crate::{
-    Backoff, Change, Error, ErrorKind, FreezeState, GroupOps, Kill, KillStep, Operation, Result,
-    Signal, Time, Watch,
+    Backoff, Change, Error, ErrorKind, Freeze, FreezeState, GroupOps, Kill, KillStep, Operation,
+    Result, Signal, Time, Watch,
 };
 
 /// After so many freezes that timed out, members are signalled unfrozen, so that the healthy ones die.
@@ -205,6 +205,9 @@ impl Teardown {
         if killing.freezing.is_some() {
             self.freeze_undone(group);
             self.kill_unfrozen(group);
+        } else if group.capabilities().freeze != Freeze::None {
+            // Who was held still and could not be killed is at least left running.
+            self.note_failure(group.request_thaw());
         }
         let late = Error::new(ErrorKind::TimedOut, Operation::Kill).with_group(&group.id().name);
         self.report.note(late);

@@ -31,6 +31,9 @@ pub use report::TeardownReport;
 pub enum Step {
     /// The teardown is over.
     Done(Box<TeardownReport>),
+    /// Call again at once: this step may have taken long (members were listed under a fork bomb), and
+    /// the next one needs the time as it is now.
+    Again,
     /// Call again at `until`, or earlier when `on` announces a change.
     Wait {
         /// The latest moment to call again.
@@ -62,15 +65,17 @@ pub struct Teardown {
 #[derive(Debug, Clone)]
 enum Phase {
     Begin,
+    Ask,
     Grace { until: Time },
     Kill(Killing),
     Empty,
-    Remove,
+    Remove { tried: bool },
     Done,
 }
 
 enum Next {
     Phase(Phase),
+    Again,
     Wait { until: Time, on: Watch },
 }
 
@@ -103,11 +108,12 @@ impl Teardown {
         let started = *self.started.get_or_insert(now);
         loop {
             let next = match self.phase.clone() {
-                Phase::Begin => self.begin(now, group),
+                Phase::Begin => self.begin(group),
+                Phase::Ask => self.ask(now, group),
                 Phase::Grace { until } => self.grace(now, until, group),
                 Phase::Kill(killing) => self.kill(now, killing, group),
                 Phase::Empty => self.empty(now, group),
-                Phase::Remove => self.remove(now, group),
+                Phase::Remove { tried } => self.remove(now, tried, group),
                 Phase::Done => {
                     self.report.elapsed = now.since(started);
                     return Step::Done(Box::new(std::mem::take(&mut self.report)));
@@ -115,6 +121,7 @@ impl Teardown {
             };
             match next {
                 Next::Phase(phase) => self.phase = phase,
+                Next::Again => return Step::Again,
                 Next::Wait { until, on } => return Step::Wait { until, on },
             }
         }
@@ -129,16 +136,34 @@ impl Teardown {
                     report.elapsed = waiter.now().since(started);
                     return *report;
                 }
+                Step::Again => {}
                 Step::Wait { until, on } => waiter.wait(until, &on),
             }
         }
     }
 
-    fn begin(&mut self, now: Time, group: &dyn GroupOps) -> Next {
+    fn begin(&mut self, group: &dyn GroupOps) -> Next {
         if let Some(end) = self.ended(group) {
             return Next::Phase(end);
         }
+        self.hold_still(group);
         self.note_members(group);
+        self.phase = Phase::Ask;
+        Next::Again
+    }
+
+    /// Stops members from forking and from taking our share of the processors while they are listed
+    /// and signalled. Nobody waits for it. The kernel's freezer does not show; SIGSTOP does, so that
+    /// is for members that get no grace.
+    fn hold_still(&mut self, group: &dyn GroupOps) {
+        match group.capabilities().freeze {
+            Freeze::None => {}
+            Freeze::StopSignal if !self.policy.grace.is_zero() => {}
+            Freeze::Kernel | Freeze::StopSignal => self.note_failure(group.request_freeze()),
+        }
+    }
+
+    fn ask(&mut self, now: Time, group: &dyn GroupOps) -> Next {
         if self.policy.grace.is_zero() {
             return Next::Phase(self.killing(now, now));
         }
@@ -176,32 +201,41 @@ impl Teardown {
             self.remove_by = Some(now + self.policy.kill_timeout);
             self.pauses = Backoff::default();
         }
-        Next::Phase(Phase::Remove)
+        Next::Phase(Phase::Remove { tried: false })
     }
 
-    fn remove(&mut self, now: Time, group: &dyn GroupOps) -> Next {
+    fn remove(&mut self, now: Time, tried: bool, group: &dyn GroupOps) -> Next {
         let remove_by = *self.remove_by.get_or_insert(now);
         match group.remove() {
             Ok(()) => self.report.removed = true,
             Err(error) if is_gone(&error) => self.report.removed = true,
             Err(error) if error.kind() == ErrorKind::Busy && now < remove_by => {
-                return self.removal_busy(now, remove_by, group);
+                return self.removal_busy(now, remove_by, tried, group);
             }
             Err(error) => self.report.note(error),
         }
         Next::Phase(Phase::Done)
     }
 
-    /// An event may announce that a removal has become possible, and need not: a pause bounds the
-    /// wait either way. A member that came in meanwhile is killed, after the same pause, so that two
-    /// looks that differ never spin.
-    fn removal_busy(&mut self, now: Time, remove_by: Time, group: &dyn GroupOps) -> Next {
+    /// What is left may be announced (a keeper's exit), once; after that a pause is all there is. A
+    /// member that came in meanwhile is killed, after the same pause, so that two looks that differ
+    /// never spin.
+    fn removal_busy(
+        &mut self,
+        now: Time,
+        remove_by: Time,
+        tried: bool,
+        group: &dyn GroupOps,
+    ) -> Next {
+        let announced = (!tried).then(|| group.watch(Change::Empty).ok()).flatten();
         let until = self.pauses.bound(now, remove_by, &Watch::Backoff);
-        if matches!(group.populated(), Ok(true)) {
-            self.phase = self.killing(now, until);
-            return Next::Wait { until, on: Watch::Backoff };
-        }
-        let on = group.watch(Change::Empty).unwrap_or(Watch::Backoff);
+        let populated = group.populated();
+        self.phase = match populated {
+            Ok(true) => self.killing(now, until),
+            _ => Phase::Remove { tried: true },
+        };
+        // What could not be read was not re-armed either.
+        let on = announced.filter(|_| matches!(populated, Ok(false))).unwrap_or(Watch::Backoff);
         Next::Wait { until, on }
     }
 

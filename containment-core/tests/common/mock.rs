@@ -22,6 +22,7 @@ pub(crate) enum Expect {
     Members(Result<Vec<Member>>),
     Signal(Signal, Result<Signalled>),
     Kill(Result<KillStep>),
+    Freeze(Result<()>),
     Thaw(Result<()>),
     Frozen(Result<FreezeState>),
     Watch(Change, Result<Watch>),
@@ -151,7 +152,8 @@ pub(crate) fn acting_with(
         let acts = acts.clone();
         move || acts.note(act)
     };
-    let (killed, thawed, removed) = (note("kill"), note("thaw"), note("remove"));
+    let (killed, held, thawed, removed) =
+        (note("kill"), note("freeze"), note("thaw"), note("remove"));
     let (seen, sent) = (acts.clone(), acts.clone());
     mock.expect_id().return_const(id());
     mock.expect_capabilities().return_const(capabilities);
@@ -168,6 +170,10 @@ pub(crate) fn acting_with(
     mock.expect_signal().returning(move |signal| {
         sent.note(if signal == Signal::KILL { "SIGKILL" } else { "signal" });
         Ok(passed())
+    });
+    mock.expect_request_freeze().returning(move || {
+        held();
+        Ok(())
     });
     mock.expect_request_thaw().returning(move || {
         thawed();
@@ -212,6 +218,9 @@ fn expect(mock: &mut MockGroupOps, order: &mut Sequence, call: Expect) {
         Expect::Kill(answer) => {
             next!(expect_kill, move || answer);
         }
+        Expect::Freeze(answer) => {
+            next!(expect_request_freeze, move || answer);
+        }
         Expect::Thaw(answer) => {
             next!(expect_request_thaw, move || answer);
         }
@@ -240,6 +249,7 @@ pub(crate) fn drive(mut teardown: Teardown, group: &MockGroupOps) -> (TeardownRe
     loop {
         match teardown.step(now, group) {
             Step::Done(report) => return (*report, waits),
+            Step::Again => {}
             Step::Wait { until, on } => {
                 let bound = until.since(now);
                 let announced = matches!(on, Watch::Virtual(_));

@@ -127,6 +127,7 @@ impl<'a> Supervisor<'a> {
                     report.elapsed = self.waiter.now().since(started);
                     return Ok(*report);
                 }
+                Step::Again => {}
                 Step::Wait { until, on } => match self.read_inbox() {
                     Some(_) => termination.hurry(),
                     None => self.wait(until, on),
@@ -283,6 +284,7 @@ mod tests {
             group.expect_members().returning(|| Ok(Vec::new()));
             group.expect_usage().returning(|| Ok(Usage::default()));
             group.expect_watch().returning(|_| Ok(Watch::Backoff));
+            group.expect_request_freeze().returning(|| Ok(()));
             group.expect_request_thaw().returning(|| Ok(()));
             group.expect_populated().returning(move || Ok(!seen.load(Ordering::SeqCst)));
             group.expect_kill().returning(move || {

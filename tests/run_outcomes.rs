@@ -42,7 +42,7 @@ fn the_exit_status_is_the_programs(backend: &str) {
     let statuses: Vec<i32> = (0..=255).collect();
     std::thread::scope(|scope| {
         for part in statuses.chunks(64) {
-            scope.spawn(|| {
+            scope.spawn(move || {
                 for status in part {
                     let job = Job::on(backend);
                     let ended = job.sh(&[], &format!("exit {status}")).expect(*status);
@@ -160,12 +160,11 @@ END
 fn the_environment_and_the_directory_are_what_was_asked_for(backend: &str) {
     let job = Job::on(backend);
     let directory = job.path("");
-    let options = ["--env", "A=b=c", "--env", "CONTAIN_TEST_MARK=mine", "--chdir"];
+    let options = ["--env", "A=b=c", "--env", "HOME=mine", "--chdir"];
     let options = [&options[..], &[directory.to_str().unwrap()]].concat();
-    let ended = job.sh(&options, "echo $A $CONTAIN_TEST_MARK $HOME; pwd -P").expect(0);
-    let home = std::env::var("HOME").unwrap_or_default();
+    let ended = job.sh(&options, "echo $A $HOME; pwd -P").expect(0);
     let here = directory.canonicalize().unwrap();
-    assert_eq!(ended.stdout.trim_end(), format!("b=c mine {home}\n{}", here.display()));
+    assert_eq!(ended.stdout.trim_end(), format!("b=c mine\n{}", here.display()));
 
     let job = Job::on(backend);
     let ended = job.run(&["--env-clear", "--env", "A=1"], &["env"]).expect(0);
@@ -299,7 +298,7 @@ fn what_is_kept_lives_on(backend: &str) {
     let ended = running.finish_unchecked().expect(3);
     let pid: i32 = job.await_line("pid").parse().unwrap();
     eventually("the program is sleep", || {
-        job.processes() == [traces::Process { pid, comm: "sleep".to_owned() }]
+        job.processes().contains(&traces::Process { pid, comm: "sleep".to_owned() })
     });
     assert_eq!(ended.listed("left_behind").len(), 1, "{ended:#?}");
     if backend == "cgroup-v2" {

@@ -143,6 +143,14 @@ impl Job {
         command
     }
 
+    /// What PROGRAM writes to stdout when it runs behind the same words without `contain`.
+    pub(crate) fn directly(&self, program: &[&str]) -> String {
+        let mut command = Command::new("setsid");
+        command.args(&self.prefix).args(program).stdin(Stdio::null());
+        let output = command.output().expect("the program can be run");
+        String::from_utf8(output.stdout).expect("output is UTF-8")
+    }
+
     /// Fails when anything of the job is still there.
     pub(crate) fn check_nothing_left(&self) {
         assert_eq!(traces::marked(&self.mark), [], "processes are left");

@@ -315,7 +315,7 @@ fn what_is_kept_lives_on(backend: &str) {
 fn a_requirement_is_met_or_nothing_runs(backend: &str) {
     let (met, unmet) = match backend {
         "process-group" => ("kill=repeated,escape=swept", "escape=impossible"),
-        _ => ("kill=frozen,escape=impossible,freeze", "limits.hugetlb"),
+        _ => ("kill=frozen,escape=impossible,freeze", "leave_by=none"),
     };
     Job::on(backend).sh(&["--require", met], "exit 4").expect(4);
     let job = Job::on(backend);

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::run;
 
 /// Makes a test of each scenario on each backend that can be used so far.
+#[allow(unused_macros, reason = "used by some of the test binaries")]
 macro_rules! on_each_backend {
     ($($scenario:ident),+ $(,)?) => {
         mod cgroup_v2 {
@@ -26,6 +27,7 @@ macro_rules! on_each_backend {
         }
     };
 }
+#[allow(unused_imports, reason = "used by some of the test binaries")]
 pub(crate) use on_each_backend;
 
 /// Runs `scenario` on `backend`, or skips it with the reason that `contain doctor` gives.

@@ -41,7 +41,10 @@ fn check_calls(trace: &str) {
     // A poll that does not wait only looks.
     let waits = |call: &str| !executes(call) && !call.contains(", 0) = 0 (Timeout)");
     let ours: Vec<_> = ours.filter(|(_, call)| waits(call)).collect();
-    assert!(ours.iter().any(|(_, call)| call.contains("poll")), "contain waits by polling: {trace}");
+    assert!(
+        ours.iter().any(|(_, call)| call.contains("poll")),
+        "contain waits by polling: {trace}"
+    );
     for (_, call) in ours {
         assert!(!call.contains("sleep"), "a timed sleep: {call}\n{trace}");
         assert!(!call.contains("= 0"), "a wait that ended by its time-out: {call}\n{trace}");

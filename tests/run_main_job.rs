@@ -123,7 +123,10 @@ fn write_package(job: &Job, source: Source) {
         write(format!("part{number}.c"), &text);
     }
     let fault = if source == Source::Broken { "this is no C\n" } else { "" };
-    write("main.c".to_owned(), &format!("{fault}int part3(int);\nint main(void) {{ return part3(0) - 1; }}\n"));
+    write(
+        "main.c".to_owned(),
+        &format!("{fault}int part3(int);\nint main(void) {{ return part3(0) - 1; }}\n"),
+    );
     write("daemons.sh".to_owned(), &job.script(DAEMONS_SCRIPT));
     write("Makefile".to_owned(), &makefile());
 }

@@ -228,7 +228,8 @@ const USAGE: [&str; 16] = [
 
 fn the_report_has_the_documented_shape(backend: &str) {
     let job = Job::on(backend);
-    let ended = job.sh(&[], "echo $$ $CONTAIN_GROUP; i=0; while [ $i -lt 9999 ]; do i=$((i+1)); done");
+    let ended =
+        job.sh(&[], "echo $$ $CONTAIN_GROUP; i=0; while [ $i -lt 9999 ]; do i=$((i+1)); done");
     let report = ended.report();
     assert_keys(report, &REPORT);
     assert_keys(&report["group"], &["name", "id"]);

@@ -103,7 +103,8 @@ fn a_signal_that_was_ignored_stays_ignored(backend: &str) {
 }
 
 fn sigpipe_is_inherited_as_it_is(backend: &str) {
-    for (disposition, ignored) in [("--default-signal=PIPE", 0), ("--ignore-signal=PIPE", bit(13))] {
+    for (disposition, ignored) in [("--default-signal=PIPE", 0), ("--ignore-signal=PIPE", bit(13))]
+    {
         let job = Job::on(backend).behind(&["env", disposition]);
         assert_eq!(same_without_contain(&job, "SigIgn") & bit(13), ignored, "{disposition}");
     }
@@ -121,7 +122,7 @@ fn signals_that_contain_takes_are_the_programs_own(backend: &str) {
 }
 
 /// The mask in this field of the program's status, which must be the one without `contain`. (Whoever
-/// runs the tests may ignore signals: posix_spawn of glibc does, two of its own.)
+/// runs the tests may ignore signals: `posix_spawn` of glibc does, two of its own.)
 fn same_without_contain(job: &Job, field: &str) -> u64 {
     let program = ["grep", field, "/proc/self/status"];
     let ended = job.run(&[], &program).expect(0);
@@ -142,7 +143,11 @@ fn the_program_sees_no_descriptor_of_contains(backend: &str) {
     let direct = job.directly(&["sh", "-c", DESCRIPTORS]);
     let ended = job.sh(&[], DESCRIPTORS).expect(0);
     assert_eq!(numbers(&ended.stdout), numbers(&direct), "{}", ended.stdout);
-    assert!(!ended.stdout.contains("cgroup") && !ended.stdout.contains("pidfd"), "{}", ended.stdout);
+    assert!(
+        !ended.stdout.contains("cgroup") && !ended.stdout.contains("pidfd"),
+        "{}",
+        ended.stdout
+    );
 }
 
 fn numbers(listing: &str) -> Vec<&str> {

@@ -35,6 +35,9 @@ pub(crate) struct Charge<'a> {
     pub(crate) capabilities: Capabilities,
 }
 
+/// The signal by which its supervisor tells a keeper that the group is to outlive it.
+pub(crate) const LET_GO: Signal = Signal::USR1;
+
 /// The exit status of a keeper that could not do its work.
 const FAILED: u8 = 125;
 
@@ -55,6 +58,8 @@ struct Keeper {
     program: PidFd,
     /// Whether the program's end was told.
     told: AtomicBool,
+    /// Whether the group is to outlive the supervisor.
+    let_go: AtomicBool,
     id: GroupId,
     capabilities: Capabilities,
 }
@@ -76,34 +81,46 @@ impl Keeper {
         setpgid(None, None)?;
         let Charge { supervisor, id, capabilities, .. } = charge;
         worker::detach(&[pipe.as_fd(), supervisor.as_fd(), program.as_fd()])?;
-        let inbox = Inbox::open(SignalSet::default().with(Signal::CHLD))?;
-        let told = AtomicBool::new(false);
-        Ok(Some(Self { pipe, inbox, supervisor, program, told, id, capabilities }))
+        let inbox = Inbox::open(SignalSet::default().with(Signal::CHLD).with(LET_GO))?;
+        let [told, let_go] = [false; 2].map(AtomicBool::new);
+        Ok(Some(Self { pipe, inbox, supervisor, program, told, let_go, id, capabilities }))
     }
 
-    /// Reaps and tells until nothing is left; ends the group when the supervisor has died.
+    /// Reaps and tells until nothing is left; ends the group when the supervisor has died, unless that
+    /// let go of it.
     fn keep(&self) -> io::Result<()> {
         let waiter = SystemWaiter::new();
-        while self.look()? != Children::None {
-            if self.supervisor.has_ended()? {
-                let report = Teardown::new(Policy::kill()).run(self, &waiter);
-                return if report.is_clean() {
-                    Ok(())
-                } else {
-                    Err(io::ErrorKind::TimedOut.into())
-                };
+        loop {
+            // Before the inbox is read: what a supervisor told before it died is in there by then.
+            let orphaned = self.supervisor.has_ended()?;
+            if self.look()? == Children::None {
+                return Ok(());
             }
-            let sources = vec![self.inbox.source(), self.supervisor.source()];
+            let mut sources = vec![self.inbox.source()];
+            if !self.let_go.load(Ordering::Relaxed) {
+                if orphaned {
+                    return self.end_all(&waiter);
+                }
+                sources.push(self.supervisor.source());
+            }
             waiter.wait(Time::NEVER, &Watch::Sources(sources));
         }
-        Ok(())
+    }
+
+    fn end_all(&self, waiter: &SystemWaiter) -> io::Result<()> {
+        let report = Teardown::new(Policy::kill()).run(self, waiter);
+        if report.is_clean() { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
     }
 
     /// Reaps whoever has ended and tells what is news: the program's end, and that nobody is left;
     /// both at once where they come together, so that the supervisor wakes up once. The inbox is
     /// emptied first: an end after that fills it again.
     fn look(&self) -> io::Result<Children> {
-        while self.inbox.next()?.is_some() {}
+        while let Some(received) = self.inbox.next()? {
+            if received.signal == LET_GO && received.sender == Some(self.supervisor.pid()) {
+                self.let_go.store(true, Ordering::Relaxed);
+            }
+        }
         let mut news = Vec::new();
         if !self.told.load(Ordering::Relaxed)
             && let Waited::Ended(outcome) = self.program.try_wait(Look::Reap)?

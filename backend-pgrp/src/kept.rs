@@ -25,12 +25,14 @@ pub(crate) struct KeptGroup {
     claim: Claim,
     capabilities: Capabilities,
     lines: Mutex<Vec<Arc<Line>>>,
+    killed: AtomicBool,
     removed: AtomicBool,
 }
 
 impl KeptGroup {
     pub(crate) fn new(claim: Claim, capabilities: Capabilities) -> Self {
-        Self { claim, capabilities, lines: Mutex::default(), removed: AtomicBool::new(false) }
+        let [killed, removed] = [false; 2].map(AtomicBool::new);
+        Self { claim, capabilities, lines: Mutex::default(), killed, removed }
     }
 
     fn lines(&self) -> MutexGuard<'_, Vec<Arc<Line>>> {
@@ -146,6 +148,7 @@ impl GroupOps for KeptGroup {
     }
 
     fn kill(&self) -> Result<KillStep> {
+        self.killed.store(true, Ordering::Release);
         self.pass(Signal::KILL).map(KillStep::Signalled)
     }
 
@@ -229,5 +232,14 @@ impl GroupOps for KeptGroup {
         self.removed.store(true, Ordering::Release);
         self.claim.release();
         Ok(())
+    }
+}
+
+impl Drop for KeptGroup {
+    /// A group that was neither removed nor killed is to live on: without us its keepers would end it.
+    fn drop(&mut self) {
+        if !self.removed.load(Ordering::Acquire) && !self.killed.load(Ordering::Acquire) {
+            self.lines().iter().for_each(|line| line.let_go());
+        }
     }
 }

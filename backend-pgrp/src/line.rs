@@ -14,7 +14,7 @@ use containment_process::rusage::CpuTime;
 use containment_process::worker;
 use rustix::process::getpgrp;
 
-use crate::keeper::{Charge, serve};
+use crate::keeper::{Charge, LET_GO, serve};
 use crate::message::Message;
 use crate::tree::Trunk;
 
@@ -131,6 +131,13 @@ impl Line {
             }
         }
         Ok(*news)
+    }
+
+    /// Tells the keeper to leave its group alone when we end.
+    pub(crate) fn let_go(&self) {
+        if let Err(error) = self.keeper.signal(LET_GO) {
+            tracing::warn!(%error, group = %self.id.name, "the group will end with this process");
+        }
     }
 
     /// Reaps the keeper if it has ended; whether it is gone.

@@ -9,7 +9,7 @@ use containment::{Containment, Policy, Program, Result};
 pub(crate) fn main() -> Result<()> {
     let host = Containment::auto()?;
     println!("{}", host.selection());
-    let job = host.group(&format!("build-{}", std::process::id())).create()?;
+    let job = host.group(format!("build-{}", std::process::id())).create()?;
     // A member before its first instruction; what it leaves behind is a member, too.
     let build = job.spawn(&Program::new("sh").args(["-c", "sleep 1000 & echo built"]))?;
     let status = build.wait()?;

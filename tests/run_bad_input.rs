@@ -19,6 +19,10 @@ on_each_backend!(
     k34_a_limit_that_the_backend_lacks_is_an_error_or_a_listed_degradation,
 );
 
+/// Directories that anybody can read: one that cannot be would make "not found" "not permitted", as
+/// with execvp(3).
+const PATH: [&str; 2] = ["env", "PATH=/usr/bin:/bin"];
+
 /// Checks the status, and that the one line on stderr names `object` and what to do.
 #[track_caller]
 fn refused(ended: Ended, status: i32, object: &str) {
@@ -71,7 +75,7 @@ fn a_program_that_cannot_be_run_has_the_status_that_a_shell_gives(backend: &str)
         (path("plain/below"), 126),
     ];
     for (program, status) in cases {
-        refused(Job::on(backend).run(&[], &[&program]), status, &program);
+        refused(Job::on(backend).behind(&PATH).run(&[], &[&program]), status, &program);
     }
     let ended = Job::on(backend).run(&[], &[&path("script")]);
     assert!(matches!(ended.status, Some(126 | 127)), "its interpreter is missing: {ended:#?}");
@@ -80,7 +84,8 @@ fn a_program_that_cannot_be_run_has_the_status_that_a_shell_gives(backend: &str)
 
 /// The report is written all the same, as the group existed, and says that nothing ran.
 fn a_program_is_not_looked_for_where_it_runs(backend: &str) {
-    let ended = Job::on(backend).run(&["--chdir", "/"], &["no-such-program"]).expect(127);
+    let job = Job::on(backend).behind(&PATH);
+    let ended = job.run(&["--chdir", "/"], &["no-such-program"]).expect(127);
     let report = ended.report();
     assert!(report["pid"].is_null() && report["outcome"].is_null(), "{report}");
     assert_eq!(report["exit_status"], 127);

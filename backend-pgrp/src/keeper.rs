@@ -35,8 +35,8 @@ pub(crate) struct Charge<'a> {
     pub(crate) capabilities: Capabilities,
 }
 
-/// Tells a keeper to end and to leave its group alone.
-pub(crate) const RELEASE: Signal = Signal::USR1;
+/// The signal by which its supervisor tells a keeper that the group is to outlive it.
+pub(crate) const LET_GO: Signal = Signal::USR1;
 
 /// The exit status of a keeper that could not do its work.
 const FAILED: u8 = 125;
@@ -58,8 +58,8 @@ struct Keeper {
     program: PidFd,
     /// Whether the program's end was told.
     told: AtomicBool,
-    /// Whether the group is to be left alone from now on.
-    released: AtomicBool,
+    /// Whether the group is to outlive the supervisor.
+    let_go: AtomicBool,
     id: GroupId,
     capabilities: Capabilities,
 }
@@ -81,39 +81,46 @@ impl Keeper {
         setpgid(None, None)?;
         let Charge { supervisor, id, capabilities, .. } = charge;
         worker::detach(&[pipe.as_fd(), supervisor.as_fd(), program.as_fd()])?;
-        let inbox = Inbox::open(SignalSet::default().with(Signal::CHLD).with(RELEASE))?;
-        let (told, released) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Some(Self { pipe, inbox, supervisor, program, told, released, id, capabilities }))
+        let inbox = Inbox::open_all(SignalSet::default().with(Signal::CHLD).with(LET_GO))?;
+        let [told, let_go] = [false; 2].map(AtomicBool::new);
+        Ok(Some(Self { pipe, inbox, supervisor, program, told, let_go, id, capabilities }))
     }
 
-    /// Reaps and tells until nothing is left; ends the group when the supervisor has died.
+    /// Reaps and tells until nothing is left; ends the group when the supervisor has died, unless that
+    /// let go of it.
     fn keep(&self) -> io::Result<()> {
         let waiter = SystemWaiter::new();
-        while self.look()? != Children::None {
+        loop {
+            // Before the inbox is read: what a supervisor told before it died is in there by then.
             let orphaned = self.supervisor.has_ended()?;
-            // Read after that, since a release comes before the supervisor's end.
-            if self.is_released()? {
+            if self.look()? == Children::None {
                 return Ok(());
             }
-            if orphaned {
-                let report = Teardown::new(Policy::kill()).run(self, &waiter);
-                return if report.is_clean() {
-                    Ok(())
-                } else {
-                    Err(io::ErrorKind::TimedOut.into())
-                };
+            let mut sources = vec![self.inbox.source()];
+            if !self.let_go.load(Ordering::Relaxed) {
+                if orphaned {
+                    return self.end_all(&waiter);
+                }
+                sources.push(self.supervisor.source());
             }
-            let sources = vec![self.inbox.source(), self.supervisor.source()];
             waiter.wait(Time::NEVER, &Watch::Sources(sources));
         }
-        Ok(())
+    }
+
+    fn end_all(&self, waiter: &SystemWaiter) -> io::Result<()> {
+        let report = Teardown::new(Policy::kill()).run(self, waiter);
+        if report.is_clean() { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
     }
 
     /// Reaps whoever has ended and tells what is news: the program's end, and that nobody is left;
     /// both at once where they come together, so that the supervisor wakes up once. The inbox is
     /// emptied first: an end after that fills it again.
     fn look(&self) -> io::Result<Children> {
-        self.is_released()?;
+        while let Some(received) = self.inbox.next()? {
+            if received.signal == LET_GO && received.sender == Some(self.supervisor.pid()) {
+                self.let_go.store(true, Ordering::Relaxed);
+            }
+        }
         let mut news = Vec::new();
         if !self.told.load(Ordering::Relaxed)
             && let Waited::Ended(outcome) = self.program.try_wait(Look::Reap)?
@@ -132,16 +139,6 @@ impl Keeper {
             told => told?,
         }
         Ok(children)
-    }
-
-    /// Empties the inbox; whether it held a release, now or before.
-    fn is_released(&self) -> io::Result<bool> {
-        while let Some(received) = self.inbox.next()? {
-            if received.signal == RELEASE {
-                self.released.store(true, Ordering::Relaxed);
-            }
-        }
-        Ok(self.released.load(Ordering::Relaxed))
     }
 
     fn tree() -> Tree {

@@ -25,12 +25,14 @@ pub(crate) struct KeptGroup {
     claim: Claim,
     capabilities: Capabilities,
     lines: Mutex<Vec<Arc<Line>>>,
+    killed: AtomicBool,
     removed: AtomicBool,
 }
 
 impl KeptGroup {
     pub(crate) fn new(claim: Claim, capabilities: Capabilities) -> Self {
-        Self { claim, capabilities, lines: Mutex::default(), removed: AtomicBool::new(false) }
+        let [killed, removed] = [false; 2].map(AtomicBool::new);
+        Self { claim, capabilities, lines: Mutex::default(), killed, removed }
     }
 
     fn lines(&self) -> MutexGuard<'_, Vec<Arc<Line>>> {
@@ -103,15 +105,6 @@ impl KeptGroup {
     }
 }
 
-/// A group that is given up without having been removed lives on.
-impl Drop for KeptGroup {
-    fn drop(&mut self) {
-        if !self.removed.load(Ordering::Acquire) {
-            self.lines().iter().for_each(|line| line.release());
-        }
-    }
-}
-
 impl GroupOps for KeptGroup {
     fn id(&self) -> &GroupId {
         self.claim.id()
@@ -162,6 +155,7 @@ impl GroupOps for KeptGroup {
     }
 
     fn kill(&self) -> Result<KillStep> {
+        self.killed.store(true, Ordering::Release);
         self.strike(Signal::KILL).map(KillStep::Signalled)
     }
 
@@ -245,5 +239,14 @@ impl GroupOps for KeptGroup {
         self.removed.store(true, Ordering::Release);
         self.claim.release();
         Ok(())
+    }
+}
+
+impl Drop for KeptGroup {
+    /// A group that was neither removed nor killed is to live on: without us its keepers would end it.
+    fn drop(&mut self) {
+        if !self.removed.load(Ordering::Acquire) && !self.killed.load(Ordering::Acquire) {
+            self.lines().iter().for_each(|line| line.let_go());
+        }
     }
 }

@@ -14,7 +14,7 @@ use containment_process::rusage::CpuTime;
 use containment_process::worker;
 use rustix::process::getpgrp;
 
-use crate::keeper::{Charge, RELEASE, serve};
+use crate::keeper::{Charge, LET_GO, serve};
 use crate::message::Message;
 use crate::tree::Trunk;
 
@@ -147,10 +147,10 @@ impl Line {
         Ok(*news)
     }
 
-    /// Lets the keeper go, and what it keeps live on.
-    pub(crate) fn release(&self) {
-        if let Err(error) = self.keeper.signal(RELEASE) {
-            tracing::warn!(%error, group = %self.id.name, "a group that is kept will die with this process");
+    /// Tells the keeper to leave its group alone when we end.
+    pub(crate) fn let_go(&self) {
+        if let Err(error) = self.keeper.signal(LET_GO) {
+            tracing::warn!(%error, group = %self.id.name, "the group will end with this process");
         }
     }
 

@@ -34,8 +34,16 @@ impl Signal {
     pub const WINCH: Self = Self(28);
 
     /// The signal with this number, or `None` outside 1..=64.
-    pub fn new(number: i32) -> Option<Self> {
-        u8::try_from(number).ok().filter(|n| (1..=64).contains(n)).map(Self)
+    pub const fn new(number: i32) -> Option<Self> {
+        match number {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "the range is checked, and conversions are not const"
+            )]
+            1..=64 => Some(Self(number as u8)),
+            _ => None,
+        }
     }
 
     /// The plain number.

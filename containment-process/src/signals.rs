@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use containment_core::{Pid, Signal, SignalSet, Source};
 
@@ -28,11 +28,25 @@ pub struct Received {
 
 impl Inbox {
     /// Blocks the signals of `set` that are not ignored, and receives them from now on. An ignored
-    /// signal stays ignored, so that `nohup` means what it says.
+    /// signal stays ignored, so that `nohup` means what it says; but for SIGCHLD, which is set to its
+    /// default: ignored, it would have the kernel reap children before we see how they ended.
     pub fn open(set: SignalSet) -> io::Result<Self> {
+        if set.contains(Signal::CHLD) {
+            set_default(Signal::CHLD)?;
+        }
         let heard =
             (1..=64).filter_map(Signal::new).filter(|s| set.contains(*s) && !is_ignored(*s));
-        let heard: SignalSet = heard.collect();
+        Self::receive(heard.collect())
+    }
+
+    /// Receives every signal of `set`, those that were ignored too.
+    pub fn open_all(set: SignalSet) -> io::Result<Self> {
+        let all = (1..=64).filter_map(Signal::new).filter(|signal| set.contains(*signal));
+        all.filter(|signal| is_ignored(*signal)).try_for_each(set_default)?;
+        Self::receive(set)
+    }
+
+    fn receive(heard: SignalSet) -> io::Result<Self> {
         let bits = heard.bits();
         // SAFETY: signalfd4 reads the 8 bytes of the kernel's mask and makes a new descriptor.
         let fd = unsafe {
@@ -121,24 +135,37 @@ pub fn is_ignored(signal: Signal) -> bool {
     done == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
 }
 
-static SIGPIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
-
-/// Whether SIGPIPE was ignored when this process was started. Rust's runtime ignores it before
-/// `main`, and a program that we start must not inherit that.
-pub fn sigpipe_was_ignored() -> bool {
-    SIGPIPE_WAS_IGNORED.load(Ordering::Relaxed)
+fn set_default(signal: Signal) -> io::Result<()> {
+    // SAFETY: a constant disposition; a handler that was there is no longer called, which is all.
+    match unsafe { libc::signal(signal.as_raw(), libc::SIG_DFL) } {
+        libc::SIG_ERR => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
 }
 
-extern "C" fn remember_sigpipe() {
-    let ignored = Signal::new(libc::SIGPIPE).is_some_and(is_ignored);
-    SIGPIPE_WAS_IGNORED.store(ignored, Ordering::Relaxed);
+/// SIGPIPE and SIGCHLD, as far as they were ignored when this process was started. Rust's runtime
+/// ignores the first before `main`, an [`Inbox`] sets the second to its default.
+static IGNORED_AT_START: AtomicU64 = AtomicU64::new(0);
+
+const SIGPIPE: Option<Signal> = Signal::new(libc::SIGPIPE);
+
+/// Which of SIGPIPE and SIGCHLD were ignored when this process was started: what a program that we
+/// start inherits, whatever became of our own dispositions.
+pub fn ignored_at_start() -> SignalSet {
+    SignalSet::from_bits(IGNORED_AT_START.load(Ordering::Relaxed))
+}
+
+extern "C" fn remember_ignored() {
+    let ignored = SIGPIPE.into_iter().chain([Signal::CHLD]).filter(|signal| is_ignored(*signal));
+    let ignored: SignalSet = ignored.collect();
+    IGNORED_AT_START.store(ignored.bits(), Ordering::Relaxed);
 }
 
 // SAFETY: `.init_array` holds functions of this signature, run before `main`; this one calls
 // sigaction and stores a flag, which needs no runtime.
 #[used]
 #[unsafe(link_section = ".init_array")]
-static AT_LOAD: extern "C" fn() = remember_sigpipe;
+static AT_LOAD: extern "C" fn() = remember_ignored;
 
 /// Every signal blocked in the calling thread, until dropped.
 #[derive(Debug)]

@@ -6,6 +6,11 @@
     reason = "every test binary compiles this and uses a part of it"
 )]
 
+pub(crate) mod backends;
+pub(crate) mod job;
+pub(crate) mod shapes;
+pub(crate) mod traces;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,10 +22,14 @@ pub(crate) fn binary() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_contain"))
 }
 
+/// The settings of whoever runs the tests, which tests run without.
+pub(crate) const SETTINGS: [&str; 4] =
+    ["CONTAIN_BACKEND", "CONTAIN_PARENT", "CONTAIN_LOG", "CONTAIN_GROUP"];
+
 /// `contain`, without the settings of whoever runs the tests, ended at a deadline.
 pub(crate) fn contain() -> Command {
     let mut command = Command::new(binary());
-    for name in ["CONTAIN_BACKEND", "CONTAIN_PARENT", "CONTAIN_LOG", "CONTAIN_GROUP"] {
+    for name in SETTINGS {
         command.env_remove(name);
     }
     command.timeout(deadline());

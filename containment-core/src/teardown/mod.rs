@@ -152,14 +152,11 @@ impl Teardown {
         Next::Again
     }
 
-    /// Stops members from forking and from taking our share of the processors while they are listed
-    /// and signalled. Nobody waits for it. The kernel's freezer does not show; SIGSTOP does, so that
-    /// is for members that get no grace.
+    /// Stops members from forking, and from taking our share of the processors, while they are listed
+    /// and signalled. Nobody waits for it: it need not be complete to help.
     fn hold_still(&mut self, group: &dyn GroupOps) {
-        match group.capabilities().freeze {
-            Freeze::None => {}
-            Freeze::StopSignal if !self.policy.grace.is_zero() => {}
-            Freeze::Kernel | Freeze::StopSignal => self.note_failure(group.request_freeze()),
+        if group.capabilities().freeze != Freeze::None {
+            self.note_failure(group.request_freeze());
         }
     }
 

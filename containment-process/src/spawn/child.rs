@@ -20,14 +20,15 @@ pub(super) struct Plan<'a> {
     mark: Option<Mark<'a>>,
     process_group: Option<i32>,
     mask: u64,
-    reset_sigpipe: bool,
+    /// SIGPIPE and SIGCHLD, as far as this process was started with them ignored.
+    ignored: SignalSet,
     /// Whether the kernel resets handlers (`CLONE_CLEAR_SIGHAND`), so that the child need not.
     pub(super) handlers_cleared: bool,
     notes: &'a Notes,
 }
 
-/// The kernel's `struct sigaction`, of which only the handler matters here; zeroes are `SIG_DFL`
-/// with no flags on every architecture.
+/// The kernel's `struct sigaction`, of which only the handler matters here: its first word, as on
+/// every architecture that Rust's standard library supports but MIPS.
 type KernelSigaction = [u64; 8];
 /// The size of the kernel's signal mask.
 const MASK_SIZE: usize = 8;
@@ -48,7 +49,7 @@ impl<'a> Plan<'a> {
             mark: launch.mark,
             process_group: launch.process_group,
             mask: mask.bits(),
-            reset_sigpipe: !signals::sigpipe_was_ignored(),
+            ignored: signals::ignored_at_start(),
             handlers_cleared: false,
             notes,
         }
@@ -127,14 +128,17 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// Handlers to the default; ignored signals stay ignored, but for the SIGPIPE that Rust's own
-    /// runtime ignores; then the mask. Signal numbers are valid, so none of these calls can fail.
+    /// Handlers to the default; ignored signals stay ignored, but SIGPIPE and SIGCHLD are as this
+    /// process got them; then the mask. Signal numbers are valid, so none of these calls can fail.
     fn reset_signals(&self) {
         if !self.handlers_cleared {
             (1..=64).for_each(reset_handler);
         }
-        if self.reset_sigpipe {
-            set_default(libc::SIGPIPE);
+        let sigpipe =
+            if self.ignored_at_start(libc::SIGPIPE) { libc::SIG_IGN } else { libc::SIG_DFL };
+        dispose(libc::SIGPIPE, sigpipe);
+        if self.ignored_at_start(libc::SIGCHLD) {
+            dispose(libc::SIGCHLD, libc::SIG_IGN);
         }
         // SAFETY: reads the 8 bytes of the mask.
         unsafe {
@@ -146,6 +150,10 @@ impl<'a> Plan<'a> {
                 MASK_SIZE,
             )
         };
+    }
+
+    fn ignored_at_start(&self, signal: i32) -> bool {
+        self.ignored.bits() & (1 << (signal - 1)) != 0
     }
 
     /// Tries the candidates as execvp(3) does; returns the errno that tells most.
@@ -193,18 +201,21 @@ fn reset_handler(signal: i32) {
         )
     };
     if old[0] != libc::SIG_DFL as u64 && old[0] != libc::SIG_IGN as u64 {
-        set_default(signal);
+        dispose(signal, libc::SIG_DFL);
     }
 }
 
-fn set_default(signal: i32) {
-    let default: KernelSigaction = [0; 8];
-    // SAFETY: the kernel reads a sigaction of zeroes: SIG_DFL. Handlers are not shared.
+/// Sets a disposition that is no handler.
+fn dispose(signal: i32, disposition: libc::sighandler_t) {
+    let mut action: KernelSigaction = [0; 8];
+    action[0] = disposition as u64;
+    // SAFETY: the kernel reads a sigaction without flags, of which the handler comes first.
+    // Dispositions are not shared with the parent.
     unsafe {
         libc::syscall(
             libc::SYS_rt_sigaction,
             signal,
-            &raw const default,
+            &raw const action,
             ptr::null_mut::<KernelSigaction>(),
             MASK_SIZE,
         )

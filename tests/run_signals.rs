@@ -1,0 +1,210 @@
+//! Signals: those that end a run, those that are passed on, what the program inherits, and what happens
+//! when `contain` or its keeper is killed.
+
+mod support;
+
+use std::fs;
+use std::time::Duration;
+
+use containment::Signal;
+use support::backends::{on_each_backend, run_on};
+use support::job::{Job, signal};
+use support::{eventually, scaled, traces};
+
+on_each_backend!(
+    a_signal_to_contain_ends_the_group,
+    a_second_signal_kills_at_once,
+    the_group_gets_the_signal_that_contain_got,
+    signals_for_the_program_are_passed_on_and_to_nobody_else,
+    a_signal_that_was_ignored_stays_ignored,
+    sigpipe_is_inherited_as_it_is,
+    the_signal_mask_is_inherited,
+    signals_that_contain_takes_are_the_programs_own,
+    the_program_sees_no_descriptor_of_contains,
+    a_descriptor_that_contain_inherited_is_the_programs_too,
+);
+
+/// A program that has children here and in another session, all of which die of any signal.
+const FAMILY: &str = "setsid sleep 1000.MARK & sleep 1001.MARK & echo up >DIR/up; wait";
+
+fn a_signal_to_contain_ends_the_group(backend: &str) {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
+        let job = Job::on(backend);
+        let script = format!("ulimit -c 0; trap - INT QUIT; {FAMILY}");
+        let running = job.start_sh(&["--grace", "500ms"], &script);
+        job.await_line("up");
+        running.signal(signal);
+        let ended = running.finish().expect(128 + signal.as_raw());
+        assert_eq!(ended.report()["reason"], "signal");
+        assert_eq!(ended.report()["exit_status"], 128 + signal.as_raw());
+    }
+}
+
+fn a_second_signal_kills_at_once(backend: &str) {
+    let job = Job::on(backend);
+    let script = "trap 'echo asked >DIR/asked' TERM
+        sh -c 'trap \"\" TERM; echo up >DIR/up; sleep 1000.MARK; sleep 1001.MARK' &
+        while :; do wait; done";
+    let running = job.start_sh(&["--grace", "100000s"], script);
+    job.await_line("up");
+    running.signal(Signal::TERM);
+    job.await_line("asked");
+    running.signal(Signal::INT);
+    let ended = running.finish().expect(143);
+    assert!(ended.took < scaled(Duration::from_secs(5)), "{ended:#?}");
+    assert_eq!(ended.report()["outcome"]["signaled"], 9);
+}
+
+fn the_group_gets_the_signal_that_contain_got(backend: &str) {
+    let job = Job::on(backend);
+    let script = "trap 'echo INT; exit 1' INT; sleep 1000.MARK & echo up >DIR/up; wait";
+    let running = job.start_sh(&[], script);
+    job.await_line("up");
+    running.signal(Signal::INT);
+    // Children of a shell without job control ignore INT (POSIX): they would need the whole grace.
+    eventually("the program ended", || job.text("stdout") == "INT\n");
+    running.signal(Signal::TERM);
+    let ended = running.finish().expect(130);
+    assert_eq!(ended.report()["outcome"]["exited"], 1);
+}
+
+fn signals_for_the_program_are_passed_on_and_to_nobody_else(backend: &str) {
+    let job = Job::on(backend);
+    // USR1 and USR2 would end the sleeping child, and with it the run.
+    let script = "trap 'echo USR1 >DIR/USR1' USR1; trap 'echo USR2 >DIR/USR2' USR2
+        trap 'echo WINCH >DIR/WINCH' WINCH; trap 'echo CONT >DIR/CONT' CONT
+        sleep 1000.MARK & child=$!; echo up >DIR/up
+        until [ -s DIR/CONT ]; do wait; done
+        kill -0 $child && exit 6";
+    let running = job.start_sh(&[], script);
+    job.await_line("up");
+    let passed_on = [
+        (Signal::USR1, "USR1"),
+        (Signal::USR2, "USR2"),
+        (Signal::WINCH, "WINCH"),
+        (Signal::CONT, "CONT"),
+    ];
+    for (signal, name) in passed_on {
+        running.signal(signal);
+        assert_eq!(job.await_line(name), name);
+    }
+    running.finish().expect(6);
+}
+
+fn a_signal_that_was_ignored_stays_ignored(backend: &str) {
+    let job = Job::on(backend).behind(&["env", "--ignore-signal=HUP"]);
+    let ignored = same_without_contain(&job, "SigIgn");
+    assert_ne!(ignored & bit(1), 0, "the program ignores HUP");
+    let running = job.start_sh(&[], "echo up >DIR/up; exec sleep 1000.MARK");
+    job.await_line("up");
+    running.signal(Signal::HUP);
+    running.signal(Signal::USR1);
+    running.finish().expect(128 + 10);
+}
+
+fn sigpipe_is_inherited_as_it_is(backend: &str) {
+    for (disposition, ignored) in [("--default-signal=PIPE", 0), ("--ignore-signal=PIPE", bit(13))]
+    {
+        let job = Job::on(backend).behind(&["env", disposition]);
+        assert_eq!(same_without_contain(&job, "SigIgn") & bit(13), ignored, "{disposition}");
+    }
+}
+
+fn the_signal_mask_is_inherited(backend: &str) {
+    let job = Job::on(backend).behind(&["env", "--block-signal=USR1,ALRM"]);
+    assert_eq!(same_without_contain(&job, "SigBlk"), bit(10) | bit(14));
+}
+
+fn signals_that_contain_takes_are_the_programs_own(backend: &str) {
+    for field in ["SigBlk", "SigIgn", "SigCgt", "SigPnd", "ShdPnd"] {
+        same_without_contain(&Job::on(backend), field);
+    }
+}
+
+/// The mask in this field of the program's status, which must be the one without `contain`. (Whoever
+/// runs the tests may ignore signals: `posix_spawn` of glibc does, two of its own.)
+fn same_without_contain(job: &Job, field: &str) -> u64 {
+    let program = ["grep", field, "/proc/self/status"];
+    let ended = job.run(&[], &program).expect(0);
+    assert_eq!(ended.stdout, job.directly(&program));
+    let (_, digits) = ended.stdout.split_once(':').expect("a field of the status");
+    u64::from_str_radix(digits.trim(), 16).expect("a mask")
+}
+
+fn bit(signal: u32) -> u64 {
+    1 << (signal - 1)
+}
+
+fn the_program_sees_no_descriptor_of_contains(backend: &str) {
+    let job = Job::on(backend);
+    let program = ["ls", "-l", "/proc/self/fd"];
+    let ended = job.run(&[], &program).expect(0);
+    assert_eq!(descriptors(&ended.stdout), descriptors(&job.directly(&program)));
+    let leads_to = |what: &str| ended.stdout.contains(what);
+    assert!(!leads_to("cgroup") && !leads_to("pidfd"), "{}", ended.stdout);
+}
+
+/// The numbers in a long listing of `/proc/self/fd`.
+fn descriptors(listing: &str) -> Vec<&str> {
+    let links = listing.lines().filter_map(|line| line.split_once(" -> "));
+    let mut numbers: Vec<_> = links.filter_map(|(first, _)| first.rsplit(' ').next()).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+fn a_descriptor_that_contain_inherited_is_the_programs_too(backend: &str) {
+    let job = Job::on(backend).behind(&["sh", "-c", "exec 7>&1; exec \"$@\"", "sh"]);
+    let ended = job.sh(&[], "echo through >&7").expect(0);
+    assert_eq!(ended.stdout, "through\n");
+}
+
+#[test]
+fn a_keeper_that_is_killed_ends_the_run_with_125_and_nothing_is_left() {
+    run_on("process-group", |backend| {
+        let job = Job::on(backend);
+        let script = "trap '' TERM; setsid sleep 1000.MARK & echo $$ >DIR/pid; sleep 1001.MARK";
+        let running = job.start_sh(&["--grace", "200ms"], script);
+        let program: i32 = job.await_line("pid").parse().unwrap();
+        let keeper = traces::parent(program).expect("the program runs");
+        assert_eq!(traces::parent(keeper), Some(running.pid()));
+        signal(keeper, Signal::KILL);
+        let ended = running.finish().expect(125);
+        assert!(ended.error_line().contains("keeper"), "{}", ended.stderr);
+    });
+}
+
+#[test]
+fn contain_killed_leaves_its_keeper_which_ends_everything() {
+    run_on("process-group", |backend| {
+        let job = Job::on(backend);
+        let script = "trap '' TERM; setsid sleep 1000.MARK & echo up >DIR/up; sleep 1001.MARK";
+        let running = job.start_sh(&[], script);
+        job.await_line("up");
+        running.signal(Signal::KILL);
+        assert_eq!(running.finish_unchecked().status, None, "it died of the signal");
+        eventually("nothing is left", || job.processes().is_empty());
+        job.check_nothing_left();
+    });
+}
+
+#[test]
+fn the_keeper_holds_no_descriptor_of_the_programs() {
+    run_on("process-group", |backend| {
+        let job = Job::on(backend);
+        let running = job.start_sh(&[], "echo $$ >DIR/pid; exec sleep 1000.MARK");
+        let program: i32 = job.await_line("pid").parse().unwrap();
+        let keeper = traces::parent(program).expect("the program runs");
+        eventually("the keeper has let go of the streams", || {
+            let held = links(keeper);
+            !held.iter().any(|link| link.ends_with("/stdout") || link.ends_with("/stderr"))
+        });
+        running.signal(Signal::TERM);
+        running.finish().expect(143);
+    });
+}
+
+fn links(pid: i32) -> Vec<String> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("the keeper lives");
+    let link = |entry: fs::DirEntry| Some(fs::read_link(entry.path()).ok()?.display().to_string());
+    entries.flatten().filter_map(link).collect()
+}

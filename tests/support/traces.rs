@@ -1,0 +1,119 @@
+//! What a run could leave behind: processes, zombies, directories of the cgroup hierarchies.
+//!
+//! Nothing here uses the code under test: `/proc` and the mounts are read as they are.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A living process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Process {
+    pub(crate) pid: i32,
+    pub(crate) comm: String,
+}
+
+/// The living processes that carry `mark` in their arguments or their environment.
+pub(crate) fn marked(mark: &str) -> Vec<Process> {
+    pids().filter(|pid| carries(*pid, mark)).filter_map(process).collect()
+}
+
+fn carries(pid: i32, mark: &str) -> bool {
+    let holds = |file: &str| {
+        let text = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        text.windows(mark.len()).any(|part| part == mark.as_bytes())
+    };
+    holds("cmdline") || holds("environ")
+}
+
+fn process(pid: i32) -> Option<Process> {
+    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(Process { pid, comm: comm.trim_end().to_owned() })
+}
+
+/// The zombies of the session `session`, and those among `pids`.
+pub(crate) fn zombies(session: i32, known: &[i32]) -> Vec<i32> {
+    let is_one = |pid: &i32| {
+        stat(*pid).is_some_and(|stat| {
+            stat.state == 'Z' && (stat.session == session || known.contains(pid))
+        })
+    };
+    pids().filter(is_one).collect()
+}
+
+/// The children of this process, whatever their state.
+pub(crate) fn children_of_this_process() -> Vec<i32> {
+    let own = i32::try_from(std::process::id()).expect("pids are positive");
+    pids().filter(|pid| stat(*pid).is_some_and(|stat| stat.parent == own)).collect()
+}
+
+/// The state letter of `pid`, if there is such a process.
+pub(crate) fn state(pid: i32) -> Option<char> {
+    stat(pid).map(|stat| stat.state)
+}
+
+/// The parent of `pid`, if there is such a process.
+pub(crate) fn parent(pid: i32) -> Option<i32> {
+    stat(pid).map(|stat| stat.parent)
+}
+
+struct Stat {
+    state: char,
+    parent: i32,
+    session: i32,
+}
+
+fn stat(pid: i32) -> Option<Stat> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The command's name, in parentheses, may hold anything (proc_pid_stat(5)).
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?.chars().next()?;
+    let parent = fields.next()?.parse().ok()?;
+    let session = fields.nth(1)?.parse().ok()?;
+    Some(Stat { state, parent, session })
+}
+
+fn pids() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").expect("/proc can be read");
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// Every directory called `name` in the cgroup hierarchies.
+pub(crate) fn groups_called(name: &str) -> Vec<PathBuf> {
+    let mounts = cgroup_mounts();
+    let all = mounts.iter().flat_map(|(mount, _)| directories(mount));
+    all.filter(|path| path.file_name().is_some_and(|last| last == name)).collect()
+}
+
+/// Every directory of the v2 hierarchy, where there is one.
+pub(crate) fn v2_groups() -> Vec<PathBuf> {
+    let mounts = cgroup_mounts();
+    let v2 = mounts.iter().find(|(_, fs_type)| fs_type == "cgroup2");
+    v2.map(|(mount, _)| directories(mount)).unwrap_or_default()
+}
+
+/// The mount points of cgroup file systems, with their type.
+fn cgroup_mounts() -> Vec<(PathBuf, String)> {
+    let text = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo can be read");
+    let mount = |line: &str| {
+        let (first, second) = line.split_once(" - ")?;
+        let fs_type = second.split(' ').next()?;
+        let point = first.split(' ').nth(4)?;
+        fs_type.starts_with("cgroup").then(|| (PathBuf::from(point), fs_type.to_owned()))
+    };
+    text.lines().filter_map(mount).collect()
+}
+
+/// The directories below `top`; those that vanish meanwhile are passed over.
+fn directories(top: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![top.to_owned()];
+    while let Some(directory) = open.pop() {
+        let Ok(entries) = fs::read_dir(directory) else { continue };
+        let is_dir = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let below = entries.filter_map(Result::ok).filter(is_dir).map(|entry| entry.path());
+        let below: Vec<_> = below.collect();
+        found.extend(below.iter().cloned());
+        open.extend(below);
+    }
+    found
+}

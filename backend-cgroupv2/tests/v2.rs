@@ -39,6 +39,12 @@ fn sh(script: &str) -> Program {
     Program::new("/bin/sh").args(["-c", script])
 }
 
+/// One kill as core makes it: without `cgroup.kill` it freezes first, and the group is thawed after.
+fn kill_once(group: &Group) {
+    while let KillStep::Freezing = group.ops().kill().unwrap() {}
+    group.ops().request_thaw().unwrap();
+}
+
 fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !condition() {
@@ -134,8 +140,7 @@ fn k42_a_killed_group_runs_programs_again() {
         for _ in 0..3 {
             let child = group.spawn(&sh("exit 3")).unwrap();
             assert_eq!(child.wait().unwrap(), Outcome::Exited(3));
-            while let KillStep::Freezing = group.ops().kill().unwrap() {}
-            group.ops().request_thaw().unwrap();
+            kill_once(&group);
         }
         assert!(group.terminate(&Policy::kill()).unwrap().is_clean());
     }
@@ -146,8 +151,7 @@ fn k42_a_killed_group_runs_programs_again() {
 fn k42_a_new_group_below_a_killed_one_runs_programs() {
     for driver in drivers() {
         let group = create(&driver, "below");
-        while let KillStep::Freezing = group.ops().kill().unwrap() {}
-        group.ops().request_thaw().unwrap();
+        kill_once(&group);
         let inner = group.ops().subgroup(&"inner".parse().unwrap(), ControllerSet::EMPTY).unwrap();
         let child = inner.spawn(&sh("exit 4")).unwrap();
         eventually("the end of the program", || {
@@ -163,7 +167,7 @@ fn k42_a_new_group_below_a_killed_one_runs_programs() {
 fn k42_a_supervisor_in_a_killed_group_runs_programs() {
     for driver in drivers().into_iter().take(1) {
         let group = create(&driver, "killed");
-        group.ops().kill().unwrap();
+        kill_once(&group);
         let exe = std::env::current_exe().unwrap();
         let supervisor = Program::new(exe)
             .args(["--exact", "helper_supervises_from_its_own_group", "--nocapture"])
@@ -198,9 +202,8 @@ fn k49_nothing_runs_once_the_kill_returned() {
             let script = format!("while :; do echo x >> {}; done", path.display());
             std::thread::scope(|scope| {
                 let spawner = scope.spawn(|| group.spawn(&sh(&script)).map(|_| ()));
-                while let KillStep::Freezing = group.ops().kill().unwrap() {}
                 // A child that was born frozen holds the spawning thread until it is thawed.
-                group.ops().request_thaw().unwrap();
+                kill_once(&group);
                 if let Err(error) = spawner.join().unwrap() {
                     assert!(
                         matches!(error.kind(), ErrorKind::Killed | ErrorKind::Frozen),
@@ -315,11 +318,13 @@ fn a_running_process_can_be_moved_in() {
 fn emptiness_is_an_event() {
     for driver in drivers() {
         let group = create(&driver, "event");
-        group.spawn(&sh("sleep 0.05")).unwrap();
+        let (reader, writer) = std::io::pipe().unwrap();
+        group.spawn(&Program::new("cat").stdin(reader)).unwrap();
         let watch = group.ops().watch(Change::Empty).unwrap();
         assert!(
             matches!(watch, containment_core::Watch::Sources(ref sources) if sources.len() == 2)
         );
+        drop(writer);
         group.wait_empty(Duration::from_secs(10)).unwrap();
         assert!(group.terminate(&Policy::kill()).unwrap().is_clean());
     }

@@ -125,9 +125,11 @@ fn a_stopped_group_reads_as_frozen_and_dies_all_the_same() {
 fn a_living_member_is_watched() {
     let driver = driver();
     let group = create(&driver, "watched");
-    group.spawn(&sh("sleep 0.05")).unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    group.spawn(&Program::new("cat").stdin(reader)).unwrap();
     let watch = group.ops().watch(Change::Empty).unwrap();
     assert!(matches!(watch, Watch::Sources(ref sources) if sources.len() == 1), "{watch:?}");
+    drop(writer);
     group.wait_empty(Duration::from_secs(20)).unwrap();
     clean_kill(group);
 }

@@ -144,7 +144,8 @@ unsafe fn clone3_on_stack(
 ) -> i64 {
     let result: i64;
     // SAFETY: the system call clobbers x0 only. The child returns from it on its own empty stack,
-    // 16-byte aligned, and leaves this block for ever by the branch.
+    // 16-byte aligned, and leaves this block for ever by the branch. x30 is no late output: such a
+    // register may hold an input, which the child would lose.
     unsafe {
         std::arch::asm!(
             "svc #0",
@@ -160,7 +161,7 @@ unsafe fn clone3_on_stack(
             in("x8") libc::SYS_clone3,
             inlateout("x0") std::ptr::from_ref(args) => result,
             in("x1") size_of::<CloneArgs>(),
-            lateout("x30") _,
+            out("x30") _,
         );
     }
     result

@@ -40,7 +40,9 @@ pub trait GroupOps: Debug + Send + Sync {
     fn id(&self) -> &GroupId;
     /// What this group guarantees.
     fn capabilities(&self) -> &Capabilities;
-    /// Starts a program that is a member before its first instruction.
+    /// Starts a program that is a member before its first instruction. A group that is frozen is
+    /// refused; one that is frozen while the spawn is under way holds the calling thread until it is
+    /// thawed or killed.
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>>;
     /// Moves a running process in.
     fn attach(&self, pid: Pid) -> Result<()>;
@@ -62,7 +64,7 @@ pub trait GroupOps: Debug + Send + Sync {
     fn request_freeze(&self) -> Result<()>;
     /// Asks for the subtree to be thawed, sub-groups that were frozen by others included.
     fn request_thaw(&self) -> Result<()>;
-    /// How far freezing or thawing has come.
+    /// How far freezing or thawing has come. A frozen group that is empty reads as frozen.
     fn frozen(&self) -> Result<FreezeState>;
     /// Sets limits: says what was applied, and what was not and why.
     fn set_limits(&self, limits: &Limits) -> Result<Applied>;

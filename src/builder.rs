@@ -145,6 +145,7 @@ impl Builder {
 
     /// The driver of `backend`, if it can be found and gives what is asked for.
     pub(crate) fn fit(&self, backend: Backend) -> Result<Arc<dyn Driver>> {
+        self.check_parent(backend)?;
         let driver = self.host.probe(backend, &self.place)?;
         self.check(driver.capabilities()).map_err(|error| error.with_backend(backend))?;
         Ok(driver)
@@ -156,6 +157,25 @@ impl Builder {
             driver.prove()?;
         }
         Ok(driver)
+    }
+
+    /// A parent that was named is a requirement, too.
+    fn check_parent(&self, backend: Backend) -> Result<()> {
+        match self.parent_dropped(backend) {
+            Some(error) if !self.best_effort => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Why `backend` makes its groups elsewhere than below the parent that was named, if it does.
+    pub(crate) fn parent_dropped(&self, backend: Backend) -> Option<Error> {
+        let dropped = backend == Backend::ProcessGroup && self.place.parent.is_some();
+        dropped.then(|| {
+            Error::new(ErrorKind::RequirementUnmet, Operation::Select)
+                .with_backend(backend)
+                .because("process groups have no parent group")
+                .advise("do without the parent, or accept best effort")
+        })
     }
 
     fn check(&self, capabilities: &Capabilities) -> Result<()> {
@@ -262,6 +282,14 @@ mod tests {
         let limits = Limits::new().memory_max(Bytes::mib(64));
         let chosen = Builder::on(Arc::new(host)).limits(&limits).build().unwrap();
         assert_eq!(chosen.backend(), Backend::CgroupV1);
+    }
+
+    #[test]
+    fn a_parent_that_was_named_is_never_dropped_in_silence() {
+        let host = || Arc::new(Scripted::new().stage(Backend::ProcessGroup, Stage::Usable(weak())));
+        let error = Builder::on(host()).parent("/ci").build().unwrap_err();
+        assert!(error.to_string().contains("process groups have no parent group"), "{error}");
+        assert!(Builder::on(host()).parent("/ci").best_effort().build().is_ok());
     }
 
     #[test]

@@ -79,10 +79,13 @@ impl Builder {
         program: &mut impl FnMut(&Group) -> Program,
     ) -> Result<Launch> {
         let group = make(&*driver, name, &self.limits, self.best_effort)?;
-        let (degraded, child) = match set_limits(&group, &self.limits, self.best_effort) {
+        let (mut degraded, child) = match set_limits(&group, &self.limits, self.best_effort) {
             Ok(degraded) => (degraded, group.spawn(&program(&group))),
             Err(error) => (Vec::new(), Err(error)),
         };
+        if let Some(why) = self.parent_dropped(driver.backend()) {
+            degraded.push(Degradation { what: "parent".to_owned(), why });
+        }
         let containment = Containment::chosen(driver, Vec::new());
         Ok(Launch { containment, group, degraded, child })
     }

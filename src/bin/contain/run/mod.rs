@@ -92,7 +92,7 @@ fn conclude(end: &End, report: Option<ReportFile>, options: &Run) -> u8 {
         errors::print_line(&complaint);
     }
     for what in &end.degraded {
-        tracing::warn!(%what, "doing without");
+        tracing::warn!("doing without {what}");
     }
     if options.stats {
         stats::print(end);

@@ -1,5 +1,6 @@
 //! One open group: its directory, its identity and what was started in it.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,6 +32,8 @@ pub(crate) struct V2Group {
     made_above: usize,
     /// Its path below the mount.
     pub(crate) relative: PathBuf,
+    /// Files of other hierarchies' groups that every member writes itself to as well.
+    pub(crate) also: Vec<OwnedFd>,
     /// How often it was killed: a spawn that sees this change never runs its program.
     pub(crate) kills: AtomicU64,
     /// Whether children have to move themselves in.
@@ -87,6 +90,7 @@ impl Top<'_> {
             top: self.dir.clone(),
             local: local.clone(),
             made_above,
+            also: Vec::new(),
             kills: AtomicU64::new(0),
             self_move: AtomicBool::new(false),
             events: Events::default(),

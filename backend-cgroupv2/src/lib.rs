@@ -14,6 +14,7 @@ mod levels;
 mod place;
 mod usage;
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -78,6 +79,15 @@ impl CgroupV2 {
 }
 
 impl CgroupV2 {
+    /// Makes a group whose programs join groups of other hierarchies besides: each writes `0` to the
+    /// `also` files (v1: `tasks`) before it executes anything. For the hybrid driver, which moves
+    /// processes that are attached itself.
+    pub fn create_joined(&self, name: &GroupName, also: Vec<OwnedFd>) -> Result<Box<dyn GroupOps>> {
+        let mut group = self.top().create(name, ControllerSet::EMPTY)?;
+        group.also = also;
+        Ok(Box::new(group))
+    }
+
     fn top(&self) -> Top<'_> {
         Top { place: &self.place, dir: &self.place.dir, outer: None }
     }

@@ -21,8 +21,9 @@ impl V2Group {
     pub(crate) fn start(&self, program: &Program) -> Result<Started> {
         self.refuse_frozen()?;
         let mark = Mark::read(&self.kills);
+        let also: Vec<_> = self.also.iter().map(AsFd::as_fd).collect();
         if !self.self_move.load(Ordering::Relaxed) {
-            match launch(program, Entry::Born(self.dir.as_fd()), mark) {
+            match launch(program, Entry::Born(self.dir.as_fd(), &also), mark) {
                 Err(Failure::KilledAtBirth(_)) if !mark.is_stale() => {}
                 Err(Failure::Clone(error)) if is_missing(&error) => {}
                 result => return self.verdict(result, program),
@@ -31,7 +32,8 @@ impl V2Group {
         }
         let procs = self.dir.open_file("cgroup.procs", Access::Write);
         let procs = procs.map_err(|failure| self.error(failure.during(Operation::Place)))?;
-        let moved = launch(program, Entry::SelfMove(&[procs.as_fd()]), mark);
+        let files: Vec<_> = also.into_iter().chain([procs.as_fd()]).collect();
+        let moved = launch(program, Entry::SelfMove(&files), mark);
         self.verdict(moved, program)
     }
 

@@ -79,7 +79,7 @@ impl<'a> Plan<'a> {
     }
 
     fn enter_group(&self) -> Result<(), Failed> {
-        let Entry::SelfMove(files) = self.entry else { return Ok(()) };
+        let (Entry::SelfMove(files) | Entry::Born(_, files)) = self.entry else { return Ok(()) };
         for file in files {
             // SAFETY: writes one byte of a constant to a descriptor that the parent holds.
             check(Step::Enter, unsafe {

@@ -41,7 +41,7 @@ pub(super) fn clone(
     launch: &Launch<'_>,
     region: &Region,
 ) -> io::Result<Cloned> {
-    let born = matches!(launch.entry, Entry::Born(_));
+    let born = matches!(launch.entry, Entry::Born(..));
     if launch.memory == Memory::Copy && !born {
         return clone_copying(plan);
     }
@@ -70,7 +70,7 @@ fn clone_sharing(plan: &mut Plan<'_>, entry: Entry<'_>, region: &Region) -> io::
         stack_size: Region::stack_size() as u64,
         ..CloneArgs::default()
     };
-    if let Entry::Born(cgroup) = entry {
+    if let Entry::Born(cgroup, _) = entry {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = u64::try_from(cgroup.as_raw_fd()).map_err(io::Error::other)?;
     }

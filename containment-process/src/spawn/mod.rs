@@ -61,8 +61,9 @@ pub enum Memory {
 pub enum Entry<'a> {
     /// Not at all.
     Nowhere,
-    /// It is born in the cgroup v2 directory of this descriptor (`CLONE_INTO_CGROUP`).
-    Born(BorrowedFd<'a>),
+    /// It is born in the cgroup v2 directory of the first descriptor (`CLONE_INTO_CGROUP`), and moves
+    /// itself into further hierarchies like [`SelfMove`](Self::SelfMove).
+    Born(BorrowedFd<'a>, &'a [BorrowedFd<'a>]),
     /// It writes `0` to each of these files: a `cgroup.procs`, or a `tasks` of cgroup v1.
     SelfMove(&'a [BorrowedFd<'a>]),
 }

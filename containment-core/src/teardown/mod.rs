@@ -50,6 +50,8 @@ pub struct Teardown {
     kill_by: Option<Time>,
     /// When the removal gives up, and a kill that it resumed; set when the group was first empty.
     remove_by: Option<Time>,
+    /// Until when the last wait for the removal to become possible was to last.
+    busy_until: Option<Time>,
     /// Whether the members at the program's end were taken down.
     left_behind_known: bool,
     /// Whether the last look at the population failed.
@@ -83,6 +85,7 @@ impl Teardown {
             started: None,
             kill_by: None,
             remove_by: None,
+            busy_until: None,
             left_behind_known: false,
             blind: false,
             pauses: Backoff::default(),
@@ -194,15 +197,17 @@ impl Teardown {
 
     /// An event may announce that a removal has become possible, and need not: a pause bounds the
     /// wait either way. A member that came in meanwhile is killed, after the same pause, so that two
-    /// looks that differ never spin.
+    /// looks that differ never spin. An event that came and changed nothing is not waited for again:
+    /// a level that stays ready would make the wait spin, too.
     fn removal_busy(&mut self, now: Time, remove_by: Time, group: &dyn GroupOps) -> Next {
         let until = self.pauses.bound(now, remove_by, &Watch::Backoff);
         if matches!(group.populated(), Ok(true)) {
             self.phase = self.killing(now, until);
             return Next::Wait { until, on: Watch::Backoff };
         }
-        let on = group.watch(Change::Empty).unwrap_or(Watch::Backoff);
-        Next::Wait { until, on }
+        let heard = self.busy_until.replace(until).is_some_and(|until| now < until);
+        let on = group.watch(Change::Empty).ok().filter(|_| !heard);
+        Next::Wait { until, on: on.unwrap_or(Watch::Backoff) }
     }
 
     /// The phase that follows when nothing lives any more; `None` while something does.

@@ -1,9 +1,9 @@
 //! One open group of the fake.
 
 use containment_core::{
-    Applied, Backend, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState, GroupId,
-    GroupName, GroupOps, KillStep, Limit, Limits, Member, Operation, Pid, Program, Reaped, Result,
-    Signal, Signalled, Usage, Watch,
+    Applied, Backend, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState,
+    GroupId, GroupName, GroupOps, KillStep, Limit, Limits, Member, Operation, Pid, Program, Reaped,
+    Result, Signal, Signalled, Usage, Watch,
 };
 
 use crate::child::FakeChild;

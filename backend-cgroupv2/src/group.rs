@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use containment_core::{
     Applied, Backend, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState,
-    GroupId, GroupName, GroupOps, Identity, KillStep, Limits, Member, Operation, Pid, Program,
+    GroupId, GroupName, GroupOps, Identity, InvalidName, KillStep, Limits, Member, Operation, Pid, Program,
     Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
 };
 use containment_process::cgroupfs::{Dir, Failure};
@@ -51,9 +51,10 @@ pub(crate) struct Top<'a> {
 impl Top<'_> {
     /// Makes the group, and the levels of its name that are missing.
     pub(crate) fn create(self, name: &GroupName, with: ControllerSet) -> Result<V2Group> {
-        refuse_controllers(name, with)?;
+        let full = self.full_name(name, Operation::Create)?;
+        refuse_controllers(&full, with)?;
         let (dir, made_above) = levels::make(self.dir, name).map_err(|failure| {
-            let error = describe(failure.during(Operation::Create), name);
+            let error = describe(failure.during(Operation::Create), &full);
             match error.kind() {
                 ErrorKind::AlreadyExists => {
                     error.advise("choose another name, or remove that group")
@@ -61,24 +62,36 @@ impl Top<'_> {
                 _ => error,
             }
         })?;
-        self.group(name, dir, made_above)
+        self.group(name, full, dir, made_above)
     }
 
     /// Opens the group of that name as it is now.
     pub(crate) fn open(self, name: &GroupName) -> Result<V2Group> {
+        let full = self.full_name(name, Operation::Open)?;
         let dir = self.dir.open_beneath(name.as_str());
-        let dir = dir.map_err(|failure| describe(failure.during(Operation::Open), name))?;
-        self.group(name, dir, 0)
+        let dir = dir.map_err(|failure| describe(failure.during(Operation::Open), &full))?;
+        self.group(name, full, dir, 0)
     }
 
-    fn group(self, local: &GroupName, dir: Dir, made_above: usize) -> Result<V2Group> {
-        let inode =
-            dir.inode().map_err(|failure| describe(failure.during(Operation::Open), local))?;
-        let too_long = |_| describe(Error::new(ErrorKind::InvalidInput, Operation::Open), local);
-        let name = match self.outer {
-            Some(outer) => outer.join(local).map_err(too_long)?,
-            None => local.clone(),
+    /// The name below the driver's parent group.
+    fn full_name(self, local: &GroupName, operation: Operation) -> Result<GroupName> {
+        let Some(outer) = self.outer else { return Ok(local.clone()) };
+        let too_long = |error: InvalidName| {
+            describe(Error::new(ErrorKind::InvalidInput, operation), outer)
+                .because(error.to_string())
         };
+        outer.join(local).map_err(too_long)
+    }
+
+    fn group(
+        self,
+        local: &GroupName,
+        name: GroupName,
+        dir: Dir,
+        made_above: usize,
+    ) -> Result<V2Group> {
+        let inode =
+            dir.inode().map_err(|failure| describe(failure.during(Operation::Open), &name))?;
         Ok(V2Group {
             place: Arc::clone(self.place),
             relative: self.place.relative.join(name.as_str()),
@@ -127,6 +140,21 @@ impl V2Group {
             parent.remove_tree(last)?;
         }
         Ok(())
+    }
+
+    fn reap_started(&self) -> Result<Reaped> {
+        let mut started = self.started();
+        let mut reaped = Reaped::default();
+        for child in started.iter().filter(|child| !child.has_ended()) {
+            match child.try_wait() {
+                Ok(outcome) => reaped.count += usize::from(outcome.is_some()),
+                // Told to whoever waits for this child; for the group it has ended.
+                Err(error) if error.kind() == ErrorKind::StatusLost => {}
+                Err(error) => return Err(error),
+            }
+        }
+        started.retain(|child| !child.is_forgotten());
+        Ok(reaped)
     }
 
     pub(crate) fn error(&self, error: Error) -> Error {
@@ -246,18 +274,8 @@ impl GroupOps for V2Group {
     }
 
     fn reap(&self) -> Result<Reaped> {
-        let mut started = self.started();
-        let mut reaped = Reaped::default();
-        for child in started.iter().filter(|child| !child.has_ended()) {
-            match child.try_wait() {
-                Ok(outcome) => reaped.count += usize::from(outcome.is_some()),
-                // Told to whoever waits for this child; for the group it has ended.
-                Err(error) if error.kind() == ErrorKind::StatusLost => {}
-                Err(error) => return Err(error),
-            }
-        }
-        started.retain(|child| !child.is_forgotten());
-        Ok(reaped)
+        self.refuse_removed(Operation::Reap)?;
+        self.reap_started()
     }
 
     fn remove(&self) -> Result<()> {
@@ -269,6 +287,10 @@ impl GroupOps for V2Group {
             Ok(()) | Err(_) => {}
         }
         self.removed.store(true, Ordering::Release);
+        // Who died between the last reaping and the removal; nobody asks the group for it again.
+        if let Err(error) = self.reap_started() {
+            tracing::warn!(%error, group = %self.id.name, "a program may be left a zombie");
+        }
         levels::remove_above(&self.top, &self.local, self.made_above);
         Ok(())
     }

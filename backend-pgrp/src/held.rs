@@ -173,11 +173,13 @@ impl GroupOps for HeldGroup {
     }
 
     fn request_freeze(&self) -> Result<()> {
-        self.signal(Signal::STOP).map(drop)
+        let state = self.state(Operation::Freeze)?;
+        self.pass(&state, Signal::STOP).map(drop)
     }
 
     fn request_thaw(&self) -> Result<()> {
-        self.signal(Signal::CONT).map(drop)
+        let state = self.state(Operation::Thaw)?;
+        self.pass(&state, Signal::CONT).map(drop)
     }
 
     fn frozen(&self) -> Result<FreezeState> {

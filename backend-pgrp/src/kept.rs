@@ -73,8 +73,8 @@ impl KeptGroup {
         Ok(programs)
     }
 
-    fn pass(&self, signal: Signal) -> Result<Signalled> {
-        self.refuse_removed(Operation::Signal)?;
+    fn pass(&self, signal: Signal, operation: Operation) -> Result<Signalled> {
+        self.refuse_removed(operation)?;
         let pass = self.tree()?.signal(signal, &self.programs()?).map_err(|e| self.error(e))?;
         let failed = pass.failed.into_iter().map(|error| self.error(error)).collect();
         Ok(Signalled { failed, ..pass })
@@ -151,19 +151,19 @@ impl GroupOps for KeptGroup {
     }
 
     fn signal(&self, signal: Signal) -> Result<Signalled> {
-        self.pass(signal)
+        self.pass(signal, Operation::Signal)
     }
 
     fn kill(&self) -> Result<KillStep> {
-        self.pass(Signal::KILL).map(KillStep::Signalled)
+        self.pass(Signal::KILL, Operation::Kill).map(KillStep::Signalled)
     }
 
     fn request_freeze(&self) -> Result<()> {
-        self.pass(Signal::STOP).map(drop)
+        self.pass(Signal::STOP, Operation::Freeze).map(drop)
     }
 
     fn request_thaw(&self) -> Result<()> {
-        self.pass(Signal::CONT).map(drop)
+        self.pass(Signal::CONT, Operation::Thaw).map(drop)
     }
 
     fn frozen(&self) -> Result<FreezeState> {
@@ -213,10 +213,11 @@ impl GroupOps for KeptGroup {
 
     /// The keepers reap their own; what was re-parented to us after the loss of one is ours.
     fn reap(&self) -> Result<Reaped> {
+        self.refuse_removed(Operation::Reap)?;
         let standing = self.standing()?;
         let mut count = 0;
         for (line, keeping) in &standing {
-            if *keeping != Keeping::Goes {
+            if *keeping != Keeping::Goes && !line.is_keeper_reaped() {
                 count += usize::from(line.reap_keeper()?);
             }
         }

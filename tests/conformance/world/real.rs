@@ -125,14 +125,14 @@ fn line(deed: Deed) -> Line {
         }
         Deed::ForksTwice => "(sleep 1000 & exit 0) & exit 0".to_owned(),
         Deed::IgnoresTerm => format!("trap '' TERM; {WORK}; {SLEEP}"),
-        Deed::Respawns => format!("life() {{ {WORK}; sleep 0.003; life & }}; life"),
+        Deed::Respawns => format!("life() {{ {WORK}; sleep 0.003; life \"$1\" & }}; life \"$1\""),
         Deed::StopsItself => format!("kill -STOP $$; {SLEEP}"),
         Deed::Works => format!("while :; do {WORK}; sleep 0.003; done"),
         Deed::WorksOnce(status) => format!("{WORK}; exit {status}"),
         Deed::GoesOn => format!("sleep 1000; {WORK}"),
         // `tail` keeps what has no end of line.
         Deed::Allocates(bytes) => format!("head -c {bytes} /dev/zero | tail"),
-        Deed::IsMissing => return Line::File("/proc/self/exe/none"),
+        Deed::IsMissing => return Line::File("/proc/none"),
         Deed::IsNotExecutable => return Line::File("/proc/self/status"),
     })
 }

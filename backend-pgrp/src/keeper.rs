@@ -92,7 +92,8 @@ impl Keeper {
         while self.look()? != Children::None {
             let orphaned = self.supervisor.has_ended()?;
             // Read after that, since a release comes before the supervisor's end.
-            if self.is_released()? {
+            let heard = self.hear()?;
+            if self.released.load(Ordering::Relaxed) {
                 return Ok(());
             }
             if orphaned {
@@ -102,6 +103,10 @@ impl Keeper {
                 } else {
                     Err(io::ErrorKind::TimedOut.into())
                 };
+            }
+            if heard {
+                // The end of a child that came after the look, and will not be told again.
+                continue;
             }
             let sources = vec![self.inbox.source(), self.supervisor.source()];
             waiter.wait(Time::NEVER, &Watch::Sources(sources));
@@ -113,7 +118,7 @@ impl Keeper {
     /// both at once where they come together, so that the supervisor wakes up once. The inbox is
     /// emptied first: an end after that fills it again.
     fn look(&self) -> io::Result<Children> {
-        self.is_released()?;
+        self.hear()?;
         let mut news = Vec::new();
         if !self.told.load(Ordering::Relaxed)
             && let Waited::Ended(outcome) = self.program.try_wait(Look::Reap)?
@@ -134,14 +139,16 @@ impl Keeper {
         Ok(children)
     }
 
-    /// Empties the inbox; whether it held a release, now or before.
-    fn is_released(&self) -> io::Result<bool> {
+    /// Empties the inbox, taking note of a release; whether anything was in it.
+    fn hear(&self) -> io::Result<bool> {
+        let mut heard = false;
         while let Some(received) = self.inbox.next()? {
+            heard = true;
             if received.signal == RELEASE {
                 self.released.store(true, Ordering::Relaxed);
             }
         }
-        Ok(self.released.load(Ordering::Relaxed))
+        Ok(heard)
     }
 
     fn tree() -> Tree {

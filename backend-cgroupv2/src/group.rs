@@ -196,6 +196,10 @@ impl GroupOps for V2Group {
         self.refuse_removed(Operation::List)?;
         let names = self.dir.subdirectories();
         let names = names.map_err(|failure| self.error(failure.during(Operation::List)))?;
+        // A directory that was removed lists as an empty one does.
+        if names.is_empty() && self.dir.is_gone() {
+            return Err(self.error(Error::new(ErrorKind::Gone, Operation::List)));
+        }
         let mut groups: Vec<Box<dyn GroupOps>> = Vec::new();
         for name in names.iter().filter_map(|name| name.to_str()?.parse::<GroupName>().ok()) {
             match self.as_top().open(&name) {

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use containment_core::{
     Applied, Backend, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState,
-    GroupId, GroupName, GroupOps, Identity, InvalidName, KillStep, Limits, Member, Operation, Pid, Program,
-    Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
+    GroupId, GroupName, GroupOps, Identity, InvalidName, KillStep, Limits, Member, Operation, Pid,
+    Program, Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
 };
 use containment_process::cgroupfs::{Dir, Failure};
 use containment_process::child::Started;
@@ -58,6 +58,9 @@ impl Top<'_> {
             match error.kind() {
                 ErrorKind::AlreadyExists => {
                     error.advise("choose another name, or remove that group")
+                }
+                ErrorKind::NotFound if self.dir.is_gone() => {
+                    error.with_kind(ErrorKind::Gone).with_group(self.outer.unwrap_or(&full))
                 }
                 _ => error,
             }

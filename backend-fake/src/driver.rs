@@ -31,7 +31,7 @@ impl CgroupOps for Fake {
             self.refuse_lacking(with)?;
             world.make(name, with)
         })?;
-        Ok(Box::new(FakeGroup::made(self.clone(), name.clone(), made)))
+        Ok(Box::new(FakeGroup::made(self.clone(), name, made)))
     }
 
     fn open(&self, id: &GroupId) -> Result<Box<dyn GroupOps>> {

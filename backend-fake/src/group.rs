@@ -32,8 +32,8 @@ impl FakeGroup {
     }
 
     /// A group that was made just now.
-    pub(crate) fn made(fake: Fake, name: GroupName, made: Made) -> Self {
-        let id = fake.identify(&name, made.generation);
+    pub(crate) fn made(fake: Fake, name: &GroupName, made: Made) -> Self {
+        let id = fake.identify(name, made.generation);
         Self { fake, id, generation: made.generation, made_above: made.above }
     }
 
@@ -191,7 +191,7 @@ impl GroupOps for FakeGroup {
             let invalid = |_| Error::new(ErrorKind::InvalidInput, Operation::Create);
             let full = full.map_err(invalid)?;
             let made = world.make(&full, with).map_err(|error| error.with_group(&full))?;
-            Ok(Box::new(Self::made(self.fake.clone(), full, made)) as Box<dyn GroupOps>)
+            Ok(Box::new(Self::made(self.fake.clone(), &full, made)) as Box<dyn GroupOps>)
         })
     }
 

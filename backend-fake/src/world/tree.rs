@@ -101,19 +101,15 @@ impl World {
         with: ControllerSet,
         made: &mut Vec<u64>,
     ) -> Result<u64> {
-        let above = match (name.split_last().0, self.persona.capabilities().nesting) {
-            (Some(above), true) => {
-                let above = above.parse().map_err(|_| invalid())?;
-                match self.find(&above) {
-                    Some(known) => known,
-                    None => {
-                        let level = self.descend(&above, with, made)?;
-                        made.push(level);
-                        level
-                    }
-                }
-            }
-            _ => OUTSIDE,
+        let level = name.split_last().0.filter(|_| self.persona.capabilities().nesting);
+        let Some(level) = level else { return self.insert(name.clone(), OUTSIDE, with) };
+        let level = level.parse().map_err(|_| invalid())?;
+        let above = if let Some(known) = self.find(&level) {
+            known
+        } else {
+            let above = self.descend(&level, with, made)?;
+            made.push(above);
+            above
         };
         self.insert(name.clone(), above, with)
     }

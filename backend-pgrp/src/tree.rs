@@ -90,7 +90,7 @@ fn stands_still(stat: &Stat) -> bool {
     stat.state.is_stopped() || (stat.state == ProcessState('D') && is_stop_pending(stat.pid))
 }
 
-/// Whether SIGSTOP waits for the process (`ShdPnd`, proc_pid_status(5)).
+/// Whether SIGSTOP waits for the process (`ShdPnd` of `/proc/PID/status`).
 fn is_stop_pending(pid: Pid) -> bool {
     let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { return false };
     let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));

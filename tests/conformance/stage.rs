@@ -23,16 +23,9 @@ pub(crate) const LONG: Duration = Duration::from_secs(100_000);
 pub(crate) const A_WHILE: Duration = Duration::from_millis(30);
 
 impl dyn World + '_ {
-    /// A name that no other case uses.
-    pub(crate) fn name(&self) -> GroupName {
-        static SERIAL: AtomicU32 = AtomicU32::new(0);
-        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        name(&format!("contain-conf-{}-{serial}", std::process::id()))
-    }
-
     /// A group without controllers.
     pub(crate) fn group(&self) -> Group {
-        self.group_named(&self.name())
+        self.group_named(&fresh_name())
     }
 
     pub(crate) fn group_named(&self, name: &GroupName) -> Group {
@@ -148,6 +141,13 @@ impl dyn World + '_ {
         assert_eq!(error.backend(), Some(self.driver().backend()), "{error:?}");
         assert_eq!(error.group(), Some(group.as_str()), "{error:?}");
     }
+}
+
+/// A name that no other case uses.
+pub(crate) fn fresh_name() -> GroupName {
+    static SERIAL: AtomicU32 = AtomicU32::new(0);
+    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+    name(&format!("contain-conf-{}-{serial}", std::process::id()))
 }
 
 pub(crate) fn name(text: &str) -> GroupName {

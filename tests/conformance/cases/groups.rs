@@ -5,7 +5,7 @@ use containment_core::{
 };
 
 use super::{Case, Need, case};
-use crate::stage::{is, name};
+use crate::stage::{fresh_name, is, name};
 use crate::world::{Deed, World};
 
 pub(super) const CASES: &[Case] = &[
@@ -23,7 +23,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 fn a_new_group_is_empty(world: &dyn World) {
-    let name = world.name();
+    let name = fresh_name();
     let group = world.group_named(&name);
     assert_eq!(group.id().name, name);
     assert_eq!(group.id().backend, world.driver().backend());
@@ -52,7 +52,7 @@ fn a_namesake_is_refused_and_left_alone(world: &dyn World) {
 }
 
 fn a_name_that_is_used_again_is_another_group(world: &dyn World) {
-    let name = world.name();
+    let name = fresh_name();
     let old = world.group_named(&name);
     old.ops().remove().unwrap();
     let new = world.group_named(&name);
@@ -103,7 +103,7 @@ fn names_that_climb_or_clash_are_none(_: &dyn World) {
 }
 
 fn a_nested_name_goes_with_its_levels(world: &dyn World) {
-    let outer = world.name();
+    let outer = fresh_name();
     let group = world.group_named(&outer.join(&name("b/c")).unwrap());
     world.start(&group, Deed::Sleeps);
     assert!(listed(world, &outer).is_some());
@@ -112,7 +112,7 @@ fn a_nested_name_goes_with_its_levels(world: &dyn World) {
 }
 
 fn a_level_that_others_use_stays(world: &dyn World) {
-    let outer = world.name();
+    let outer = fresh_name();
     let first = world.group_named(&outer.join(&name("first")).unwrap());
     let second = world.group_named(&outer.join(&name("second")).unwrap());
     world.start(&second, Deed::Sleeps);
@@ -125,7 +125,7 @@ fn a_level_that_others_use_stays(world: &dyn World) {
 }
 
 fn a_level_cannot_be_made_again(world: &dyn World) {
-    let outer = world.name();
+    let outer = fresh_name();
     let group = world.group_named(&outer.join(&name("inner")).unwrap());
     let again = world.driver().create(&outer, ControllerSet::EMPTY);
     world.refused(again, ErrorKind::AlreadyExists, Operation::Create, &outer);
@@ -135,7 +135,7 @@ fn a_level_cannot_be_made_again(world: &dyn World) {
 fn controllers_that_are_not_advertised_are_refused(world: &dyn World) {
     let advertised = world.driver().capabilities().limits;
     for limit in Limit::ALL.iter().filter(|limit| !advertised.contains(**limit)) {
-        let name = world.name();
+        let name = fresh_name();
         let refused = world.driver().create(&name, ControllerSet::EMPTY.with(*limit));
         world.refused(refused, ErrorKind::Unsupported, Operation::SetLimits, &name);
         assert_eq!(listed(world, &name), None);

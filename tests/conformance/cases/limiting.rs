@@ -5,7 +5,7 @@ use containment_core::{
 };
 
 use super::{Case, Need, case};
-use crate::stage::A_WHILE;
+use crate::stage::{A_WHILE, fresh_name};
 use crate::world::{Deed, World};
 
 pub(super) const CASES: &[Case] = &[
@@ -95,7 +95,7 @@ fn the_limit_on_memory_holds(world: &dyn World) {
 /// A group with every controller that the backend advertises.
 fn limited(world: &dyn World) -> Group {
     let driver = world.driver();
-    let ops = driver.create(&world.name(), driver.capabilities().limits).unwrap();
+    let ops = driver.create(&fresh_name(), driver.capabilities().limits).unwrap();
     world.guard(ops)
 }
 

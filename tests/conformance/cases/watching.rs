@@ -34,7 +34,7 @@ fn the_population_comes_and_goes(world: &dyn World) {
 
 fn emptiness_is_announced(world: &dyn World) {
     let group = world.group();
-    world.start(&group, Deed::Leaves(2));
+    world.start(&group, Deed::Leaves(2)).wait().unwrap();
     world.members(group.ops(), 2);
     let on = group.ops().watch(Change::Empty).unwrap();
     assert!(!matches!(on, Watch::Backoff), "nothing to wait on while somebody lives");

@@ -119,6 +119,6 @@ fn a_removal_that_stays_busy_is_given_up_in_time() {
         let policy = Policy::kill().give_up_after(secs(3));
         let (report, waits) = tear_down(&fake, &*group, &policy);
         assert!(!report.removed && report.elapsed == secs(3), "{persona:?}: {report:?}");
-        assert!(waits.len() < 100, "{persona:?}: {} waits", waits.len());
+        assert!(waits.len() < 200, "{persona:?}: {} waits", waits.len());
     }
 }

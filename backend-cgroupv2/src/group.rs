@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use containment_core::{
     Applied, Backend, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState,
-    GroupId, GroupName, GroupOps, Identity, KillStep, Limits, Member, Operation, Pid, Program,
-    Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
+    GroupId, GroupName, GroupOps, Identity, InvalidName, KillStep, Limits, Member, Operation, Pid,
+    Program, Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
 };
 use containment_process::cgroupfs::{Dir, Failure};
 use containment_process::child::Started;
@@ -54,34 +54,50 @@ pub(crate) struct Top<'a> {
 impl Top<'_> {
     /// Makes the group, and the levels of its name that are missing.
     pub(crate) fn create(self, name: &GroupName, with: ControllerSet) -> Result<V2Group> {
-        refuse_controllers(name, with)?;
+        let full = self.full_name(name, Operation::Create)?;
+        refuse_controllers(&full, with)?;
         let (dir, made_above) = levels::make(self.dir, name).map_err(|failure| {
-            let error = describe(failure.during(Operation::Create), name);
+            let error = describe(failure.during(Operation::Create), &full);
             match error.kind() {
                 ErrorKind::AlreadyExists => {
                     error.advise("choose another name, or remove that group")
                 }
+                ErrorKind::NotFound if self.dir.is_gone() => {
+                    error.with_kind(ErrorKind::Gone).with_group(self.outer.unwrap_or(&full))
+                }
                 _ => error,
             }
         })?;
-        self.group(name, dir, made_above)
+        self.group(name, full, dir, made_above)
     }
 
     /// Opens the group of that name as it is now.
     pub(crate) fn open(self, name: &GroupName) -> Result<V2Group> {
+        let full = self.full_name(name, Operation::Open)?;
         let dir = self.dir.open_beneath(name.as_str());
-        let dir = dir.map_err(|failure| describe(failure.during(Operation::Open), name))?;
-        self.group(name, dir, 0)
+        let dir = dir.map_err(|failure| describe(failure.during(Operation::Open), &full))?;
+        self.group(name, full, dir, 0)
     }
 
-    fn group(self, local: &GroupName, dir: Dir, made_above: usize) -> Result<V2Group> {
-        let inode =
-            dir.inode().map_err(|failure| describe(failure.during(Operation::Open), local))?;
-        let too_long = |_| describe(Error::new(ErrorKind::InvalidInput, Operation::Open), local);
-        let name = match self.outer {
-            Some(outer) => outer.join(local).map_err(too_long)?,
-            None => local.clone(),
+    /// The name below the driver's parent group.
+    fn full_name(self, local: &GroupName, operation: Operation) -> Result<GroupName> {
+        let Some(outer) = self.outer else { return Ok(local.clone()) };
+        let too_long = |error: InvalidName| {
+            describe(Error::new(ErrorKind::InvalidInput, operation), outer)
+                .because(error.to_string())
         };
+        outer.join(local).map_err(too_long)
+    }
+
+    fn group(
+        self,
+        local: &GroupName,
+        name: GroupName,
+        dir: Dir,
+        made_above: usize,
+    ) -> Result<V2Group> {
+        let inode =
+            dir.inode().map_err(|failure| describe(failure.during(Operation::Open), &name))?;
         Ok(V2Group {
             place: Arc::clone(self.place),
             relative: self.place.relative.join(name.as_str()),
@@ -133,6 +149,21 @@ impl V2Group {
         Ok(())
     }
 
+    fn reap_started(&self) -> Result<Reaped> {
+        let mut started = self.started();
+        let mut reaped = Reaped::default();
+        for child in started.iter().filter(|child| !child.has_ended()) {
+            match child.try_wait() {
+                Ok(outcome) => reaped.count += usize::from(outcome.is_some()),
+                // Told to whoever waits for this child; for the group it has ended.
+                Err(error) if error.kind() == ErrorKind::StatusLost => {}
+                Err(error) => return Err(error),
+            }
+        }
+        started.retain(|child| !child.is_forgotten());
+        Ok(reaped)
+    }
+
     pub(crate) fn error(&self, error: Error) -> Error {
         describe(error, &self.id.name)
     }
@@ -172,6 +203,10 @@ impl GroupOps for V2Group {
         self.refuse_removed(Operation::List)?;
         let names = self.dir.subdirectories();
         let names = names.map_err(|failure| self.error(failure.during(Operation::List)))?;
+        // A directory that was removed lists as an empty one does.
+        if names.is_empty() && self.dir.is_gone() {
+            return Err(self.error(Error::new(ErrorKind::Gone, Operation::List)));
+        }
         let mut groups: Vec<Box<dyn GroupOps>> = Vec::new();
         for name in names.iter().filter_map(|name| name.to_str()?.parse::<GroupName>().ok()) {
             match self.as_top().open(&name) {
@@ -250,18 +285,8 @@ impl GroupOps for V2Group {
     }
 
     fn reap(&self) -> Result<Reaped> {
-        let mut started = self.started();
-        let mut reaped = Reaped::default();
-        for child in started.iter().filter(|child| !child.has_ended()) {
-            match child.try_wait() {
-                Ok(outcome) => reaped.count += usize::from(outcome.is_some()),
-                // Told to whoever waits for this child; for the group it has ended.
-                Err(error) if error.kind() == ErrorKind::StatusLost => {}
-                Err(error) => return Err(error),
-            }
-        }
-        started.retain(|child| !child.is_forgotten());
-        Ok(reaped)
+        self.refuse_removed(Operation::Reap)?;
+        self.reap_started()
     }
 
     fn remove(&self) -> Result<()> {
@@ -273,6 +298,10 @@ impl GroupOps for V2Group {
             Ok(()) | Err(_) => {}
         }
         self.removed.store(true, Ordering::Release);
+        // Who died between the last reaping and the removal; nobody asks the group for it again.
+        if let Err(error) = self.reap_started() {
+            tracing::warn!(%error, group = %self.id.name, "a program may be left a zombie");
+        }
         levels::remove_above(&self.top, &self.local, self.made_above);
         Ok(())
     }

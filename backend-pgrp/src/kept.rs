@@ -77,13 +77,13 @@ impl KeptGroup {
 
     /// One pass of a signal that no member can ignore: first at once to every process group that a
     /// program leads, which stops most of a fork bomb before the rest is looked for.
-    fn strike(&self, signal: Signal) -> Result<Signalled> {
+    fn strike(&self, signal: Signal, operation: Operation) -> Result<Signalled> {
         self.lines().iter().try_for_each(|line| line.signal_process_group(signal))?;
-        self.pass(signal)
+        self.pass(signal, operation)
     }
 
-    fn pass(&self, signal: Signal) -> Result<Signalled> {
-        self.refuse_removed(Operation::Signal)?;
+    fn pass(&self, signal: Signal, operation: Operation) -> Result<Signalled> {
+        self.refuse_removed(operation)?;
         let pass = self.tree()?.signal(signal, &self.programs()?).map_err(|e| self.error(e))?;
         let failed = pass.failed.into_iter().map(|error| self.error(error)).collect();
         Ok(Signalled { failed, ..pass })
@@ -151,20 +151,20 @@ impl GroupOps for KeptGroup {
     }
 
     fn signal(&self, signal: Signal) -> Result<Signalled> {
-        self.pass(signal)
+        self.pass(signal, Operation::Signal)
     }
 
     fn kill(&self) -> Result<KillStep> {
         self.killed.store(true, Ordering::Release);
-        self.strike(Signal::KILL).map(KillStep::Signalled)
+        self.strike(Signal::KILL, Operation::Kill).map(KillStep::Signalled)
     }
 
     fn request_freeze(&self) -> Result<()> {
-        self.strike(Signal::STOP).map(drop)
+        self.strike(Signal::STOP, Operation::Freeze).map(drop)
     }
 
     fn request_thaw(&self) -> Result<()> {
-        self.pass(Signal::CONT).map(drop)
+        self.pass(Signal::CONT, Operation::Thaw).map(drop)
     }
 
     fn frozen(&self) -> Result<FreezeState> {
@@ -214,10 +214,11 @@ impl GroupOps for KeptGroup {
 
     /// The keepers reap their own; what was re-parented to us after the loss of one is ours.
     fn reap(&self) -> Result<Reaped> {
+        self.refuse_removed(Operation::Reap)?;
         let standing = self.standing()?;
         let mut count = 0;
         for (line, keeping) in &standing {
-            if *keeping != Keeping::Goes {
+            if *keeping != Keeping::Goes && !line.is_keeper_reaped() {
                 count += usize::from(line.reap_keeper()?);
             }
         }

@@ -154,6 +154,11 @@ impl Line {
         }
     }
 
+    /// Whether nothing is left of the keeper.
+    pub(crate) fn is_keeper_reaped(&self) -> bool {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner).keeper_reaped
+    }
+
     /// Reaps the keeper if it has ended; whether it is gone.
     pub(crate) fn reap_keeper(&self) -> Result<bool> {
         let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);

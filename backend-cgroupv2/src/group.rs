@@ -20,7 +20,7 @@ use crate::levels;
 
 /// A group of the unified hierarchy.
 #[derive(Debug)]
-pub(crate) struct V2Group {
+pub struct V2Group {
     pub(crate) place: Arc<Place>,
     pub(crate) id: GroupId,
     pub(crate) dir: Dir,
@@ -117,6 +117,70 @@ impl Top<'_> {
 }
 
 impl V2Group {
+    /// Its cgroup id: the directory's inode number.
+    pub fn inode(&self) -> u64 {
+        match self.id.identity {
+            Identity::Cgroup(inode) => inode,
+            _ => 0,
+        }
+    }
+
+    /// Makes a group inside this one like [`CgroupV2::create_joined`](crate::CgroupV2::create_joined).
+    pub fn subgroup_joined(
+        &self,
+        name: &GroupName,
+        also: impl FnOnce(u64) -> Result<Vec<OwnedFd>>,
+    ) -> Result<Self> {
+        self.refuse_removed(Operation::Create)?;
+        self.as_top().create(name, ControllerSet::EMPTY)?.joined(also)
+    }
+
+    /// The groups directly inside this one, each joined like `subgroup_joined`.
+    pub fn subgroups_joined(
+        &self,
+        also: impl Fn(u64) -> Result<Vec<OwnedFd>>,
+    ) -> Result<Vec<Self>> {
+        let mut groups = self.open_subgroups()?;
+        for group in &mut groups {
+            group.also = also(group.inode())?;
+        }
+        Ok(groups)
+    }
+
+    fn open_subgroups(&self) -> Result<Vec<Self>> {
+        self.refuse_removed(Operation::List)?;
+        let names = self.dir.subdirectories();
+        let names = names.map_err(|failure| self.error(failure.during(Operation::List)))?;
+        // A directory that was removed lists as an empty one does.
+        if names.is_empty() && self.dir.is_gone() {
+            return Err(self.error(Error::new(ErrorKind::Gone, Operation::List)));
+        }
+        let mut groups = Vec::new();
+        for name in names.iter().filter_map(|name| name.to_str()?.parse::<GroupName>().ok()) {
+            match self.as_top().open(&name) {
+                Ok(group) => groups.push(group),
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Gone) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(groups)
+    }
+
+    /// This new group with the files that its programs join besides, or nothing of it.
+    pub(crate) fn joined(mut self, also: impl FnOnce(u64) -> Result<Vec<OwnedFd>>) -> Result<Self> {
+        match also(self.inode()) {
+            Ok(files) => {
+                self.also = files;
+                Ok(self)
+            }
+            Err(error) => {
+                // The reason why it is of no use is what gets reported.
+                let _ = self.remove();
+                Err(error)
+            }
+        }
+    }
+
     fn as_top(&self) -> Top<'_> {
         Top { place: &self.place, dir: &self.dir, outer: Some(&self.id.name) }
     }
@@ -200,22 +264,8 @@ impl GroupOps for V2Group {
     }
 
     fn subgroups(&self) -> Result<Vec<Box<dyn GroupOps>>> {
-        self.refuse_removed(Operation::List)?;
-        let names = self.dir.subdirectories();
-        let names = names.map_err(|failure| self.error(failure.during(Operation::List)))?;
-        // A directory that was removed lists as an empty one does.
-        if names.is_empty() && self.dir.is_gone() {
-            return Err(self.error(Error::new(ErrorKind::Gone, Operation::List)));
-        }
-        let mut groups: Vec<Box<dyn GroupOps>> = Vec::new();
-        for name in names.iter().filter_map(|name| name.to_str()?.parse::<GroupName>().ok()) {
-            match self.as_top().open(&name) {
-                Ok(group) => groups.push(Box::new(group)),
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Gone) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(groups)
+        let groups = self.open_subgroups()?.into_iter();
+        Ok(groups.map(|group| Box::new(group) as Box<dyn GroupOps>).collect())
     }
 
     fn members(&self) -> Result<Vec<Member>> {

@@ -18,6 +18,8 @@ pub(crate) struct Branches {
     pub(crate) place: Arc<Place>,
     /// The group's name below our own groups.
     pub(crate) name: GroupName,
+    /// Its identity, where another driver gives it.
+    owner: Option<u64>,
     pub(crate) all: Vec<Branch>,
 }
 
@@ -29,19 +31,24 @@ pub(crate) struct Top<'a> {
 }
 
 impl<'a> Top<'a> {
-    /// Makes the group `local` in each hierarchy of `joined`. `owner` is its identity where another
-    /// driver gives it; else it is the directory in the first hierarchy.
+    /// Makes the group `local` in each hierarchy of `joined`. `owners` are the identities of the groups
+    /// around it and of itself, outermost first, where another driver gives them; else they are the
+    /// directories in the first hierarchy.
     pub(crate) fn create(
         self,
         local: &GroupName,
         joined: &[Index],
-        owner: Option<u64>,
+        owners: Option<&[u64]>,
     ) -> Result<Branches> {
         let mut made = self.none_yet(local)?;
+        made.owner = owners.and_then(|owners| owners.last().copied());
         let done = joined.iter().try_for_each(|index| {
-            let owners = made.owners(owner);
-            let full = made.name.clone();
-            made.all.push(self.spot(*index, local, &full).create(&owners)?);
+            let spot = self.spot(*index, local, &made.name);
+            let owners = owners.map_or_else(|| made.owners(), <[u64]>::to_vec);
+            // A group around it that joined the hierarchy has the outer levels.
+            let here = owners.len().saturating_sub(spot.name.components().count());
+            let branch = spot.create(&owners[here..])?;
+            made.all.push(branch);
             Ok(())
         });
         done.map_err(|failure: Failure| {
@@ -55,6 +62,18 @@ impl<'a> Top<'a> {
             }
         })?;
         Ok(made)
+    }
+
+    /// Opens the group `local` of another driver, whose identity is `owner`: the directories that were
+    /// made for it.
+    pub(crate) fn open_of(self, local: &GroupName, owner: u64) -> Result<Branches> {
+        let mut found = self.none_yet(local)?;
+        let branches = self
+            .belonging_to(owner, local, &found.name, &[])
+            .map_err(|failure| failure.during(Operation::Open).with_group(&found.name))?;
+        found.owner = Some(owner);
+        found.all = branches;
+        Ok(found)
     }
 
     /// Opens the group `local` as it is now: the directory in `first`, and those in the other
@@ -93,7 +112,7 @@ impl<'a> Top<'a> {
             })?,
             None => local.clone(),
         };
-        Ok(Branches { place: Arc::clone(self.place), name, all: Vec::new() })
+        Ok(Branches { place: Arc::clone(self.place), name, owner: None, all: Vec::new() })
     }
 
     /// A hierarchy that the group around it did not join is entered from our own group there.
@@ -110,12 +129,8 @@ impl<'a> Top<'a> {
 impl Branches {
     /// The identities of the levels of a directory that is about to be made, by which they are
     /// found again.
-    fn owners(&self, owner: Option<u64>) -> Vec<u64> {
+    fn owners(&self) -> Vec<u64> {
         let levels = self.name.components().count();
-        if let Some(owner) = owner {
-            let above = std::iter::repeat_n(0, levels - 1);
-            return above.chain([owner]).collect();
-        }
         let Some(first) = self.all.first() else { return Vec::new() };
         let mut owners = Vec::new();
         let mut here = self.place.hierarchies[first.index].dir.clone();
@@ -138,9 +153,10 @@ impl Branches {
         }
     }
 
-    /// The directory that gives the group its identity.
+    /// The group's identity: the directory in its first hierarchy, unless another driver gives it.
     pub(crate) fn identity(&self) -> u64 {
-        self.all.first().map_or(0, |branch| branch.inode)
+        let first = self.all.first().map(|branch| branch.inode);
+        self.owner.or(first).unwrap_or_default()
     }
 
     /// The directory in the hierarchy of a controller, if that was joined.
@@ -191,24 +207,27 @@ impl Branches {
         self.all.iter().map(|branch| branch.dir.open_file("tasks", Access::Write)).collect()
     }
 
-    /// Removes every directory, that of the identity last.
+    /// Removes every directory, that of the identity last. With groups inside it (`nested`) also those
+    /// in hierarchies that only they joined.
     ///
     /// # Errors
     /// The first failure; the other hierarchies are cleaned all the same.
-    pub(crate) fn remove(&self) -> Result<(), Failure> {
-        let removed = self.strays().and_then(|strays| remove_all(&strays));
+    pub(crate) fn remove(&self, nested: bool) -> Result<(), Failure> {
+        let removed = if nested { self.remove_strays() } else { Ok(()) };
         let rest = remove_all(&self.all);
         removed.and(rest)
     }
 
-    /// Directories of the group in hierarchies that only groups inside it joined.
-    fn strays(&self) -> Result<Vec<Branch>, Failure> {
-        let Some(first) = self.all.first() else { return Ok(Vec::new()) };
-        if first.dir.subdirectories()?.is_empty() {
-            return Ok(Vec::new());
-        }
+    /// Whether there are groups inside the group.
+    pub(crate) fn are_nested(&self) -> Result<bool, Failure> {
+        let first = self.all.first();
+        first.map_or(Ok(false), |first| Ok(!first.dir.subdirectories()?.is_empty()))
+    }
+
+    fn remove_strays(&self) -> Result<(), Failure> {
         let top = Top { place: &self.place, outer: None };
-        top.belonging_to(first.inode, &self.name, &self.name, &self.joined())
+        let known = self.joined();
+        remove_all(&top.belonging_to(self.identity(), &self.name, &self.name, &known)?)
     }
 }
 

@@ -185,7 +185,9 @@ impl GroupOps for V1Group {
 
     fn remove(&self) -> Result<()> {
         self.refuse_removed(Operation::Remove)?;
-        self.branches.remove().map_err(|failure| self.failed(Operation::Remove, failure))?;
+        let failed = |failure| self.failed(Operation::Remove, failure);
+        let nested = self.branches.are_nested().map_err(failed)?;
+        self.branches.remove(nested).map_err(failed)?;
         self.removed.store(true, Ordering::Release);
         Ok(())
     }

@@ -7,6 +7,7 @@
 //! and nothing is ever mounted.
 #![forbid(unsafe_code)]
 
+mod alone;
 mod brake;
 mod branch;
 mod branches;
@@ -35,12 +36,13 @@ use containment_core::{
     GroupOps, Identity, Measure, Operation, Outcome, Program, Result, Set, SystemWaiter, Waiter,
 };
 
+pub use alone::{Hold, LimitGroup, V1Limits};
 use branches::Top;
 use driver::Driver;
 use host::Place;
 
 /// The driver of the hierarchies of version 1.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct CgroupV1 {
     driver: Arc<Driver>,
     waiter: Arc<SystemWaiter>,

@@ -7,6 +7,7 @@ use crate::offer;
 
 impl Branches {
     /// Refuses every limit.
+    #[expect(clippy::unused_self, reason = "as with the feature")]
     pub(crate) fn set_limits(&self, limits: &Limits) -> Applied {
         let refuse = |limit| (limit, offer::unsupported(limit, Operation::SetLimits));
         Applied { applied: Vec::new(), refused: limits.asked().iter().map(refuse).collect() }

@@ -63,6 +63,11 @@ impl Mounted {
         self.controllers.contains(&controller)
     }
 
+    /// Where it is mounted.
+    pub(crate) fn point(&self) -> &Path {
+        &self.point
+    }
+
     /// Whether it is another manager's book-keeping rather than a place for us.
     pub(crate) fn is_foreign(&self) -> bool {
         self.controllers.is_empty() && self.name.as_deref().is_none_or(|name| name == "systemd")

@@ -4,7 +4,7 @@
 //!
 //! Mechanism only: no method waits or retries. Groups are touched through directory handles
 //! ([`containment_process::cgroupfs`]); nothing outside the parent groups is ever opened for writing,
-//! and nothing is ever mounted.
+//! and nothing is ever mounted but by [`init()`].
 #![forbid(unsafe_code)]
 
 mod alone;
@@ -19,6 +19,7 @@ mod freezer;
 mod group;
 mod hierarchy;
 mod host;
+mod init;
 #[cfg(feature = "limits")]
 mod limits;
 #[cfg(not(feature = "limits"))]
@@ -40,6 +41,7 @@ pub use alone::{Hold, LimitGroup, V1Limits};
 use branches::Top;
 use driver::Driver;
 use host::Place;
+pub use init::{InitState, Initialized, init};
 
 /// The driver of the hierarchies of version 1.
 #[derive(Debug, Clone)]

@@ -137,11 +137,16 @@ impl Branch {
 
     fn remove_tree(&self) -> Result<(), Failure> {
         let (above, last) = self.local.split_last();
-        let parent = self.top.open_beneath(above.unwrap_or_default())?;
-        if parent.open_beneath(last)?.inode()? == self.inode {
-            parent.remove_tree(last)?;
+        let parent =
+            above.map_or_else(|| Ok(self.top.clone()), |above| self.top.open_beneath(above))?;
+        if parent.open_beneath(last)?.inode()? != self.inode {
+            return Ok(());
         }
-        Ok(())
+        match parent.remove_child(last) {
+            // Perhaps only because of directories in it.
+            Err(failure) if failure.kind() == ErrorKind::Busy => parent.remove_tree(last),
+            removed => removed,
+        }
     }
 }
 

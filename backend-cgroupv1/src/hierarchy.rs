@@ -149,7 +149,12 @@ impl Hierarchy {
             Some(parent) => parent.strip_prefix("/").unwrap_or(parent).to_path_buf(),
             None => own()?,
         };
-        let dir = mounted.open()?.open_beneath(&relative).map_err(|f| mounted.unusable(f))?;
+        let top = mounted.open()?;
+        let dir = if relative.as_os_str().is_empty() {
+            top
+        } else {
+            top.open_beneath(&relative).map_err(|failure| mounted.unusable(failure))?
+        };
         check_writable(&mounted, &dir)?;
         Ok(Self { mounted, relative, dir })
     }

@@ -1,7 +1,7 @@
 //! Which controller serves which limit and which figure, and what the mounted hierarchies offer.
 
 use containment_core::{Element, Error, ErrorKind, Limit, Measure, Operation, Set};
-use containment_process::cgroupfs::{Dir, Failure};
+use containment_process::cgroupfs::Dir;
 
 use crate::host::{Index, Place};
 
@@ -55,10 +55,7 @@ fn offers(dir: &Dir, limit: Limit) -> bool {
     match limit {
         Limit::Swap => dir.exists("memory.memsw.limit_in_bytes"),
         Limit::Cpus => dir.exists("cpu.cfs_quota_us"),
-        // Not in the root, and only with an I/O scheduler that weighs.
-        Limit::IoWeight => below_the_root(dir, |dir| io_weight_file(dir).is_some())
-            .inspect_err(|failure| tracing::debug!(%failure, "cannot look for an I/O weight"))
-            .unwrap_or(false),
+        Limit::IoWeight => weighs_io(dir),
         _ => true,
     }
 }
@@ -68,21 +65,11 @@ pub(crate) fn io_weight_file(dir: &Dir) -> Option<&'static str> {
     ["blkio.weight", "blkio.bfq.weight"].into_iter().find(|file| dir.exists(file))
 }
 
-/// Looks at the group itself, or, in place of a hierarchy's root, at a group below it: one made for
-/// that where there is none.
-fn below_the_root(dir: &Dir, look: impl Fn(&Dir) -> bool) -> Result<bool, Failure> {
-    // Only a root has this file.
-    if !dir.exists("release_agent") {
-        return Ok(look(dir));
-    }
-    let below = dir.subdirectories()?;
-    if let Some(group) = below.iter().find_map(|name| dir.open_beneath(name).ok()) {
-        return Ok(look(&group));
-    }
-    let name = crate::scratch_name();
-    let found = look(&dir.create(name.as_str())?);
-    dir.remove_child(name.as_str())?;
-    Ok(found)
+/// Whether an I/O scheduler weighs groups. In place of the hierarchy's root, which has no weight of its
+/// own, its other files tell: those that only these schedulers make.
+fn weighs_io(dir: &Dir) -> bool {
+    let at_the_root = ["blkio.leaf_weight", "blkio.bfq.io_service_bytes"];
+    io_weight_file(dir).is_some() || at_the_root.iter().any(|file| dir.exists(file))
 }
 
 /// The error for a limit that is not offered.

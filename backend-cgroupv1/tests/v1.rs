@@ -274,3 +274,59 @@ fn emptiness_is_announced_by_a_member() {
         end(group);
     }
 }
+
+/// An unprivileged user with a group of its own in each hierarchy. As another process, since the test
+/// runner itself must not move.
+#[test]
+fn a_user_with_delegated_groups_needs_no_privilege() {
+    let Some(bench) = bench("user") else { return };
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: to delegate groups takes root");
+        return;
+    }
+    let group = bench.group_with([Limit::Memory, Limit::Cpuset].into_iter().collect());
+    for directory in bench.directories() {
+        std::os::unix::fs::chown(&directory, Some(65534), Some(65534)).unwrap();
+        for file in ["tasks", "cgroup.procs"] {
+            std::os::unix::fs::chown(directory.join(file), Some(65534), Some(65534)).unwrap();
+        }
+    }
+    let runner = tempfile::tempdir().unwrap();
+    let copy = runner.path().join("runner");
+    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(runner.path(), open).unwrap();
+    let program = containment_core::Program::new("setpriv")
+        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+        .arg(&copy)
+        .args(["--exact", "helper_works_unprivileged", "--nocapture"])
+        .current_dir("/")
+        .env("CONTAIN_TEST_USER", "1");
+    let child = group.spawn(&program).unwrap();
+    assert_eq!(child.wait().unwrap(), Outcome::Exited(0));
+    end(group);
+}
+
+/// Runs unprivileged inside a delegated group; does nothing in an ordinary run.
+#[test]
+fn helper_works_unprivileged() {
+    if std::env::var_os("CONTAIN_TEST_USER").is_none() {
+        return;
+    }
+    let driver = CgroupV1::probe(None).unwrap();
+    driver.prove().unwrap();
+    assert!(driver.unusable().count() > 0, "hierarchies that were not delegated are told");
+    assert!(driver.unusable().all(|error| error.remedy().is_some()));
+    let bench = Bench::of(driver, "inner");
+    let group = bench.group_with(Set::EMPTY.with(Limit::Memory));
+    let inner = group.ops().subgroup(&"frozen".parse().unwrap(), ControllerSet::EMPTY).unwrap();
+    inner.spawn(&sleeper()).unwrap();
+    freeze(&*inner);
+    // K02: shut by a program of the same user, to escape its end.
+    let state = directory(&bench, "freezer").join("frozen");
+    for file in ["freezer.state", "cgroup.procs"] {
+        let shut = std::os::unix::fs::PermissionsExt::from_mode(0o000);
+        std::fs::set_permissions(state.join(file), shut).unwrap();
+    }
+    end(group);
+}

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use backend_cgroupv1::CgroupV1;
 use backend_cgroupv2::CgroupV2;
 use backend_pgrp::{Keeper, ProcessGroups};
 use containment_core::{Backend, CgroupOps, Error, ErrorKind, Operation, Result};
@@ -42,7 +43,7 @@ impl Host for ThisHost {
     fn probe(&self, backend: Backend, place: &Place) -> Result<Arc<dyn Driver>> {
         match backend {
             Backend::CgroupV2 => Ok(Arc::new(CgroupV2::probe(place.parent.as_deref())?)),
-            Backend::CgroupV1 => match backend_cgroupv1::probe()? {},
+            Backend::CgroupV1 => Ok(Arc::new(CgroupV1::probe(place.parent.as_deref())?)),
             Backend::ProcessGroup => Ok(Arc::new(ProcessGroups::probe(place.keeper)?)),
             Backend::Hybrid => Err(unusable(backend, "not in this version")),
             Backend::Fake => Err(unusable(backend, "no host has it; pass it to Containment::with")),
@@ -55,6 +56,12 @@ fn unusable(backend: Backend, why: &'static str) -> Error {
 }
 
 impl Driver for CgroupV2 {
+    fn prove(&self) -> Result<()> {
+        Self::prove(self)
+    }
+}
+
+impl Driver for CgroupV1 {
     fn prove(&self) -> Result<()> {
         Self::prove(self)
     }

@@ -1,89 +1,163 @@
-//! The cgroup v1 driver: so far its probe, which tells the hierarchies that this host has.
+//! The cgroup v1 driver: a group is a directory in each hierarchy that it needs. Programs move
+//! themselves in before their exec; they die signalled by pidfd, the group frozen where that has to
+//! be; every hierarchy that was used is cleaned.
+//!
+//! Mechanism only: no method waits or retries. Groups are touched through directory handles
+//! ([`containment_process::cgroupfs`]); nothing outside the parent groups is ever opened for writing,
+//! and nothing is ever mounted but by [`init()`].
 #![forbid(unsafe_code)]
 
-use std::convert::Infallible;
+mod alone;
+mod brake;
+mod branch;
+mod branches;
+mod control;
+mod cpuset;
+mod driver;
+mod entry;
+mod freezer;
+mod group;
+mod hierarchy;
+mod host;
+mod init;
+#[cfg(feature = "limits")]
+mod limits;
+#[cfg(not(feature = "limits"))]
+#[path = "no_limits.rs"]
+mod limits;
+mod offer;
+mod usage;
 
-use containment_core::{Backend, Error, ErrorKind, Operation, Result};
-use containment_process::proc::mountinfo::{self, Mount};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The controllers that a hierarchy of cgroup v1 can carry (cgroups(7)).
-const CONTROLLERS: [&str; 13] = [
-    "blkio",
-    "cpu",
-    "cpuacct",
-    "cpuset",
-    "devices",
-    "freezer",
-    "hugetlb",
-    "memory",
-    "net_cls",
-    "net_prio",
-    "perf_event",
-    "pids",
-    "rdma",
-];
+use containment_core::{
+    Backend, Capabilities, CgroupOps, ControllerSet, Error, ErrorKind, GroupId, GroupName,
+    GroupOps, Identity, Measure, Operation, Outcome, Program, Result, Set, SystemWaiter, Waiter,
+};
 
-/// Finds the hierarchies.
-///
-/// # Errors
-/// Always [`Unusable`](ErrorKind::Unusable): the reason names the hierarchies that are mounted, which
-/// this version does not drive, or says that there are none.
-pub fn probe() -> Result<Infallible> {
-    let text =
-        mountinfo::read().map_err(|error| unusable(Error::from_io(Operation::Probe, &error)))?;
-    let error = unusable(Error::new(ErrorKind::Unusable, Operation::Probe));
-    Err(match hierarchies(&text).as_slice() {
-        [] => error
-            .because("no cgroup v1 hierarchy is mounted")
-            .advise("use another backend; new hosts have cgroup v2"),
-        found => error
-            .because(format!(
-                "this version does not drive cgroup v1 (mounted: {})",
-                found.join(" ")
-            ))
-            .advise("use another backend"),
-    })
+pub use alone::{Hold, LimitGroup, V1Limits};
+use branches::Top;
+use driver::Driver;
+use host::Place;
+pub use init::{InitState, Initialized, init};
+
+/// The driver of the hierarchies of version 1.
+#[derive(Debug, Clone)]
+pub struct CgroupV1 {
+    driver: Arc<Driver>,
+    waiter: Arc<SystemWaiter>,
 }
 
-fn unusable(error: Error) -> Error {
-    error.with_kind(ErrorKind::Unusable).with_backend(Backend::CgroupV1)
-}
-
-/// The controllers of each mounted hierarchy, joined by commas; those without are left out.
-fn hierarchies(mountinfo: &[u8]) -> Vec<String> {
-    let v1 = mountinfo::mounts(mountinfo).filter(|mount| mount.is_type("cgroup"));
-    v1.map(|mount| controllers(&mount)).filter(|controllers| !controllers.is_empty()).collect()
-}
-
-fn controllers(mount: &Mount<'_>) -> String {
-    let carried = CONTROLLERS.into_iter().filter(|controller| mount.has_super_option(controller));
-    carried.collect::<Vec<_>>().join(",")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hierarchies_are_told_by_their_controllers() {
-        let text = b"\
-32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct
-37 31 0:34 / /sys/fs/cgroup/freezer rw - cgroup cgroup rw,freezer
-40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd
-41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
-";
-        assert_eq!(hierarchies(text), ["cpu,cpuacct", "freezer"]);
-        assert!(hierarchies(b"41 31 0:38 / / rw - cgroup2 cgroup2 rw\n").is_empty());
+impl CgroupV1 {
+    /// Finds the hierarchies, and in each the group below which groups are made: `parent`, relative
+    /// to the hierarchy's root, or else our own group.
+    ///
+    /// # Errors
+    /// [`Unusable`](ErrorKind::Unusable), with the reason and a remedy.
+    pub fn probe(parent: Option<&Path>) -> Result<Self> {
+        let driver = Place::find(parent).and_then(|place| Driver::new(place, Set::EMPTY));
+        let driver = driver.map_err(|error| error.with_backend(Backend::CgroupV1))?;
+        Ok(Self { driver: Arc::new(driver), waiter: Arc::new(SystemWaiter::new()) })
     }
 
-    #[test]
-    fn the_probe_says_why_not_and_what_to_do() {
-        let error = match probe() {
-            Ok(never) => match never {},
-            Err(error) => error,
+    /// The same with groups that show these figures too, as far as a usable hierarchy offers them:
+    /// each may cost one more hierarchy.
+    pub fn measuring(mut self, figures: Set<Measure>) -> Result<Self> {
+        let place = Place::clone(&self.driver.place);
+        let driver = Driver::new(place, figures);
+        self.driver = Arc::new(driver.map_err(|error| error.with_backend(Backend::CgroupV1))?);
+        Ok(self)
+    }
+
+    /// The same without one controller's hierarchy, as on hosts that lack it. For tests.
+    pub fn without(mut self, controller: &str) -> Result<Self> {
+        let mut place = Place::clone(&self.driver.place);
+        place.hierarchies.retain(|hierarchy| !hierarchy.mounted.serves(controller));
+        place.limits = offer::limits(&place);
+        let driver = Driver::new(place, self.driver.figures);
+        self.driver = Arc::new(driver.map_err(|error| error.with_backend(Backend::CgroupV1))?);
+        Ok(self)
+    }
+
+    /// Why hierarchies that are mounted cannot be used, if any.
+    pub fn unusable(&self) -> impl Iterator<Item = &Error> {
+        self.driver.place.unusable.iter().map(|error| &**error)
+    }
+
+    /// Proves that groups work here: makes one, has a child move itself into it and exit, removes it.
+    /// A directory that can be made proves nothing: moving a process takes more rights.
+    pub fn prove(&self) -> Result<()> {
+        let group = self.create(&scratch_name(), ControllerSet::EMPTY)?;
+        let group = containment_core::Group::new(group, self.waiter());
+        // It need not exist: what is to be proven happens before it is executed.
+        let child = group.spawn(&Program::new("/proc/self/exe/none"));
+        let proven = match child {
+            Err(error)
+                if error.operation() == Operation::Spawn && error.kind() != ErrorKind::Killed =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(error),
+            Ok(child) => child.wait().map(|_: Outcome| ()),
         };
-        assert_eq!(error.kind(), ErrorKind::Unusable);
-        assert_eq!(error.backend(), Some(Backend::CgroupV1));
-        assert!(error.remedy().is_some());
+        let removed = group.ops().remove();
+        group.keep();
+        proven.and(removed)
+    }
+
+    fn top(&self) -> Top<'_> {
+        Top { place: &self.driver.place, outer: None }
+    }
+}
+
+/// A name of this process's own for a group that lives for a moment.
+pub(crate) fn scratch_name() -> GroupName {
+    static SERIAL: AtomicU32 = AtomicU32::new(0);
+    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+    let name = format!("contain-probe-{}-{serial}", std::process::id());
+    name.parse().expect("digits, letters and hyphens make a name")
+}
+
+impl CgroupOps for CgroupV1 {
+    fn backend(&self) -> Backend {
+        Backend::CgroupV1
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.driver.capabilities
+    }
+
+    fn waiter(&self) -> Arc<dyn Waiter> {
+        Arc::<SystemWaiter>::clone(&self.waiter)
+    }
+
+    fn create(&self, name: &GroupName, with: ControllerSet) -> Result<Box<dyn GroupOps>> {
+        Ok(Box::new(self.driver.create(self.top(), name, with)?))
+    }
+
+    fn open(&self, id: &GroupId) -> Result<Box<dyn GroupOps>> {
+        let group = self.driver.open(self.top(), &id.name)?;
+        if group.id().identity != id.identity {
+            return Err(Error::new(ErrorKind::NotFound, Operation::Open)
+                .with_backend(Backend::CgroupV1)
+                .with_group(&id.name)
+                .because("its name belongs to another group now"));
+        }
+        Ok(Box::new(group))
+    }
+
+    fn list(&self) -> Result<Vec<GroupId>> {
+        let dir = &self.driver.place.hierarchies[self.driver.holding[0]].dir;
+        let names = dir
+            .subdirectories()
+            .map_err(|failure| failure.during(Operation::List).with_backend(Backend::CgroupV1))?;
+        let valid = names.iter().filter_map(|name| name.to_str()?.parse::<GroupName>().ok());
+        let ids = valid.filter_map(|name| {
+            let identity = Identity::Cgroup(dir.open_beneath(name.as_str()).ok()?.inode().ok()?);
+            Some(GroupId { backend: Backend::CgroupV1, name, identity })
+        });
+        Ok(ids.collect())
     }
 }

@@ -1,9 +1,10 @@
 //! A program that this process started and waits for itself.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use containment_core::{
-    Backend, ChildOps, Error, ErrorKind, GroupName, Operation, Outcome, Pid, Result, Signal, Watch,
+    Backend, ChildOps, Error, ErrorKind, GroupName, Operation, Outcome, Pid, Reaped, Result,
+    Signal, Watch,
 };
 
 use crate::pidfd::{Look, PidFd, Waited};
@@ -94,7 +95,7 @@ impl Started {
         error.with_backend(shared.backend).with_group(&shared.group).with_pid(shared.process.pid())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, End> {
+    fn lock(&self) -> MutexGuard<'_, End> {
         self.shared.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -125,5 +126,41 @@ impl ChildOps for Started {
         }
         let sent = self.shared.process.signal(signal);
         sent.map(drop).map_err(|error| self.error(&error).during(Operation::Signal))
+    }
+}
+
+/// The programs of a group that this process started and still knows.
+#[derive(Debug, Default)]
+pub struct Programs(Mutex<Vec<Started>>);
+
+impl Programs {
+    /// One more.
+    pub fn add(&self, program: Started) {
+        self.lock().push(program);
+    }
+
+    /// Those that have not been seen to end.
+    pub fn running(&self) -> Vec<Pid> {
+        self.lock().iter().filter(|child| !child.has_ended()).map(ChildOps::pid).collect()
+    }
+
+    /// Reaps what has ended, without waiting, and forgets what nobody asks for any more.
+    pub fn reap(&self) -> Result<Reaped> {
+        let mut programs = self.lock();
+        let mut reaped = Reaped::default();
+        for child in programs.iter().filter(|child| !child.has_ended()) {
+            match child.try_wait() {
+                Ok(outcome) => reaped.count += usize::from(outcome.is_some()),
+                // Told to whoever waits for this child; for the group it has ended.
+                Err(error) if error.kind() == ErrorKind::StatusLost => {}
+                Err(error) => return Err(error),
+            }
+        }
+        programs.retain(|child| !child.is_forgotten());
+        Ok(reaped)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Started>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,6 +5,7 @@
 //! (`O_CREAT` is not used); and what is not cgroupfs is refused ([`ErrorKind::NotCgroupfs`]).
 //! Each call is one step: nothing here waits.
 
+mod attributes;
 mod beneath;
 mod failure;
 mod files;

@@ -76,6 +76,14 @@ impl<'a> Mount<'a> {
         has_option(self.super_options, option)
     }
 
+    /// The value of a file-system option, as `systemd` of `name=systemd` on cgroup version 1.
+    pub fn super_option(&self, option: &str) -> Option<Cow<'a, [u8]>> {
+        self.super_options.split(|byte| *byte == b',').find_map(|text| {
+            let value = text.strip_prefix(option.as_bytes())?.strip_prefix(b"=")?;
+            Some(unescape(value))
+        })
+    }
+
     /// Whether nothing can be written through it.
     pub fn is_read_only(&self) -> bool {
         has_option(self.options, "ro") || has_option(self.super_options, "ro")
@@ -154,6 +162,8 @@ mod tests {
         assert!(cpu.has_super_option("cpuacct") && !cpu.has_super_option("cpus"));
         assert_eq!(&*cpu.mount_point(), Path::new("/sys/fs/cgroup/cpu,cpuacct"));
         assert_eq!(mounts.iter().filter(|m| m.has_super_option("name=systemd")).count(), 1);
+        let names: Vec<_> = mounts.iter().filter_map(|m| m.super_option("name")).collect();
+        assert_eq!(names, [&b"systemd"[..]]);
     }
 
     #[test]

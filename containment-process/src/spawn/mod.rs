@@ -23,7 +23,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use containment_core::{Error, ErrorKind, Operation, Outcome, Pid, Program, Signal};
+use containment_core::{Error, ErrorKind, Operation, Outcome, Pid, ProcessGroup, Program, Signal};
 
 use crate::pidfd::{PidFd, Waited};
 use crate::signals::AllBlocked;
@@ -44,6 +44,18 @@ pub struct Launch<'a> {
     pub mark: Option<Mark<'a>>,
     /// Whose memory the child runs on until it executes.
     pub memory: Memory,
+}
+
+impl<'a> Launch<'a> {
+    /// A launch on shared memory into a cgroup, in the process group that the program asks for.
+    pub fn into_cgroup(program: &'a Program, entry: Entry<'a>, mark: Mark<'a>) -> Self {
+        let process_group = match program.group() {
+            ProcessGroup::Auto | ProcessGroup::Inherit => None,
+            ProcessGroup::Lead => Some(0),
+            ProcessGroup::Join(leader) => Some(leader.as_raw()),
+        };
+        Self { program, entry, process_group, mark: Some(mark), memory: Memory::Share }
+    }
 }
 
 /// Whose memory the child runs on until it executes.

@@ -1,0 +1,211 @@
+//! Limits and figures alone, for groups whose processes another driver holds: on hosts that have
+//! version 2 for processes and version 1 for the controllers.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use containment_core::{
+    Applied, ControllerSet, Error, ErrorKind, FreezeState, GroupName, Limit, Limits, Measure,
+    Operation, Pid, Result, Set, Usage,
+};
+use containment_process::cgroupfs::Dir;
+use containment_process::proc::cgroup;
+
+use crate::branches::{Branches, Top};
+use crate::entry;
+use crate::host::Place;
+use crate::{freezer, offer};
+
+/// The limits and figures that this host's hierarchies offer.
+#[derive(Debug, Clone)]
+pub struct V1Limits {
+    place: Arc<Place>,
+}
+
+impl V1Limits {
+    /// Finds the hierarchies, and in each the group below which groups are made: `parent`, relative
+    /// to the hierarchy's root, or else our own group. There may be none.
+    pub fn probe(parent: Option<&Path>) -> Result<Self> {
+        Place::find(parent).map(|place| Self { place: Arc::new(place) })
+    }
+
+    /// The limits that can be set.
+    pub fn limits(&self) -> Set<Limit> {
+        self.place.limits
+    }
+
+    /// The figures that can be read.
+    pub fn figures(&self) -> Set<Measure> {
+        let all: Vec<_> = (0..self.place.hierarchies.len()).collect();
+        offer::figures(&self.place, &all)
+    }
+
+    /// Why hierarchies that are mounted cannot be used, if any.
+    pub fn unusable(&self) -> impl Iterator<Item = &Error> {
+        self.place.unusable.iter().map(|error| &**error)
+    }
+
+    /// Makes the group `name` in the hierarchies that these limits and figures need, and in no other.
+    /// `owners` are the identities that another driver gives the group, and the groups around it,
+    /// outermost first; by its own the group is found again.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) for a limit that is not offered,
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists) for a namesake in any of the hierarchies.
+    pub fn create(
+        &self,
+        name: &GroupName,
+        owners: &[u64],
+        limits: ControllerSet,
+        figures: Set<Measure>,
+    ) -> Result<LimitGroup> {
+        let mut joined = Vec::new();
+        self.place.join(&mut joined, limits, figures).map_err(|error| error.with_group(name))?;
+        let branches = self.top().create(name, &joined, Some(owners))?;
+        Ok(LimitGroup { branches })
+    }
+
+    /// Opens what was made for the group `name` of this identity; that may be nothing.
+    pub fn open(&self, name: &GroupName, owner: u64) -> Result<LimitGroup> {
+        Ok(LimitGroup { branches: self.top().open_of(name, owner)? })
+    }
+
+    /// The freezer group that holds a process frozen, if one does: such a process does not die.
+    pub fn hold_on(&self, pid: Pid) -> Result<Option<Hold>> {
+        let Some(index) = self.place.serving("freezer") else { return Ok(None) };
+        let hierarchy = &self.place.hierarchies[index];
+        let text = cgroup::read(pid).map_err(|error| Error::from_io(Operation::Thaw, &error))?;
+        let Some(group) = text.and_then(|text| hierarchy.mounted.group_of(&text)) else {
+            return Ok(None);
+        };
+        // The root cannot be frozen.
+        if group.as_os_str().is_empty() {
+            return Ok(None);
+        }
+        let failed = |failure: containment_process::cgroupfs::Failure| {
+            failure.during(Operation::Thaw).with_pid(pid)
+        };
+        let dir = hierarchy.mounted.open()?.open_beneath(&group).map_err(failed)?;
+        if freezer::state(&dir).map_err(failed)? == FreezeState::Thawed {
+            return Ok(None);
+        }
+        let below_ours = group.strip_prefix(&hierarchy.relative).map(Path::to_path_buf).ok();
+        Ok(Some(Hold { dir, below_ours }))
+    }
+
+    fn top(&self) -> Top<'_> {
+        Top { place: &self.place, outer: None }
+    }
+}
+
+/// A group that has limits and figures, and neither kills nor freezes.
+///
+/// Its processes enter it by writing `0` to each of [`entries`](Self::entries).
+#[derive(Debug)]
+pub struct LimitGroup {
+    branches: Branches,
+}
+
+impl LimitGroup {
+    /// Makes a group inside this one; `owners` as with [`V1Limits::create`].
+    pub fn subgroup(
+        &self,
+        name: &GroupName,
+        owners: &[u64],
+        limits: ControllerSet,
+        figures: Set<Measure>,
+    ) -> Result<Self> {
+        let place = &self.branches.place;
+        let mut joined = Vec::new();
+        place.join(&mut joined, limits, figures).map_err(|error| error.with_group(name))?;
+        let top = Top { place, outer: Some(&self.branches) };
+        Ok(Self { branches: top.create(name, &joined, Some(owners))? })
+    }
+
+    /// Opens what was made for the group `name` inside this one.
+    pub fn open_subgroup(&self, name: &GroupName, owner: u64) -> Result<Self> {
+        let top = Top { place: &self.branches.place, outer: Some(&self.branches) };
+        Ok(Self { branches: top.open_of(name, owner)? })
+    }
+
+    /// The figures that it shows.
+    pub fn figures(&self) -> Set<Measure> {
+        offer::figures(&self.branches.place, &self.branches.joined())
+    }
+
+    /// The files that a child writes `0` to, each, before its exec.
+    pub fn entries(&self) -> Result<Vec<OwnedFd>> {
+        self.branches.entries().map_err(|failure| self.error(failure.during(Operation::Place)))
+    }
+
+    /// What a failed entry means here: the errno of a write to one of the [`entries`](Self::entries).
+    #[must_use]
+    pub fn explain(error: Error) -> Error {
+        entry::place_error(error)
+    }
+
+    /// Moves a running process in, into every hierarchy or none.
+    pub fn attach(&self, pid: Pid) -> Result<()> {
+        self.branches.attach(pid).map_err(|error| self.error(error).with_pid(pid))
+    }
+
+    /// The processes that are in any of its hierarchies.
+    pub fn pids(&self) -> Result<Vec<Pid>> {
+        self.branches.pids().map_err(|failure| self.error(failure.during(Operation::Members)))
+    }
+
+    /// Sets limits: says what was applied, and what was not and why.
+    pub fn set_limits(&self, limits: &Limits) -> Applied {
+        let mut applied = self.branches.set_limits(limits);
+        for (_, error) in &mut applied.refused {
+            let bare = Error::new(ErrorKind::System, Operation::SetLimits);
+            *error = self.error(std::mem::replace(error, bare));
+        }
+        applied
+    }
+
+    /// What was used so far, by the hierarchies that it joined.
+    pub fn usage(&self) -> Result<Usage> {
+        self.branches.usage().map_err(|failure| self.error(failure.during(Operation::Usage)))
+    }
+
+    /// Tries once to remove its directories and the empty ones in them, depth first; with groups inside
+    /// it (`nested`) also those in hierarchies that only they joined. What is gone already is removed.
+    ///
+    /// # Errors
+    /// The first failure; every hierarchy is cleaned all the same.
+    pub fn remove(&self, nested: bool) -> Result<()> {
+        let removed = self.branches.remove(nested);
+        removed.map_err(|failure| self.error(failure.during(Operation::Remove)))
+    }
+
+    fn error(&self, error: Error) -> Error {
+        error.with_group(&self.branches.name)
+    }
+}
+
+/// A frozen freezer group and a process that sits in it.
+#[derive(Debug)]
+pub struct Hold {
+    dir: Dir,
+    below_ours: Option<PathBuf>,
+}
+
+impl Hold {
+    /// The freezer group.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Whether it is the group `name` of ours, or inside it.
+    pub fn is_within(&self, name: &GroupName) -> bool {
+        self.below_ours.as_ref().is_some_and(|path| path.starts_with(name.as_str()))
+    }
+
+    /// Thaws it, as far as it is not a group around it that is frozen.
+    pub fn thaw(&self) -> Result<()> {
+        let thawed = self.dir.write("freezer.state", "THAWED");
+        thawed.map_err(|failure| failure.during(Operation::Thaw))
+    }
+}

@@ -1,0 +1,194 @@
+//! One open group: its directories, its identity and what was started in it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use containment_core::{
+    Applied, Backend, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState,
+    GroupId, GroupName, GroupOps, Identity, KillStep, Limits, Member, Operation, Pid, Program,
+    Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
+};
+use containment_process::child::Programs;
+use containment_process::pidfd::PidFd;
+use containment_process::proc::Stat;
+
+use crate::branches::{Branches, Top};
+use crate::driver::Driver;
+
+/// A group of several hierarchies.
+#[derive(Debug)]
+pub(crate) struct V1Group {
+    driver: Arc<Driver>,
+    pub(crate) id: GroupId,
+    capabilities: Capabilities,
+    pub(crate) branches: Branches,
+    /// How often it was killed: a spawn that sees this change never runs its program.
+    pub(crate) kills: AtomicU64,
+    /// Whether a kill has signalled everybody once, so that whoever is left needs the freezer.
+    pub(crate) struck: AtomicBool,
+    pub(crate) programs: Programs,
+    watched: Mutex<Option<PidFd>>,
+    removed: AtomicBool,
+}
+
+impl V1Group {
+    pub(crate) fn new(driver: &Arc<Driver>, branches: Branches) -> Self {
+        let identity = Identity::Cgroup(branches.identity());
+        Self {
+            driver: Arc::clone(driver),
+            id: GroupId { backend: Backend::CgroupV1, name: branches.name.clone(), identity },
+            capabilities: driver.capabilities_of(&branches.joined()),
+            branches,
+            kills: AtomicU64::new(0),
+            struck: AtomicBool::new(false),
+            programs: Programs::default(),
+            watched: Mutex::default(),
+            removed: AtomicBool::new(false),
+        }
+    }
+
+    fn as_top(&self) -> Top<'_> {
+        Top { place: &self.driver.place, outer: Some(&self.branches) }
+    }
+
+    pub(crate) fn watched(&self) -> MutexGuard<'_, Option<PidFd>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refuse_removed(&self, operation: Operation) -> Result<()> {
+        if self.removed.load(Ordering::Acquire) {
+            return Err(self.error(Error::new(ErrorKind::Gone, operation)));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn error(&self, error: Error) -> Error {
+        error.with_backend(Backend::CgroupV1).with_group(&self.id.name)
+    }
+}
+
+impl GroupOps for V1Group {
+    fn id(&self) -> &GroupId {
+        &self.id
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
+        self.refuse_removed(Operation::Spawn)?;
+        let child = self.start(program)?;
+        self.programs.add(child.clone());
+        Ok(Box::new(child))
+    }
+
+    fn attach(&self, pid: Pid) -> Result<()> {
+        self.refuse_removed(Operation::Attach)?;
+        self.move_in(pid)
+    }
+
+    fn subgroup(&self, name: &GroupName, with: ControllerSet) -> Result<Box<dyn GroupOps>> {
+        self.refuse_removed(Operation::Create)?;
+        Ok(Box::new(self.driver.create(self.as_top(), name, with)?))
+    }
+
+    fn subgroups(&self) -> Result<Vec<Box<dyn GroupOps>>> {
+        self.refuse_removed(Operation::List)?;
+        let Some(first) = self.branches.all.first() else { return Ok(Vec::new()) };
+        let names = first.dir.subdirectories();
+        let names = names.map_err(|failure| self.failed(Operation::List, failure))?;
+        let mut groups: Vec<Box<dyn GroupOps>> = Vec::new();
+        for name in names.iter().filter_map(|name| name.to_str()?.parse::<GroupName>().ok()) {
+            match self.driver.open(self.as_top(), &name) {
+                Ok(group) => groups.push(Box::new(group)),
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Gone) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(groups)
+    }
+
+    fn members(&self) -> Result<Vec<Member>> {
+        self.refuse_removed(Operation::Members)?;
+        let programs = self.programs.running();
+        let mut members = Vec::new();
+        for pid in self.pids(Operation::Members)? {
+            let stat = Stat::read(pid).map_err(|error| {
+                self.error(Error::from_io(Operation::Members, &error)).with_pid(pid)
+            })?;
+            let program = programs.contains(&pid);
+            let standing = if program { Standing::Program } else { Standing::Inside };
+            members.extend(stat.map(|stat| stat.member(standing)));
+        }
+        Ok(members)
+    }
+
+    fn populated(&self) -> Result<bool> {
+        self.refuse_removed(Operation::Populated)?;
+        self.is_populated()
+    }
+
+    fn signal(&self, signal: Signal) -> Result<Signalled> {
+        self.refuse_removed(Operation::Signal)?;
+        self.signal_pass(signal, Operation::Signal)
+    }
+
+    fn kill(&self) -> Result<KillStep> {
+        self.refuse_removed(Operation::Kill)?;
+        self.kill_step()
+    }
+
+    fn request_freeze(&self) -> Result<()> {
+        self.refuse_removed(Operation::Freeze)?;
+        self.freeze()
+    }
+
+    fn request_thaw(&self) -> Result<()> {
+        self.refuse_removed(Operation::Thaw)?;
+        self.thaw()
+    }
+
+    fn frozen(&self) -> Result<FreezeState> {
+        self.refuse_removed(Operation::Freeze)?;
+        self.freeze_state(Operation::Freeze)
+    }
+
+    fn set_limits(&self, limits: &Limits) -> Result<Applied> {
+        self.refuse_removed(Operation::SetLimits)?;
+        let mut applied = self.branches.set_limits(limits);
+        for (_, error) in &mut applied.refused {
+            let bare =
+                std::mem::replace(error, Error::new(ErrorKind::System, Operation::SetLimits));
+            *error = self.error(bare);
+        }
+        Ok(applied)
+    }
+
+    fn usage(&self) -> Result<Usage> {
+        self.refuse_removed(Operation::Usage)?;
+        self.branches.usage().map_err(|failure| self.failed(Operation::Usage, failure))
+    }
+
+    fn watch(&self, change: Change) -> Result<Watch> {
+        self.refuse_removed(Operation::Watch)?;
+        match change {
+            Change::Empty => self.watch_empty(),
+            // Reading the state is what completes a freeze, so nothing could announce it.
+            Change::Frozen => Ok(Watch::Backoff),
+        }
+    }
+
+    fn reap(&self) -> Result<Reaped> {
+        self.programs.reap()
+    }
+
+    fn remove(&self) -> Result<()> {
+        self.refuse_removed(Operation::Remove)?;
+        let failed = |failure| self.failed(Operation::Remove, failure);
+        let nested = self.branches.are_nested().map_err(failed)?;
+        self.branches.remove(nested).map_err(failed)?;
+        self.removed.store(true, Ordering::Release);
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! Where groups are made on this host: every usable hierarchy, and which of them a group joins.
+//!
+//! To join a hierarchy costs a directory, and a write at each spawn; so a group joins those that hold
+//! its processes, and besides them only those that its limits and figures need.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use containment_core::{Error, ErrorKind, Limit, Measure, Operation, Result, Set};
+use containment_process::proc::{cgroup, mountinfo};
+
+use crate::hierarchy::{Hierarchy, Mounted};
+use crate::offer;
+
+/// The usable hierarchies.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// In the order of their mounts.
+    pub(crate) hierarchies: Vec<Hierarchy>,
+    /// Why others are not.
+    pub(crate) unusable: Vec<Arc<Error>>,
+    /// The limits that can be set.
+    pub(crate) limits: Set<Limit>,
+}
+
+/// The position of a hierarchy in [`Place::hierarchies`].
+pub(crate) type Index = usize;
+
+impl Place {
+    /// Resolves every hierarchy by itself, below our own groups or below `parent`.
+    pub(crate) fn find(parent: Option<&Path>) -> Result<Self> {
+        let mounts = mountinfo::read().map_err(|error| Error::from_io(Operation::Probe, &error))?;
+        let memberships =
+            cgroup::read_self().map_err(|error| Error::from_io(Operation::Probe, &error))?;
+        let mut place = Self { hierarchies: Vec::new(), unusable: Vec::new(), limits: Set::EMPTY };
+        for mounted in mountinfo::mounts(&mounts).filter_map(|mount| Mounted::of(&mount)) {
+            if mounted.is_foreign() || place.has(&mounted) {
+                continue;
+            }
+            match Hierarchy::open(mounted, &memberships, parent) {
+                Ok(hierarchy) => place.hierarchies.push(hierarchy),
+                Err(error) => place.unusable.push(Arc::new(error)),
+            }
+        }
+        place.limits = offer::limits(&place);
+        Ok(place)
+    }
+
+    /// Whether the hierarchy was met at an earlier mount of it.
+    fn has(&self, mounted: &Mounted) -> bool {
+        self.hierarchies.iter().any(|known| known.mounted.label() == mounted.label())
+    }
+
+    /// The hierarchy of a controller.
+    pub(crate) fn serving(&self, controller: &str) -> Option<Index> {
+        self.hierarchies.iter().position(|hierarchy| hierarchy.mounted.serves(controller))
+    }
+
+    /// Those that hold a group's processes, the one that gives the group its identity first: the
+    /// freezer, and pids besides, which stops forks; without both the first that there is.
+    ///
+    /// # Errors
+    /// [`Unusable`](ErrorKind::Unusable), with the reason and a remedy.
+    pub(crate) fn holding(&self) -> Result<Vec<Index>> {
+        let mut holding: Vec<_> =
+            ["freezer", "pids"].iter().filter_map(|controller| self.serving(controller)).collect();
+        holding.dedup();
+        if holding.is_empty() && !self.hierarchies.is_empty() {
+            holding.push(0);
+        }
+        if holding.is_empty() {
+            return Err(self.unusable.first().map_or_else(no_hierarchy, |error| again(error)));
+        }
+        Ok(holding)
+    }
+
+    /// Adds to `joined` the hierarchies that limits and figures need.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) for a limit that no hierarchy offers.
+    pub(crate) fn join(
+        &self,
+        joined: &mut Vec<Index>,
+        limits: Set<Limit>,
+        figures: Set<Measure>,
+    ) -> Result<()> {
+        let unmet = limits.iter().find(|limit| !self.limits.contains(*limit));
+        if let Some(limit) = unmet {
+            return Err(offer::unsupported(limit, Operation::Create));
+        }
+        let controllers = limits.iter().filter_map(offer::controller_of);
+        let figures = figures.iter().flat_map(|figure| offer::measured_by(figure).iter().copied());
+        let needed = controllers.chain(figures).filter_map(|controller| self.serving(controller));
+        for index in needed {
+            if !joined.contains(&index) {
+                joined.push(index);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The same error once more: each call of the probe reports it.
+fn again(error: &Error) -> Error {
+    let copy = Error::new(error.kind(), error.operation()).because(error.reason().to_string());
+    let copy = match error.path() {
+        Some(path) => copy.with_path(path),
+        None => copy,
+    };
+    match error.remedy() {
+        Some(remedy) => copy.advise(remedy.to_owned()),
+        None => copy,
+    }
+}
+
+fn no_hierarchy() -> Error {
+    Error::new(ErrorKind::Unusable, Operation::Probe)
+        .because("no cgroup v1 hierarchy is mounted")
+        .advise("use another backend, or mount the freezer as root: contain init")
+}

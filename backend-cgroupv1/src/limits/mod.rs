@@ -1,0 +1,98 @@
+//! Limits: written through the controllers of cgroups-rs, on directories that we hold, and read back
+//! by us. A value that the kernel did not take is an error.
+
+mod convert;
+mod list;
+mod memory;
+mod write;
+
+use containment_core::{Applied, Error, ErrorKind, Limit, Limits, Operation, Result};
+use containment_process::cgroupfs::Dir;
+
+use crate::branches::Branches;
+use crate::offer;
+use write::Writer;
+
+impl Branches {
+    /// Sets limits one by one; says what was applied, and what was not and why.
+    pub(crate) fn set_limits(&self, limits: &Limits) -> Applied {
+        let mut applied = Applied::default();
+        for limit in limits.asked().iter() {
+            // Memory and swap are one pair of files, written in an order; the first of them does both.
+            let both = limits.memory_max.is_some() && limits.swap_max.is_some();
+            if both && limit == Limit::Swap && applied.applied.contains(&Limit::Memory) {
+                self.note_swap(&mut applied);
+                continue;
+            }
+            match self.writer(limit).and_then(|writer| set(&writer, limit, limits)) {
+                Ok(()) => applied.applied.push(limit),
+                Err(error) => applied.refused.push((limit, error)),
+            }
+        }
+        applied
+    }
+
+    /// Swap was set together with memory, if the kernel counts it.
+    fn note_swap(&self, applied: &mut Applied) {
+        match self.writer(Limit::Swap) {
+            Ok(_) => applied.applied.push(Limit::Swap),
+            Err(error) => applied.refused.push((Limit::Swap, error)),
+        }
+    }
+
+    fn writer(&self, limit: Limit) -> Result<Writer<'_>> {
+        if !self.place.limits.contains(limit) {
+            return Err(offer::unsupported(limit, Operation::SetLimits));
+        }
+        let branch = offer::controller_of(limit).and_then(|controller| self.serving(controller));
+        let branch = branch.ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, Operation::SetLimits)
+                .because(format!("the group did not join the hierarchy of the limit {limit}"))
+                .advise("ask for the limit when the group is made")
+        })?;
+        let no_prefix = self.place.hierarchies[branch.index].mounted.no_prefix;
+        Ok(Writer { dir: &branch.dir, no_prefix })
+    }
+}
+
+fn set(writer: &Writer<'_>, limit: Limit, limits: &Limits) -> Result<()> {
+    match limit {
+        Limit::Memory | Limit::Swap => memory::set(writer, limits.memory_max, limits.swap_max),
+        Limit::Cpus => limits.cpus.map_or(Ok(()), |cpus| set_cpus(writer, cpus)),
+        Limit::CpuWeight => limits.cpu_weight.map_or(Ok(()), |weight| {
+            writer.cpu_shares(convert::shares_of_weight(checked_weight(weight)?))
+        }),
+        Limit::Cpuset => limits.cpuset.as_deref().map_or(Ok(()), |list| writer.cpus(list)),
+        Limit::Mems => limits.mems.as_deref().map_or(Ok(()), |list| writer.mems(list)),
+        Limit::Pids => limits.pids_max.map_or(Ok(()), |most| writer.pids_max(most)),
+        Limit::IoWeight => limits.io_weight.map_or(Ok(()), |weight| {
+            writer.io_weight(convert::blkio_of_weight(checked_weight(weight)?))
+        }),
+        other => Err(offer::unsupported(other, Operation::SetLimits)),
+    }
+}
+
+fn set_cpus(writer: &Writer<'_>, cpus: f64) -> Result<()> {
+    let quota = convert::quota_of_cpus(cpus).ok_or_else(|| {
+        invalid("a number of CPUs is at least 0.001 and at most a million")
+            .advise("give a number such as 1.5")
+    })?;
+    writer.cpu_quota(quota)
+}
+
+fn checked_weight(weight: u16) -> Result<u64> {
+    if (1..=10_000).contains(&weight) {
+        return Ok(weight.into());
+    }
+    Err(invalid("a weight is between 1 and 10000").advise("give a weight such as 100"))
+}
+
+fn invalid(why: &'static str) -> Error {
+    Error::new(ErrorKind::InvalidInput, Operation::SetLimits).because(why)
+}
+
+/// The text of a file of limits, without its newline.
+fn read(dir: &Dir, file: &str) -> Result<String> {
+    let text = dir.read(file).map_err(|failure| failure.during(Operation::SetLimits))?;
+    Ok(String::from_utf8_lossy(text.trim_ascii()).into_owned())
+}

@@ -1,0 +1,65 @@
+//! Extended attributes of a group's directory: notes that last as long as the group, whoever opens
+//! it. cgroupfs keeps them in kernel memory, so they are gone with the boot.
+
+use rustix::fs::XattrFlags;
+use rustix::io::Errno;
+
+use super::{Dir, Failure, Result};
+
+/// The longest value that is read.
+const LONGEST: usize = 256;
+
+/// Where a note may live: `user` takes Linux 5.7, `trusted` takes root.
+const NAMESPACES: [&str; 2] = ["user", "trusted"];
+
+/// Errors: none where the kernel keeps no attributes; then there simply is no note.
+impl Dir {
+    /// The note `name`, if there is one.
+    pub fn note(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let mut value = [0; LONGEST];
+        for namespace in NAMESPACES {
+            let attribute = format!("{namespace}.{name}");
+            match rustix::fs::getxattr(self.handle_path(), &attribute, &mut value[..]) {
+                Ok(length) => return Ok(Some(value[..length].to_vec())),
+                Err(errno) if is_absent(errno) => {}
+                Err(errno) => return Err(self.note_failure(errno)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Leaves the note `name`. Whether it was kept.
+    pub fn leave_note(&self, name: &str, value: impl AsRef<[u8]>) -> Result<bool> {
+        for namespace in NAMESPACES {
+            let attribute = format!("{namespace}.{name}");
+            let flags = XattrFlags::empty();
+            match rustix::fs::setxattr(self.handle_path(), &attribute, value.as_ref(), flags) {
+                Ok(()) => return Ok(true),
+                Err(errno) if is_absent(errno) => {}
+                Err(errno) => return Err(self.note_failure(errno)),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Takes the note `name` away again.
+    pub fn remove_note(&self, name: &str) -> Result<()> {
+        for namespace in NAMESPACES {
+            let attribute = format!("{namespace}.{name}");
+            match rustix::fs::removexattr(self.handle_path(), &attribute) {
+                Err(errno) if !is_absent(errno) => return Err(self.note_failure(errno)),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn note_failure(&self, errno: Errno) -> Failure {
+        Failure::of_file(self.path(), errno, self.is_gone())
+    }
+}
+
+/// No such attribute, or none of its kind here, or not for us.
+fn is_absent(errno: Errno) -> bool {
+    matches!(errno, Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS)
+}

@@ -79,7 +79,9 @@ impl V1Group {
         Ok(())
     }
 
+    /// Whoever froze its own group would never come to thaw it.
     pub(crate) fn freeze(&self) -> Result<()> {
+        self.refuse_own(Operation::Freeze)?;
         let freezer = self.freezer(Operation::Freeze)?;
         freezer::freeze(&freezer.dir).map_err(|failure| self.failed(Operation::Freeze, failure))
     }

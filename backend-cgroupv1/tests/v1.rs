@@ -192,6 +192,7 @@ fn helper_kills_its_own_group() {
     let group = driver.open(&id).unwrap();
     assert_eq!(group.kill().unwrap_err().kind(), ErrorKind::HoldsCaller);
     assert_eq!(group.signal(Signal::KILL).unwrap_err().kind(), ErrorKind::HoldsCaller);
+    assert_eq!(group.request_freeze().unwrap_err().kind(), ErrorKind::HoldsCaller);
     let report = Teardown::new(Policy::kill()).run(&*group, &*driver.waiter());
     assert!(!report.removed, "{report:?}");
 }

@@ -12,14 +12,13 @@ const FILE: &str = "pids.max";
 
 /// Stops every fork in the group. Where the limit cannot be noted it is left as it is.
 pub(crate) fn apply(dir: &Dir) -> Result<(), Failure> {
-    if dir.note(NOTE)?.is_some() {
-        return Ok(());
-    }
     let before = match dir.read(FILE) {
         Err(failure) if failure.kind() == ErrorKind::Unsupported => return Ok(()),
         read => read?,
     };
-    if dir.leave_note(NOTE, before.trim_ascii())? {
+    // A note beside any other value is one that could not be taken away.
+    let is_applied = before.trim_ascii() == b"0" && dir.note(NOTE)?.is_some();
+    if !is_applied && dir.leave_note(NOTE, before.trim_ascii())? {
         dir.write(FILE, "0")?;
     }
     Ok(())

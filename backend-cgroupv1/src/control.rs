@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use containment_core::{
     Error, ErrorKind, FreezeState, KillStep, Operation, Pid, Result, Signal, Signalled, Watch,
 };
-use containment_process::cgroupfs::{Failure, Listing};
+use containment_process::cgroupfs::{Dir, Failure, Listing};
 use containment_process::pidfd::PidFd;
 use containment_process::proc::{Stat, cgroup};
 use containment_process::signalling::signal_all;
@@ -34,26 +34,34 @@ impl V1Group {
     }
 
     /// First signals everybody as they run: as safe as a freeze, by pidfd, and twice as fast. Only
-    /// where members were left is the group frozen, with forks stopped before.
+    /// where members were left are forks stopped, and the group is frozen.
     pub(crate) fn kill_step(&self) -> Result<KillStep> {
         self.refuse_own(Operation::Kill)?;
         self.kills.fetch_add(1, Ordering::SeqCst);
-        if let Some(freezer) = self.branches.serving("freezer")
-            && self.struck.swap(true, Ordering::SeqCst)
-        {
-            self.hold_still(freezer).map_err(|failure| self.failed(Operation::Kill, failure))?;
-            if self.freeze_state(Operation::Kill)? != FreezeState::Frozen {
-                return Ok(KillStep::Freezing);
-            }
+        if !self.struck.swap(true, Ordering::SeqCst) {
+            return self.strike();
         }
+        let failed = |failure| self.failed(Operation::Kill, failure);
+        self.with_pids(brake::apply).map_err(failed)?;
+        let Some(freezer) = self.branches.serving("freezer") else {
+            // Nothing thaws such a group, so nothing else would let it fork again.
+            let step = self.strike();
+            self.with_pids(brake::release).map_err(failed)?;
+            return step;
+        };
+        freezer::freeze(&freezer.dir).map_err(failed)?;
+        if self.freeze_state(Operation::Kill)? != FreezeState::Frozen {
+            return Ok(KillStep::Freezing);
+        }
+        self.strike()
+    }
+
+    fn strike(&self) -> Result<KillStep> {
         self.signal_pass(Signal::KILL, Operation::Kill).map(KillStep::Signalled)
     }
 
-    fn hold_still(&self, freezer: &Branch) -> Result<(), Failure> {
-        if let Some(pids) = self.branches.serving("pids") {
-            brake::apply(&pids.dir)?;
-        }
-        freezer::freeze(&freezer.dir)
+    fn with_pids(&self, act: fn(&Dir) -> Result<(), Failure>) -> Result<(), Failure> {
+        self.branches.serving("pids").map_or(Ok(()), |pids| act(&pids.dir))
     }
 
     /// The supervisor is never killed with what it supervises (K38).
@@ -71,7 +79,9 @@ impl V1Group {
         Ok(())
     }
 
+    /// Whoever froze its own group would never come to thaw it.
     pub(crate) fn freeze(&self) -> Result<()> {
+        self.refuse_own(Operation::Freeze)?;
         let freezer = self.freezer(Operation::Freeze)?;
         freezer::freeze(&freezer.dir).map_err(|failure| self.failed(Operation::Freeze, failure))
     }
@@ -81,10 +91,7 @@ impl V1Group {
         let freezer = self.freezer(Operation::Thaw)?;
         let failed = |failure| self.failed(Operation::Thaw, failure);
         let thawed = freezer::thaw(freezer).map_err(failed);
-        let released = match self.branches.serving("pids") {
-            Some(pids) => brake::release(&pids.dir).map_err(failed),
-            None => Ok(()),
-        };
+        let released = self.with_pids(brake::release).map_err(failed);
         thawed.and(released)?;
         self.refuse_held(freezer)
     }

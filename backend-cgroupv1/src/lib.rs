@@ -5,6 +5,19 @@
 //! Mechanism only: no method waits or retries. Groups are touched through directory handles
 //! ([`containment_process::cgroupfs`]); nothing outside the parent groups is ever opened for writing,
 //! and nothing is ever mounted but by [`init()`].
+//!
+//! ```no_run
+//! use backend_cgroupv1::CgroupV1;
+//! use containment_core::{CgroupOps, ControllerSet, Group, Limit, Limits, Policy, Program};
+//!
+//! let driver = CgroupV1::probe(None)?;
+//! let pids = ControllerSet::EMPTY.with(Limit::Pids);
+//! let group = Group::new(driver.create(&"build-42".parse().unwrap(), pids)?, driver.waiter());
+//! group.set_limits(&Limits::new().pids_max(500))?;
+//! group.spawn(&Program::new("make"))?.wait()?;
+//! assert!(group.terminate(&Policy::kill())?.is_clean());
+//! # Ok::<(), containment_core::Error>(())
+//! ```
 #![forbid(unsafe_code)]
 
 mod alone;

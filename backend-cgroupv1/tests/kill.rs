@@ -222,6 +222,39 @@ fn a_killed_group_runs_programs_again() {
     }
 }
 
+/// K32: many more members than descriptors. As another process, whose limit is lowered.
+#[test]
+fn k32_a_kill_finishes_with_few_descriptors() {
+    if driver().is_none() {
+        return;
+    }
+    let exe = std::env::current_exe().unwrap();
+    let script = "ulimit -n 40; exec \"$0\" --exact helper_kills_with_few_descriptors --nocapture";
+    let status = std::process::Command::new("/bin/sh")
+        .args(["-c", script])
+        .arg(exe)
+        .env("CONTAIN_TEST_FEW", "1")
+        .status();
+    assert!(status.unwrap().success());
+}
+
+/// Runs with few descriptors; does nothing in an ordinary run.
+#[test]
+fn helper_kills_with_few_descriptors() {
+    if std::env::var_os("CONTAIN_TEST_FEW").is_none() {
+        return;
+    }
+    for bench in benches("k32") {
+        let group = bench.group();
+        group
+            .spawn(&sh("n=0; while [ $n -lt 100 ]; do n=$((n+1)); sleep 1000 & done; wait"))
+            .unwrap();
+        eventually("all members", || group.members().unwrap().len() > 100);
+        let report = group.terminate(&Policy::kill()).unwrap();
+        assert!(report.is_clean() && report.removed, "{report:?}");
+    }
+}
+
 /// K49: a kill while a spawn is under way.
 #[test]
 fn k49_nothing_runs_once_the_kill_returned() {

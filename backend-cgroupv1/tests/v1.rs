@@ -192,6 +192,7 @@ fn helper_kills_its_own_group() {
     let group = driver.open(&id).unwrap();
     assert_eq!(group.kill().unwrap_err().kind(), ErrorKind::HoldsCaller);
     assert_eq!(group.signal(Signal::KILL).unwrap_err().kind(), ErrorKind::HoldsCaller);
+    assert_eq!(group.request_freeze().unwrap_err().kind(), ErrorKind::HoldsCaller);
     let report = Teardown::new(Policy::kill()).run(&*group, &*driver.waiter());
     assert!(!report.removed, "{report:?}");
 }
@@ -293,7 +294,10 @@ fn a_user_with_delegated_groups_needs_no_privilege() {
     }
     let runner = tempfile::tempdir().unwrap();
     let copy = runner.path().join("runner");
-    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    // Written by another process: a fork of another test's, holding it open, would make it busy.
+    let mut copying = std::process::Command::new("cp");
+    copying.arg(std::env::current_exe().unwrap()).arg(&copy);
+    assert!(copying.status().unwrap().success());
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(runner.path(), open).unwrap();
     let program = containment_core::Program::new("setpriv")

@@ -12,6 +12,8 @@ use crate::pidfd::PidFd;
 
 /// How many pidfds are open at once.
 const BATCH: usize = 256;
+/// How many descriptors are left for the confirmation when they run out.
+const SPARE: usize = 8;
 
 /// Sends `signal` to the processes of `listed`, `first` before the others. `confirm` is asked, when a
 /// batch of them is open, who of it is a member still.
@@ -26,9 +28,10 @@ pub fn signal_all(
 ) -> Result<Signalled> {
     let mut pass = Signalled::default();
     listed.sort_by_key(|pid| !first.contains(pid));
-    let mut waiting = listed.into_iter().peekable();
-    while waiting.peek().is_some() {
-        let batch = open_batch(&mut waiting, &mut pass);
+    let mut rest = &listed[..];
+    while !rest.is_empty() {
+        let (batch, taken) = open_batch(rest, &mut pass);
+        rest = &rest[taken..];
         let members = confirm(&batch)?;
         for process in batch.iter().filter(|process| members.contains(&process.pid())) {
             note(process.pid(), process.signal(signal), &mut pass);
@@ -37,25 +40,34 @@ pub fn signal_all(
     Ok(pass)
 }
 
-/// Opens the next processes, as many as there are descriptors for.
-fn open_batch(
-    waiting: &mut std::iter::Peekable<impl Iterator<Item = Pid>>,
-    pass: &mut Signalled,
-) -> Vec<PidFd> {
+/// Opens the first processes of `waiting`, as many as there are descriptors for; also answers how
+/// many of the pids were dealt with.
+fn open_batch(waiting: &[Pid], pass: &mut Signalled) -> (Vec<PidFd>, usize) {
     let mut batch = Vec::new();
-    while let Some(pid) = waiting.peek().copied() {
+    for (index, pid) in waiting.iter().copied().enumerate() {
         if batch.len() == BATCH {
-            break;
+            return (batch, index);
         }
         match PidFd::open(pid) {
             Ok(process) => batch.extend(process),
             // Out of descriptors (EMFILE, ENFILE): signal those that are open, then go on.
-            Err(_) if !batch.is_empty() => break,
+            Err(_) if !batch.is_empty() => {
+                let kept = give_back(&mut batch);
+                let next = waiting.iter().position(|pid| Some(*pid) == kept);
+                return (batch, next.unwrap_or(index));
+            }
             Err(error) => note(pid, Err(error), pass),
         }
-        waiting.next();
     }
-    batch
+    (batch, waiting.len())
+}
+
+/// Closes the last of a batch: to confirm takes descriptors too. Answers the first that was closed.
+fn give_back(batch: &mut Vec<PidFd>) -> Option<Pid> {
+    let kept = batch.len().saturating_sub(SPARE).max(batch.len().div_ceil(2));
+    let next = batch.get(kept).map(PidFd::pid);
+    batch.truncate(kept);
+    next
 }
 
 fn note(pid: Pid, sent: io::Result<bool>, pass: &mut Signalled) {

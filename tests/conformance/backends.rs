@@ -1,6 +1,5 @@
 //! The backends that are put to the test. A new one is one line of [`ALL`].
 
-use backend_cgroupv1::CgroupV1;
 use backend_cgroupv2::CgroupV2;
 use backend_fake::Fake;
 use backend_pgrp::{Keeper, ProcessGroups};
@@ -44,7 +43,9 @@ pub(crate) const ALL: &[Backend] = &[
     real("cgroup-v2-without-kill", "cgroup-v2", Process::Shared, || {
         Ok(Box::new(cgroup_v2()?.without_kill_file()))
     }),
-    real("cgroup-v1", "cgroup-v1", Process::Shared, || Ok(Box::new(cgroup_v1()?))),
+    real("cgroup-v1", "cgroup-v1", Process::Shared, || {
+        Err(unusable("not offered by this version"))
+    }),
     real("hybrid", "hybrid", Process::Shared, || Err(unusable("not in this version"))),
     real("process-group", "process-group", Process::Shared, || process_groups(Keeper::None)),
     real("process-group-with-keeper", "process-group", Process::OneACase, || {
@@ -63,12 +64,6 @@ const fn real(
     make: fn() -> Result<Box<dyn CgroupOps>>,
 ) -> Backend {
     Backend { name, variant_of, process, make: Make::Real(make) }
-}
-
-fn cgroup_v1() -> Result<CgroupV1> {
-    let driver = CgroupV1::probe(None)?;
-    driver.prove()?;
-    Ok(driver)
 }
 
 impl Backend {

@@ -7,6 +7,7 @@
 
 mod capabilities;
 mod child;
+mod cpuset;
 mod error;
 mod group;
 mod id;
@@ -19,12 +20,14 @@ mod program;
 mod signal;
 pub mod teardown;
 mod time;
+mod topology;
 mod usage;
 
 pub use capabilities::{
     Backend, Capabilities, Element, Empty, Escape, Freeze, Kill, LeaveBy, Limit, Measure, Set,
 };
 pub use child::{Child, Outcome};
+pub use cpuset::{CpuSet, InvalidCpuSet};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use group::{Group, Termination};
 pub use id::{GroupId, Identity};
@@ -41,4 +44,5 @@ pub use program::{ProcessGroup, Program, Stream};
 pub use signal::{InvalidSignal, Signal, SignalSet};
 pub use teardown::{Policy, Step, Teardown, TeardownReport};
 pub use time::{Backoff, EventId, Interest, Source, SystemWaiter, Time, Waiter, Watch, timeout};
+pub use topology::Topology;
 pub use usage::Usage;

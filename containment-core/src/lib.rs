@@ -35,10 +35,11 @@ pub use limits::{Applied, Bytes, Limits};
 pub use member::{Member, ProcessState, Standing};
 pub use name::{GroupName, InvalidName};
 pub use ops::{
-    CgroupOps, Change, ChildOps, ControllerSet, FreezeState, GroupOps, KillStep, Reaped, Signalled,
+    CgroupOps, Change, ChildOps, ControllerSet, FreezeState, GroupOps, HomeOps, KillStep, Reaped,
+    Signalled,
 };
 #[cfg(feature = "mock")]
-pub use ops::{MockCgroupOps, MockChildOps, MockGroupOps};
+pub use ops::{MockCgroupOps, MockChildOps, MockGroupOps, MockHomeOps};
 pub use pid::{InvalidPid, Pid};
 pub use program::{ProcessGroup, Program, Stream};
 pub use signal::{InvalidSignal, Signal, SignalSet};

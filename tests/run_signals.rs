@@ -208,3 +208,16 @@ fn links(pid: i32) -> Vec<String> {
     let link = |entry: fs::DirEntry| Some(fs::read_link(entry.path()).ok()?.display().to_string());
     entries.flatten().filter_map(link).collect()
 }
+
+/// The keeper is killed by the very program that it has just started, before it could tell of it.
+#[test]
+fn a_keeper_that_is_killed_at_once_ends_the_run_with_125_and_nothing_is_left() {
+    run_on("process-group", |backend| {
+        for _ in 0..20 {
+            let job = Job::on(backend);
+            let script = "kill -KILL $PPID; setsid sleep 1000.MARK & sleep 1001.MARK";
+            let ended = job.start_sh(&["--grace", "0"], script).finish().expect(125);
+            assert!(ended.error_line().contains("keeper"), "{}", ended.stderr);
+        }
+    });
+}

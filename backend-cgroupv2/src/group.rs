@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use containment_core::{
     Applied, Backend, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState,
-    GroupId, GroupName, GroupOps, HomeOps, Identity, KillStep, Limits, Member, Operation, Pid,
-    Program, Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
+    GroupId, GroupName, GroupOps, HomeOps, Identity, InvalidName, KillStep, Limits, Member,
+    Operation, Pid, Program, Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
 };
 use containment_process::cgroupfs::{Dir, Failure};
 use containment_process::child::Started;
@@ -21,7 +21,7 @@ use crate::levels;
 
 /// A group of the unified hierarchy.
 #[derive(Debug)]
-pub(crate) struct V2Group {
+pub struct V2Group {
     pub(crate) place: Arc<Place>,
     pub(crate) id: GroupId,
     pub(crate) dir: Dir,
@@ -55,34 +55,50 @@ pub(crate) struct Top<'a> {
 impl Top<'_> {
     /// Makes the group, and the levels of its name that are missing.
     pub(crate) fn create(self, name: &GroupName, with: ControllerSet) -> Result<V2Group> {
-        refuse_controllers(name, with)?;
+        let full = self.full_name(name, Operation::Create)?;
+        refuse_controllers(&full, with)?;
         let (dir, made_above) = levels::make(self.dir, name).map_err(|failure| {
-            let error = describe(failure.during(Operation::Create), name);
+            let error = describe(failure.during(Operation::Create), &full);
             match error.kind() {
                 ErrorKind::AlreadyExists => {
                     error.advise("choose another name, or remove that group")
                 }
+                ErrorKind::NotFound if self.dir.is_gone() => {
+                    error.with_kind(ErrorKind::Gone).with_group(self.outer.unwrap_or(&full))
+                }
                 _ => error,
             }
         })?;
-        self.group(name, dir, made_above)
+        self.group(name, full, dir, made_above)
     }
 
     /// Opens the group of that name as it is now.
     pub(crate) fn open(self, name: &GroupName) -> Result<V2Group> {
+        let full = self.full_name(name, Operation::Open)?;
         let dir = self.dir.open_beneath(name.as_str());
-        let dir = dir.map_err(|failure| describe(failure.during(Operation::Open), name))?;
-        self.group(name, dir, 0)
+        let dir = dir.map_err(|failure| describe(failure.during(Operation::Open), &full))?;
+        self.group(name, full, dir, 0)
     }
 
-    fn group(self, local: &GroupName, dir: Dir, made_above: usize) -> Result<V2Group> {
-        let inode =
-            dir.inode().map_err(|failure| describe(failure.during(Operation::Open), local))?;
-        let too_long = |_| describe(Error::new(ErrorKind::InvalidInput, Operation::Open), local);
-        let name = match self.outer {
-            Some(outer) => outer.join(local).map_err(too_long)?,
-            None => local.clone(),
+    /// The name below the driver's parent group.
+    fn full_name(self, local: &GroupName, operation: Operation) -> Result<GroupName> {
+        let Some(outer) = self.outer else { return Ok(local.clone()) };
+        let too_long = |error: InvalidName| {
+            describe(Error::new(ErrorKind::InvalidInput, operation), outer)
+                .because(error.to_string())
         };
+        outer.join(local).map_err(too_long)
+    }
+
+    fn group(
+        self,
+        local: &GroupName,
+        name: GroupName,
+        dir: Dir,
+        made_above: usize,
+    ) -> Result<V2Group> {
+        let inode =
+            dir.inode().map_err(|failure| describe(failure.during(Operation::Open), &name))?;
         Ok(V2Group {
             place: Arc::clone(self.place),
             relative: self.place.relative.join(name.as_str()),
@@ -102,6 +118,70 @@ impl Top<'_> {
 }
 
 impl V2Group {
+    /// Its cgroup id: the directory's inode number.
+    pub fn inode(&self) -> u64 {
+        match self.id.identity {
+            Identity::Cgroup(inode) => inode,
+            _ => 0,
+        }
+    }
+
+    /// Makes a group inside this one like [`CgroupV2::create_joined`](crate::CgroupV2::create_joined).
+    pub fn subgroup_joined(
+        &self,
+        name: &GroupName,
+        also: impl FnOnce(u64) -> Result<Vec<OwnedFd>>,
+    ) -> Result<Self> {
+        self.refuse_removed(Operation::Create)?;
+        self.as_top().create(name, ControllerSet::EMPTY)?.joined(also)
+    }
+
+    /// The groups directly inside this one, each joined like `subgroup_joined`.
+    pub fn subgroups_joined(
+        &self,
+        also: impl Fn(u64) -> Result<Vec<OwnedFd>>,
+    ) -> Result<Vec<Self>> {
+        let mut groups = self.open_subgroups()?;
+        for group in &mut groups {
+            group.also = also(group.inode())?;
+        }
+        Ok(groups)
+    }
+
+    fn open_subgroups(&self) -> Result<Vec<Self>> {
+        self.refuse_removed(Operation::List)?;
+        let names = self.dir.subdirectories();
+        let names = names.map_err(|failure| self.error(failure.during(Operation::List)))?;
+        // A directory that was removed lists as an empty one does.
+        if names.is_empty() && self.dir.is_gone() {
+            return Err(self.error(Error::new(ErrorKind::Gone, Operation::List)));
+        }
+        let mut groups = Vec::new();
+        for name in names.iter().filter_map(|name| name.to_str()?.parse::<GroupName>().ok()) {
+            match self.as_top().open(&name) {
+                Ok(group) => groups.push(group),
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Gone) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(groups)
+    }
+
+    /// This new group with the files that its programs join besides, or nothing of it.
+    pub(crate) fn joined(mut self, also: impl FnOnce(u64) -> Result<Vec<OwnedFd>>) -> Result<Self> {
+        match also(self.inode()) {
+            Ok(files) => {
+                self.also = files;
+                Ok(self)
+            }
+            Err(error) => {
+                // The reason why it is of no use is what gets reported.
+                let _ = self.remove();
+                Err(error)
+            }
+        }
+    }
+
     fn as_top(&self) -> Top<'_> {
         Top { place: &self.place, dir: &self.dir, outer: Some(&self.id.name) }
     }
@@ -132,6 +212,21 @@ impl V2Group {
             parent.remove_tree(last)?;
         }
         Ok(())
+    }
+
+    fn reap_started(&self) -> Result<Reaped> {
+        let mut started = self.started();
+        let mut reaped = Reaped::default();
+        for child in started.iter().filter(|child| !child.has_ended()) {
+            match child.try_wait() {
+                Ok(outcome) => reaped.count += usize::from(outcome.is_some()),
+                // Told to whoever waits for this child; for the group it has ended.
+                Err(error) if error.kind() == ErrorKind::StatusLost => {}
+                Err(error) => return Err(error),
+            }
+        }
+        started.retain(|child| !child.is_forgotten());
+        Ok(reaped)
     }
 
     pub(crate) fn error(&self, error: Error) -> Error {
@@ -175,18 +270,8 @@ impl GroupOps for V2Group {
     }
 
     fn subgroups(&self) -> Result<Vec<Box<dyn GroupOps>>> {
-        self.refuse_removed(Operation::List)?;
-        let names = self.dir.subdirectories();
-        let names = names.map_err(|failure| self.error(failure.during(Operation::List)))?;
-        let mut groups: Vec<Box<dyn GroupOps>> = Vec::new();
-        for name in names.iter().filter_map(|name| name.to_str()?.parse::<GroupName>().ok()) {
-            match self.as_top().open(&name) {
-                Ok(group) => groups.push(Box::new(group)),
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Gone) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(groups)
+        let groups = self.open_subgroups()?.into_iter();
+        Ok(groups.map(|group| Box::new(group) as Box<dyn GroupOps>).collect())
     }
 
     fn members(&self) -> Result<Vec<Member>> {
@@ -256,18 +341,8 @@ impl GroupOps for V2Group {
     }
 
     fn reap(&self) -> Result<Reaped> {
-        let mut started = self.started();
-        let mut reaped = Reaped::default();
-        for child in started.iter().filter(|child| !child.has_ended()) {
-            match child.try_wait() {
-                Ok(outcome) => reaped.count += usize::from(outcome.is_some()),
-                // Told to whoever waits for this child; for the group it has ended.
-                Err(error) if error.kind() == ErrorKind::StatusLost => {}
-                Err(error) => return Err(error),
-            }
-        }
-        started.retain(|child| !child.is_forgotten());
-        Ok(reaped)
+        self.refuse_removed(Operation::Reap)?;
+        self.reap_started()
     }
 
     fn remove(&self) -> Result<()> {
@@ -279,6 +354,10 @@ impl GroupOps for V2Group {
             Ok(()) | Err(_) => {}
         }
         self.removed.store(true, Ordering::Release);
+        // Who died between the last reaping and the removal; nobody asks the group for it again.
+        if let Err(error) = self.reap_started() {
+            tracing::warn!(%error, group = %self.id.name, "a program may be left a zombie");
+        }
         levels::remove_above(&self.top, &self.local, self.made_above);
         Ok(())
     }

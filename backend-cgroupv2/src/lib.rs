@@ -27,6 +27,7 @@ use containment_core::{
 };
 
 use group::Top;
+pub use group::V2Group;
 use host::Place;
 
 /// The driver of the unified hierarchy.
@@ -81,12 +82,39 @@ impl CgroupV2 {
 
 impl CgroupV2 {
     /// Makes a group whose programs join groups of other hierarchies besides: each writes `0` to the
-    /// `also` files (v1: `tasks`) before it executes anything. For the hybrid driver, which moves
-    /// processes that are attached itself.
-    pub fn create_joined(&self, name: &GroupName, also: Vec<OwnedFd>) -> Result<Box<dyn GroupOps>> {
-        let mut group = self.top().create(name, ControllerSet::EMPTY)?;
-        group.also = also;
-        Ok(Box::new(group))
+    /// files that `also` gives for the new group's inode (v1: `tasks`) before it executes anything. For
+    /// the hybrid driver, which moves processes that are attached itself.
+    ///
+    /// # Errors
+    /// Those of `also` too; the group is removed again then.
+    pub fn create_joined(
+        &self,
+        name: &GroupName,
+        also: impl FnOnce(u64) -> Result<Vec<OwnedFd>>,
+    ) -> Result<V2Group> {
+        self.top().create(name, ControllerSet::EMPTY)?.joined(also)
+    }
+
+    /// Opens a group of this identity, whose programs join others besides as with `create_joined`.
+    pub fn open_joined(
+        &self,
+        id: &GroupId,
+        also: impl FnOnce(u64) -> Result<Vec<OwnedFd>>,
+    ) -> Result<V2Group> {
+        let mut group = self.open_group(id)?;
+        group.also = also(group.inode())?;
+        Ok(group)
+    }
+
+    fn open_group(&self, id: &GroupId) -> Result<V2Group> {
+        let group = self.top().open(&id.name)?;
+        if group.id().identity != id.identity {
+            return Err(Error::new(ErrorKind::NotFound, Operation::Open)
+                .with_backend(Backend::CgroupV2)
+                .with_group(&id.name)
+                .because("its name belongs to another group now"));
+        }
+        Ok(group)
     }
 
     fn top(&self) -> Top<'_> {
@@ -120,14 +148,7 @@ impl CgroupOps for CgroupV2 {
     }
 
     fn open(&self, id: &GroupId) -> Result<Box<dyn GroupOps>> {
-        let group = self.top().open(&id.name)?;
-        if group.id().identity != id.identity {
-            return Err(Error::new(ErrorKind::NotFound, Operation::Open)
-                .with_backend(Backend::CgroupV2)
-                .with_group(&id.name)
-                .because("its name belongs to another group now"));
-        }
-        Ok(Box::new(group))
+        Ok(Box::new(self.open_group(id)?))
     }
 
     fn list(&self) -> Result<Vec<GroupId>> {

@@ -27,18 +27,19 @@ impl CgroupOps for Fake {
     }
 
     fn create(&self, name: &GroupName, with: ControllerSet) -> Result<Box<dyn GroupOps>> {
-        let generation = self.call("create", Operation::Create, Some(name), |world| {
-            if with.iter().any(|limit| !self.capabilities.limits.contains(limit)) {
-                return Err(Error::new(ErrorKind::Unsupported, Operation::Create));
-            }
-            world.make(OUTSIDE, name, with)
+        let made = self.call("create", Operation::Create, Some(name), |world| {
+            self.refuse_lacking(with)?;
+            world.make(name, with)
         })?;
-        let id = self.identify(name, generation);
-        Ok(Box::new(FakeGroup::new(self.clone(), id, generation)))
+        Ok(Box::new(FakeGroup::made(self.clone(), name, made)))
     }
 
     fn open(&self, id: &GroupId) -> Result<Box<dyn GroupOps>> {
         let generation = self.call("open", Operation::Open, Some(&id.name), |world| {
+            if self.persona == Persona::ProcessGroup {
+                // The kernel knows process groups by no name.
+                return Err(Error::new(ErrorKind::Unsupported, Operation::Open));
+            }
             let found = world.find(&id.name).filter(|g| self.identify(&id.name, *g) == *id);
             found.ok_or_else(|| Error::new(ErrorKind::NotFound, Operation::Open))
         })?;
@@ -55,6 +56,14 @@ impl CgroupOps for Fake {
 }
 
 impl Fake {
+    /// Controllers that the persona lacks are limits that cannot be set.
+    pub(crate) fn refuse_lacking(&self, with: ControllerSet) -> Result<()> {
+        if with.iter().all(|limit| self.capabilities.limits.contains(limit)) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Unsupported, Operation::SetLimits))
+    }
+
     /// The identity of the group of this generation.
     pub(crate) fn identify(&self, name: &GroupName, generation: u64) -> GroupId {
         let identity = match self.persona {
@@ -93,9 +102,12 @@ impl Fake {
         let failed = result.as_ref().err().map(Error::kind);
         world.calls.push(Call { at, method, group: group.cloned(), failed });
         world.settle();
-        result.map_err(|error| match group {
-            Some(group) => error.with_backend(Backend::Fake).with_group(group),
-            None => error.with_backend(Backend::Fake),
+        result.map_err(|error| {
+            let error = error.with_backend(Backend::Fake);
+            match group.filter(|_| error.group().is_none()) {
+                Some(group) => error.with_group(group),
+                None => error,
+            }
         })
     }
 }

@@ -1,27 +1,40 @@
 //! One open group of the fake.
 
 use containment_core::{
-    Applied, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState, GroupId,
-    GroupName, GroupOps, HomeOps, KillStep, Limit, Limits, Member, Operation, Pid, Program, Reaped,
-    Result, Signal, Signalled, Usage, Watch,
+    Applied, Backend, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState,
+    GroupId, GroupName, GroupOps, HomeOps, KillStep, Limit, Limits, Member, Operation, Pid,
+    Program, Reaped, Result, Signal, Signalled, Usage, Watch,
 };
 
 use crate::child::FakeChild;
 use crate::home::FakeHome;
 use crate::record::SentSignal;
-use crate::world::{Birth, Process, Trigger, World};
-use crate::{Fake, Persona};
+use crate::script::Executable;
+use crate::world::{Birth, Made, Process, Trigger, World};
+use crate::{Fake, Persona, Script};
+
+const ENOENT: i32 = 2;
+const EACCES: i32 = 13;
 
 #[derive(Debug)]
 pub(crate) struct FakeGroup {
     fake: Fake,
     id: GroupId,
     generation: u64,
+    /// The levels above it that were made for it, which go with it when they are empty.
+    made_above: Vec<u64>,
 }
 
 impl FakeGroup {
+    /// A group that is there.
     pub(crate) fn new(fake: Fake, id: GroupId, generation: u64) -> Self {
-        Self { fake, id, generation }
+        Self { fake, id, generation, made_above: Vec::new() }
+    }
+
+    /// A group that was made just now.
+    pub(crate) fn made(fake: Fake, name: &GroupName, made: Made) -> Self {
+        let id = fake.identify(name, made.generation);
+        Self { fake, id, generation: made.generation, made_above: made.above }
     }
 
     /// One call on a group that must still be there.
@@ -87,13 +100,11 @@ impl FakeGroup {
     }
 
     fn place(&self, world: &mut World, program: &Program) -> Result<(Birth, Pid)> {
-        let script = world.program(program.name()).cloned();
-        let script =
-            script.ok_or_else(|| Error::new(ErrorKind::ProgramNotFound, Operation::Spawn))?;
         if world.is_freezing(self.generation) {
-            return Err(Error::new(ErrorKind::Frozen, Operation::Spawn));
+            return Err(Error::new(ErrorKind::Frozen, Operation::Place));
         }
-        world.check_place(self.generation, Operation::Spawn)?;
+        world.check_place(self.generation, Operation::Place)?;
+        let script = executable(world, program)?;
         let name = program.name().to_string_lossy();
         let comm = name.rsplit('/').next().unwrap_or_default();
         let birth = world.born(script, Process::program(self.generation, comm));
@@ -176,14 +187,16 @@ impl GroupOps for FakeGroup {
     }
 
     fn subgroup(&self, name: &GroupName, with: ControllerSet) -> Result<Box<dyn GroupOps>> {
+        let full = self.id.name.join(name);
         self.call("subgroup", Operation::Create, |world| {
-            let unsupported = || Error::new(ErrorKind::Unsupported, Operation::Create);
-            let lacking = with.iter().any(|limit| !self.capabilities().limits.contains(limit));
-            if !self.capabilities().nesting || lacking {
-                return Err(unsupported());
+            if !self.capabilities().nesting {
+                return Err(Error::new(ErrorKind::Unsupported, Operation::Create));
             }
-            let generation = world.make(self.generation, name, with)?;
-            self.inner(world, generation).ok_or_else(unsupported)
+            self.fake.refuse_lacking(with)?;
+            let invalid = |_| Error::new(ErrorKind::InvalidInput, Operation::Create);
+            let full = full.map_err(invalid)?;
+            let made = world.make(&full, with).map_err(|error| error.with_group(&full))?;
+            Ok(Box::new(Self::made(self.fake.clone(), &full, made)) as Box<dyn GroupOps>)
         })
     }
 
@@ -262,7 +275,7 @@ impl GroupOps for FakeGroup {
             let offered = self.capabilities().limits;
             let refuse = |limit: Limit| {
                 let error = Error::new(ErrorKind::Unsupported, Operation::SetLimits);
-                (limit, error.with_group(&self.id.name))
+                (limit, error.with_backend(Backend::Fake).with_group(&self.id.name))
             };
             let (applied, refused): (Vec<_>, Vec<_>) =
                 limits.asked().iter().partition(|limit| offered.contains(*limit));
@@ -300,6 +313,25 @@ impl GroupOps for FakeGroup {
     }
 
     fn remove(&self) -> Result<()> {
-        self.call("remove", Operation::Remove, |world| world.remove(self.generation))
+        self.call("remove", Operation::Remove, |world| {
+            world.remove(self.generation)?;
+            world.remove_levels(&self.made_above);
+            Ok(())
+        })
+    }
+}
+
+/// What a program does, if it can be executed.
+fn executable(world: &World, program: &Program) -> Result<Script> {
+    let refuse = |kind, errno| {
+        let error = Error::from_errno(Operation::Spawn, errno).with_kind(kind);
+        Err(error.with_path(program.name()))
+    };
+    match world.program(program.name()) {
+        None => refuse(ErrorKind::ProgramNotFound, ENOENT),
+        Some(script) if script.executable == Executable::No => {
+            refuse(ErrorKind::ProgramNotExecutable, EACCES)
+        }
+        Some(script) => Ok(script.clone()),
     }
 }

@@ -33,6 +33,8 @@ pub struct SentSignal {
 pub struct Snapshot {
     /// The moment.
     pub now: Time,
+    /// How much work was done so far, by whomever.
+    pub work: u64,
     /// The processes, zombies included, oldest first.
     pub processes: Vec<ProcessView>,
     /// The groups, in the order of their names.

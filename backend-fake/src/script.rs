@@ -16,6 +16,16 @@ pub struct Script {
     pub(crate) linger: Duration,
     pub(crate) dying: Option<Duration>,
     pub(crate) dodges: u32,
+    pub(crate) works_after_a_child: bool,
+    pub(crate) executable: Executable,
+}
+
+/// Whether the file of a program can be executed at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Executable {
+    #[default]
+    Yes,
+    No,
 }
 
 /// One thing that a process does.
@@ -33,6 +43,10 @@ pub(crate) enum Action {
     Setsid,
     Stop,
     FreezeOwnGroup,
+    /// Does one unit of work.
+    Work,
+    /// Does one unit of work each period.
+    WorkEvery(Duration),
     Allocate(u64),
     SleepUninterruptibly(Duration),
     /// Meets a signal that it does not ignore.
@@ -101,6 +115,32 @@ impl Script {
     #[must_use]
     pub fn freezes_its_group(self, after: Duration) -> Self {
         self.does(after, Action::FreezeOwnGroup)
+    }
+
+    /// Does one unit of work, which [`Snapshot::work`](crate::Snapshot::work) counts.
+    #[must_use]
+    pub fn works(self, after: Duration) -> Self {
+        self.does(after, Action::Work)
+    }
+
+    /// Does one unit of work each `period`.
+    #[must_use]
+    pub fn works_every(self, period: Duration) -> Self {
+        self.does(period, Action::WorkEvery(period))
+    }
+
+    /// Does one unit of work when a child of its own has ended: as a shell, which runs its next command.
+    #[must_use]
+    pub fn works_after_a_child(mut self) -> Self {
+        self.works_after_a_child = true;
+        self
+    }
+
+    /// Is a file that cannot be executed.
+    #[must_use]
+    pub fn not_executable(mut self) -> Self {
+        self.executable = Executable::No;
+        self
     }
 
     /// Takes so many bytes of memory more; above the group's limit the OOM killer takes it.

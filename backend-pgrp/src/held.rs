@@ -28,6 +28,9 @@ pub(crate) struct HeldGroup {
     state: Mutex<State>,
 }
 
+/// How often a look at an empty group is repeated for those who were born meanwhile.
+const CATCH_UPS: usize = 16;
+
 #[derive(Debug, Default)]
 struct State {
     leader: Option<Started>,
@@ -65,6 +68,29 @@ impl HeldGroup {
         let snapshot = Snapshot::take().map_err(|e| self.error(Error::from_io(operation, &e)))?;
         let group = snapshot.in_group(leader.pid());
         Ok(group.filter(|stat| !stat.state.is_zombie()).cloned().collect())
+    }
+
+    /// Whether nothing lives, for certain: somebody who forks and exits between the listing of `/proc`
+    /// and the reading of it hides his child. Where processes come and go too fast for that it is
+    /// not said, and the next look may say it.
+    fn is_empty(&self, state: &State, operation: Operation) -> Result<bool> {
+        let Some(leader) = &state.leader else { return Ok(true) };
+        if !leader.holds_pid()? {
+            return Err(self.hold_lost(operation));
+        }
+        let failed = |error: std::io::Error| self.error(Error::from_io(operation, &error));
+        let mut snapshot = Snapshot::take().map_err(failed)?;
+        for _ in 0..CATCH_UPS {
+            if snapshot.in_group(leader.pid()).any(|stat| !stat.state.is_zombie()) {
+                return Ok(false);
+            }
+            let ended = snapshot.catch_up().map_err(failed)?;
+            let left = snapshot.in_group(leader.pid()).any(|stat| !stat.state.is_zombie());
+            if ended == 0 && !left {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn pass(&self, state: &State, signal: Signal) -> Result<Signalled> {
@@ -163,7 +189,7 @@ impl GroupOps for HeldGroup {
 
     fn populated(&self) -> Result<bool> {
         let state = self.state(Operation::Populated)?;
-        Ok(!self.living(&state, Operation::Populated)?.is_empty())
+        Ok(!self.is_empty(&state, Operation::Populated)?)
     }
 
     fn signal(&self, signal: Signal) -> Result<Signalled> {
@@ -177,11 +203,13 @@ impl GroupOps for HeldGroup {
     }
 
     fn request_freeze(&self) -> Result<()> {
-        self.signal(Signal::STOP).map(drop)
+        let state = self.state(Operation::Freeze)?;
+        self.pass(&state, Signal::STOP).map(drop)
     }
 
     fn request_thaw(&self) -> Result<()> {
-        self.signal(Signal::CONT).map(drop)
+        let state = self.state(Operation::Thaw)?;
+        self.pass(&state, Signal::CONT).map(drop)
     }
 
     fn frozen(&self) -> Result<FreezeState> {
@@ -223,7 +251,7 @@ impl GroupOps for HeldGroup {
 
     fn remove(&self) -> Result<()> {
         let mut state = self.state(Operation::Remove)?;
-        if !self.living(&state, Operation::Remove)?.is_empty() {
+        if !self.is_empty(&state, Operation::Remove)? {
             return Err(self.error(Error::new(ErrorKind::Busy, Operation::Remove)));
         }
         for child in state.programs() {

@@ -25,14 +25,17 @@ pub(crate) struct KeptGroup {
     claim: Claim,
     capabilities: Capabilities,
     lines: Mutex<Vec<Arc<Line>>>,
+    /// Whether a keeper may have been lost before it could tell of its program, which may run all the
+    /// same.
+    orphans: AtomicBool,
     killed: AtomicBool,
     removed: AtomicBool,
 }
 
 impl KeptGroup {
     pub(crate) fn new(claim: Claim, capabilities: Capabilities) -> Self {
-        let [killed, removed] = [false; 2].map(AtomicBool::new);
-        Self { claim, capabilities, lines: Mutex::default(), killed, removed }
+        let [orphans, killed, removed] = [false; 3].map(AtomicBool::new);
+        Self { claim, capabilities, lines: Mutex::default(), orphans, killed, removed }
     }
 
     fn lines(&self) -> MutexGuard<'_, Vec<Arc<Line>>> {
@@ -52,11 +55,17 @@ impl KeptGroup {
             matches!(keeping, Keeping::Goes).then(|| line.keeper().pid())
         };
         let mut roots: Vec<Pid> = standing.iter().filter_map(alive).collect();
-        if standing.iter().any(|(_, keeping)| *keeping == Keeping::Lost) {
+        if self.has_lost(&standing) {
             roots.push(Pid::current());
         }
         let except = standing.iter().map(|(line, _)| line.keeper().pid()).collect();
         Ok(Tree { roots, except })
+    }
+
+    /// Whether a keeper was lost, so that what it kept descends from us.
+    fn has_lost(&self, standing: &[(Arc<Line>, Keeping)]) -> bool {
+        let lost = standing.iter().any(|(_, keeping)| *keeping == Keeping::Lost);
+        lost || self.orphans.load(Ordering::Acquire)
     }
 
     fn trunks(&self) -> Vec<Trunk> {
@@ -77,13 +86,13 @@ impl KeptGroup {
 
     /// One pass of a signal that no member can ignore: first at once to every process group that a
     /// program leads, which stops most of a fork bomb before the rest is looked for.
-    fn strike(&self, signal: Signal) -> Result<Signalled> {
+    fn strike(&self, signal: Signal, operation: Operation) -> Result<Signalled> {
         self.lines().iter().try_for_each(|line| line.signal_process_group(signal))?;
-        self.pass(signal)
+        self.pass(signal, operation)
     }
 
-    fn pass(&self, signal: Signal) -> Result<Signalled> {
-        self.refuse_removed(Operation::Signal)?;
+    fn pass(&self, signal: Signal, operation: Operation) -> Result<Signalled> {
+        self.refuse_removed(operation)?;
         let pass = self.tree()?.signal(signal, &self.programs()?).map_err(|e| self.error(e))?;
         let failed = pass.failed.into_iter().map(|error| self.error(error)).collect();
         Ok(Signalled { failed, ..pass })
@@ -116,8 +125,12 @@ impl GroupOps for KeptGroup {
 
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
         self.refuse_removed(Operation::Spawn)?;
-        let line = Line::open(self.id(), &self.capabilities, program);
-        let line = Arc::new(line.map_err(|error| self.error(error))?);
+        let line = Line::open(self.id(), &self.capabilities, program).map_err(|error| {
+            // The keeper may have started the program before it was lost.
+            self.orphans.store(true, Ordering::Release);
+            self.error(error)
+        })?;
+        let line = Arc::new(line);
         self.lines().push(Arc::clone(&line));
         Ok(Box::new(Kept(line)))
     }
@@ -150,25 +163,24 @@ impl GroupOps for KeptGroup {
         if standing.iter().any(|(_, keeping)| *keeping == Keeping::Goes) {
             return Ok(true);
         }
-        let lost = standing.iter().any(|(_, keeping)| *keeping == Keeping::Lost);
-        Ok(lost && !self.members()?.is_empty())
+        Ok(self.has_lost(&standing) && !self.members()?.is_empty())
     }
 
     fn signal(&self, signal: Signal) -> Result<Signalled> {
-        self.pass(signal)
+        self.pass(signal, Operation::Signal)
     }
 
     fn kill(&self) -> Result<KillStep> {
         self.killed.store(true, Ordering::Release);
-        self.strike(Signal::KILL).map(KillStep::Signalled)
+        self.strike(Signal::KILL, Operation::Kill).map(KillStep::Signalled)
     }
 
     fn request_freeze(&self) -> Result<()> {
-        self.strike(Signal::STOP).map(drop)
+        self.strike(Signal::STOP, Operation::Freeze).map(drop)
     }
 
     fn request_thaw(&self) -> Result<()> {
-        self.pass(Signal::CONT).map(drop)
+        self.pass(Signal::CONT, Operation::Thaw).map(drop)
     }
 
     fn frozen(&self) -> Result<FreezeState> {
@@ -218,14 +230,15 @@ impl GroupOps for KeptGroup {
 
     /// The keepers reap their own; what was re-parented to us after the loss of one is ours.
     fn reap(&self) -> Result<Reaped> {
+        self.refuse_removed(Operation::Reap)?;
         let standing = self.standing()?;
         let mut count = 0;
         for (line, keeping) in &standing {
-            if *keeping != Keeping::Goes {
+            if *keeping != Keeping::Goes && !line.is_keeper_reaped() {
                 count += usize::from(line.reap_keeper()?);
             }
         }
-        if standing.iter().any(|(_, keeping)| *keeping == Keeping::Lost) {
+        if self.has_lost(&standing) {
             reap_children(None).map_err(|e| self.error(Error::from_io(Operation::Reap, &e)))?;
         }
         Ok(Reaped { count })

@@ -69,18 +69,22 @@ impl Line {
             capabilities: capabilities.clone(),
         };
         let keeper = worker::fork(move || serve(charge, writer)).map_err(failed)?;
-        match Message::receive(&reader).map_err(failed)? {
-            Some(Message::Started(pid)) => Self::new(keeper, reader, pid, program, id),
-            Some(Message::Failed(failure)) => {
-                keeper.wait().map_err(failed)?;
-                Err(failure.into_error(program))
-            }
-            _ => Err(Error::new(ErrorKind::KeeperLost, Operation::Spawn)),
+        let line = match Message::receive(&reader) {
+            Ok(Some(Message::Started(pid))) => Self::new(&keeper, reader, pid, program, id),
+            Ok(Some(Message::Failed(failure))) => Err(failure.into_error(program)),
+            Ok(_) => Err(Error::new(ErrorKind::KeeperLost, Operation::Spawn)),
+            Err(error) => Err(failed(error)),
+        };
+        if line.is_err() {
+            // It has ended, or is of no use: what it may have started is ours to end then.
+            keeper.signal(Signal::KILL).map_err(failed)?;
+            keeper.wait().map_err(failed)?;
         }
+        line
     }
 
     fn new(
-        keeper: PidFd,
+        keeper: &PidFd,
         pipe: PipeReader,
         pid: Pid,
         program: &Program,
@@ -94,8 +98,8 @@ impl Line {
             ProcessGroup::Join(leader) => leader,
         };
         Ok(Self {
-            program: open_child_of(&keeper, pid).map_err(failed)?,
-            keeper,
+            program: open_child_of(keeper, pid).map_err(failed)?,
+            keeper: keeper.clone(),
             pipe: Arc::new(pipe.into()),
             trunk: Trunk { program: pid, group },
             id: id.clone(),
@@ -152,6 +156,11 @@ impl Line {
         if let Err(error) = self.keeper.signal(LET_GO) {
             tracing::warn!(%error, group = %self.id.name, "the group will end with this process");
         }
+    }
+
+    /// Whether nothing is left of the keeper.
+    pub(crate) fn is_keeper_reaped(&self) -> bool {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner).keeper_reaped
     }
 
     /// Reaps the keeper if it has ended; whether it is gone.

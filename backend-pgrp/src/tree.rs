@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use containment_core::{
-    Error, FreezeState, Member, Operation, Pid, Result, Signal, Signalled, Standing,
+    Error, FreezeState, Member, Operation, Pid, ProcessState, Result, Signal, SignalSet, Signalled,
+    Standing,
 };
 use containment_process::pidfd::PidFd;
 use containment_process::proc::{Snapshot, Stat};
@@ -75,10 +76,24 @@ impl Tree {
 
 /// What the states of these members amount to.
 pub(crate) fn freeze_state(members: &[Stat]) -> FreezeState {
-    let stopped = members.iter().filter(|stat| stat.state.is_stopped()).count();
+    let stopped = members.iter().filter(|stat| stands_still(stat)).count();
     match stopped {
         0 => FreezeState::Thawed,
         all if all == members.len() => FreezeState::Frozen,
         _ => FreezeState::Freezing,
     }
+}
+
+/// Stopped, or bound to stop before it executes anything: whoever waits in `vfork` for a child that is
+/// stopped itself waits uninterruptibly (state D), and would keep a freeze from ever being complete.
+fn stands_still(stat: &Stat) -> bool {
+    stat.state.is_stopped() || (stat.state == ProcessState('D') && is_stop_pending(stat.pid))
+}
+
+/// Whether SIGSTOP waits for the process (`ShdPnd` of `/proc/PID/status`).
+fn is_stop_pending(pid: Pid) -> bool {
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { return false };
+    let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
+    let pending = pending.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    pending.is_some_and(|bits| SignalSet::from_bits(bits).contains(Signal::STOP))
 }

@@ -108,3 +108,17 @@ fn a_busy_directory_is_removed_as_soon_as_it_can_be() {
         assert!(report.elapsed < ms(40), "{persona:?} {report:?}");
     }
 }
+
+/// Watches that stay ready, as those of an empty process group, must not make the wait spin.
+#[test]
+fn a_removal_that_stays_busy_is_given_up_in_time() {
+    for persona in Persona::ALL {
+        let fake = world(persona);
+        let group = group_with(&fake, &[]);
+        fake.fail(Operation::Remove, libc::EBUSY, usize::MAX);
+        let policy = Policy::kill().give_up_after(secs(3));
+        let (report, waits) = tear_down(&fake, &*group, &policy);
+        assert!(!report.removed && report.elapsed == secs(3), "{persona:?}: {report:?}");
+        assert!(waits.len() < 200, "{persona:?}: {} waits", waits.len());
+    }
+}

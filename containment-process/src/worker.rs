@@ -11,6 +11,7 @@ use crate::pidfd::PidFd;
 /// exit handlers of this process. Its pidfd tells its end.
 ///
 /// # Errors
+/// Where the worker may have begun, it was killed; what it started is left to the caller.
 /// `EBUSY`-like [`io::ErrorKind::ResourceBusy`] when this process has other threads: their locks
 /// would stay locked in the child for ever.
 pub fn fork(work: impl FnOnce() -> u8) -> io::Result<PidFd> {
@@ -31,8 +32,24 @@ pub fn fork(work: impl FnOnce() -> u8) -> io::Result<PidFd> {
         }
         pid => {
             let pid = Pid::new(pid).ok_or(io::ErrorKind::InvalidData)?;
-            PidFd::open(pid)?.ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
+            match PidFd::open(pid) {
+                Ok(Some(worker)) => Ok(worker),
+                // Out of descriptors: without a handle the worker must not go on.
+                failed => {
+                    end_child(pid);
+                    failed.and(Err(io::Error::from_raw_os_error(libc::ESRCH)))
+                }
+            }
         }
+    }
+}
+
+/// Kills and reaps a child of ours.
+fn end_child(pid: Pid) {
+    // SAFETY: integers and a null pointer only; the child is unreaped, so that its pid is its own.
+    unsafe {
+        libc::kill(pid.as_raw(), libc::SIGKILL);
+        libc::waitpid(pid.as_raw(), std::ptr::null_mut(), 0);
     }
 }
 

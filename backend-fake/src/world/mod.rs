@@ -21,7 +21,7 @@ use crate::persona::Persona;
 use crate::record::{Call, SentSignal};
 use crate::script::{Action, Script};
 pub(crate) use process::{Birth, Process};
-pub(crate) use tree::{Node, OUTSIDE};
+pub(crate) use tree::{Made, Node, OUTSIDE};
 
 /// How long the kernel takes to end a process, unless its script says otherwise.
 const DYING: Duration = Duration::from_micros(100);
@@ -52,6 +52,7 @@ pub(crate) struct World {
     births: u64,
     generations: u64,
     scheduled: u64,
+    work: u64,
     /// Waits that took no time, and the moment of the last.
     spins: (Time, u32),
 }
@@ -96,6 +97,7 @@ impl World {
             births: 0,
             generations: OUTSIDE,
             scheduled: 0,
+            work: 0,
             spins: (Time::ZERO, 0),
         }
     }

@@ -67,6 +67,11 @@ impl World {
             Action::Setsid => process.escaped = true,
             Action::Stop => process.stopped = true,
             Action::FreezeOwnGroup => self.freeze_own_group(birth),
+            Action::Work => self.work += 1,
+            Action::WorkEvery(period) => {
+                self.work += 1;
+                self.schedule(period, Event::Act(birth, Action::WorkEvery(period)));
+            }
             Action::Allocate(bytes) => self.allocate(birth, bytes),
             Action::SleepUninterruptibly(duration) => {
                 process.uninterruptible = true;
@@ -143,10 +148,18 @@ impl World {
         if process.program {
             self.outcomes.insert(birth, outcome);
         }
+        let parent = process.parent;
         for child in self.processes.values_mut().filter(|p| p.parent == Some(birth)) {
             child.parent = None;
         }
         self.reap_strangers();
+        if let Some(parent) = parent.filter(|parent| self.works_after_a_child(*parent)) {
+            self.act(parent, Action::Work);
+        }
+    }
+
+    fn works_after_a_child(&self, birth: Birth) -> bool {
+        self.processes.get(&birth).is_some_and(|p| p.script.works_after_a_child)
     }
 
     /// Init reaps what nobody else has to; a process group's keeper is asked for it by `reap`.

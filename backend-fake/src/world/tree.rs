@@ -15,6 +15,15 @@ pub(crate) const OUTSIDE: u64 = 0;
 const EBUSY: i32 = 16;
 const EAGAIN: i32 = 11;
 
+/// What making a group came to.
+#[derive(Debug)]
+pub(crate) struct Made {
+    /// The group.
+    pub(crate) generation: u64,
+    /// The levels above it that were made too, outermost first.
+    pub(crate) above: Vec<u64>,
+}
+
 /// One group. Its generation is its identity.
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -69,37 +78,49 @@ impl World {
         self.nodes.get_mut(&generation)
     }
 
-    /// Makes a group below `parent`, and the levels that are missing on the way.
-    pub(crate) fn make(
-        &mut self,
-        parent: u64,
-        name: &GroupName,
-        with: ControllerSet,
-    ) -> Result<u64> {
-        let full = match self.nodes[&parent].name.as_ref() {
-            Some(above) => above.join(name).map_err(|_| invalid())?,
-            None => name.clone(),
-        };
-        if self.find(&full).is_some() {
+    /// Makes the group of this full name, and the levels that are missing on the way. What was made
+    /// is removed again when something fails.
+    pub(crate) fn make(&mut self, name: &GroupName, with: ControllerSet) -> Result<Made> {
+        if self.find(name).is_some() {
             return Err(Error::new(ErrorKind::AlreadyExists, Operation::Create));
         }
-        let above = match (full.split_last().0, self.persona.capabilities().nesting) {
-            (Some(above), true) => self.level(&above.parse().map_err(|_| invalid())?, with)?,
-            _ => OUTSIDE,
-        };
-        self.insert(full, above, with)
+        let mut above = Vec::new();
+        let generation = self.descend(name, with, &mut above);
+        match generation {
+            Ok(generation) => Ok(Made { generation, above }),
+            Err(error) => {
+                self.remove_levels(&above);
+                Err(error)
+            }
+        }
     }
 
-    /// The group of this name, made where it is missing.
-    fn level(&mut self, name: &GroupName, with: ControllerSet) -> Result<u64> {
-        if let Some(known) = self.find(name) {
-            return Ok(known);
-        }
-        let above = match name.split_last().0 {
-            Some(above) => self.level(&above.parse().map_err(|_| invalid())?, with)?,
-            None => OUTSIDE,
+    fn descend(
+        &mut self,
+        name: &GroupName,
+        with: ControllerSet,
+        made: &mut Vec<u64>,
+    ) -> Result<u64> {
+        let level = name.split_last().0.filter(|_| self.persona.capabilities().nesting);
+        let Some(level) = level else { return self.insert(name.clone(), OUTSIDE, with) };
+        let level = level.parse().map_err(|_| invalid())?;
+        let above = if let Some(known) = self.find(&level) {
+            known
+        } else {
+            let above = self.descend(&level, with, made)?;
+            made.push(above);
+            above
         };
         self.insert(name.clone(), above, with)
+    }
+
+    /// Removes levels that were made for a group, outermost first in the list, as far as they are empty.
+    pub(crate) fn remove_levels(&mut self, levels: &[u64]) {
+        for level in levels.iter().rev() {
+            if !self.children(*level).is_empty() || self.remove(*level).is_err() {
+                return;
+            }
+        }
     }
 
     fn insert(&mut self, name: GroupName, parent: u64, with: ControllerSet) -> Result<u64> {

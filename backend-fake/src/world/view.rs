@@ -116,6 +116,7 @@ impl World {
         let named = self.nodes.iter().filter(|(generation, _)| **generation != OUTSIDE);
         let mut groups: Vec<_> = named.filter_map(|(_, node)| node.name.clone()).collect();
         groups.sort();
-        Snapshot { now: self.now, processes: self.processes.values().map(view).collect(), groups }
+        let processes = self.processes.values().map(view).collect();
+        Snapshot { now: self.now, work: self.work, processes, groups }
     }
 }

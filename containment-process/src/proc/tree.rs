@@ -32,29 +32,49 @@ impl Snapshot {
     /// # Errors
     /// `ENOENT` and the like where `/proc` is not mounted, `ENODEV` where it is something else.
     pub fn take() -> io::Result<Self> {
+        let mut snapshot = Self::default();
+        snapshot.catch_up()?;
+        Ok(snapshot)
+    }
+
+    /// Adds those who are listed now and were not seen before; says how many of them had ended by the
+    /// time they were read. Each of those may have forked between the listing and the reading, and
+    /// its child is missing still: "nobody is left" is certain only after a pass that says 0.
+    pub fn catch_up(&mut self) -> io::Result<usize> {
         let proc = open_proc()?;
         let mut listing = vec![MaybeUninit::uninit(); LISTING];
         let mut buffer = [0; LONGEST];
-        let mut snapshot = Self::default();
+        let mut added = Self::default();
+        let mut ended = 0;
         let mut entries = RawDir::new(&proc, &mut listing);
         while let Some(entry) = entries.next() {
             let name = entry?.file_name().to_bytes().to_owned();
-            if number::<i32>(&name).and_then(Pid::new).is_some() {
-                snapshot.add(&proc, name, &mut buffer)?;
+            let pid = number::<i32>(&name).and_then(Pid::new);
+            if pid.is_some_and(|pid| self.get(pid).is_none()) {
+                ended += usize::from(!added.add(&proc, name, &mut buffer)?);
             }
         }
-        let hidden = snapshot.hidden;
-        Ok(Self { hidden, ..Self::of(snapshot.processes) })
+        let hidden = added.hidden;
+        let processes = std::mem::take(&mut self.processes).into_iter().chain(added.processes);
+        *self = Self { hidden, ..Self::of(processes) };
+        Ok(ended)
     }
 
-    fn add(&mut self, proc: &OwnedFd, mut path: Vec<u8>, buffer: &mut [u8]) -> io::Result<()> {
+    /// Whether the process still lives, as far as can be seen.
+    fn add(&mut self, proc: &OwnedFd, mut path: Vec<u8>, buffer: &mut [u8]) -> io::Result<bool> {
         path.extend(b"/stat");
         match Stat::read_at(proc, &path, buffer) {
-            Ok(process) => self.processes.extend(process),
-            Err(error) if is_hidden(&error) => self.hidden += 1,
-            Err(error) => return Err(error),
+            Ok(process) => {
+                let lives = process.as_ref().is_some_and(|stat| !stat.state.is_zombie());
+                self.processes.extend(process);
+                Ok(lives)
+            }
+            Err(error) if is_hidden(&error) => {
+                self.hidden += 1;
+                Ok(true)
+            }
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
     /// A snapshot of these processes.

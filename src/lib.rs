@@ -25,18 +25,22 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod contain_children;
 mod containment;
 mod drivers;
 mod launch;
 mod making;
 mod require;
 mod selection;
+mod simple;
 
 pub use backend_pgrp::Keeper;
 pub use builder::{Builder, Proof};
+pub use contain_children::ContainChildren;
 pub use containment::Containment;
 pub use containment_core::*;
 pub use launch::Launch;
 pub use making::{Degradation, GroupBuilder};
 pub use require::{InvalidRequirement, Requirement};
 pub use selection::{Finding, Rejected, Selection};
+pub use simple::{HowHeld, SimpleContainChildren, contain_children};

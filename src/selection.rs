@@ -57,7 +57,8 @@ pub struct Finding {
 /// any other would fail on every backend, or is about the group asked for.
 pub(crate) fn passes_on(error: &Error) -> bool {
     use ErrorKind as Kind;
-    let placing = matches!(error.operation(), Operation::Create | Operation::Place);
+    let placing =
+        matches!(error.operation(), Operation::Create | Operation::Place | Operation::Attach);
     placing
         && matches!(
             error.kind(),

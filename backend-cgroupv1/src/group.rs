@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use containment_core::{
     Applied, Backend, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState,
-    GroupId, GroupName, GroupOps, Identity, KillStep, Limits, Member, Operation, Pid, Program,
-    Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
+    GroupId, GroupName, GroupOps, HomeOps, Identity, KillStep, Limits, Member, Operation, Pid,
+    Program, Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
 };
 use containment_process::child::Programs;
 use containment_process::pidfd::PidFd;
@@ -86,6 +86,10 @@ impl GroupOps for V1Group {
     fn attach(&self, pid: Pid) -> Result<()> {
         self.refuse_removed(Operation::Attach)?;
         self.move_in(pid)
+    }
+
+    fn home(&self) -> Result<Box<dyn HomeOps>> {
+        Err(self.error(Error::new(ErrorKind::Unsupported, Operation::Attach)))
     }
 
     fn subgroup(&self, name: &GroupName, with: ControllerSet) -> Result<Box<dyn GroupOps>> {

@@ -7,14 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use containment_core::{
     Applied, Backend, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState,
-    GroupId, GroupName, GroupOps, Identity, InvalidName, KillStep, Limits, Member, Operation, Pid,
-    Program, Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
+    GroupId, GroupName, GroupOps, HomeOps, Identity, InvalidName, KillStep, Limits, Member,
+    Operation, Pid, Program, Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
 };
 use containment_process::cgroupfs::{Dir, Failure};
 use containment_process::child::Started;
 use containment_process::proc::Stat;
 
 use crate::events::Events;
+use crate::home::Home;
 use crate::host::Place;
 use crate::levels;
 
@@ -256,6 +257,11 @@ impl GroupOps for V2Group {
     fn attach(&self, pid: Pid) -> Result<()> {
         self.refuse_removed(Operation::Attach)?;
         self.move_in(pid)
+    }
+
+    fn home(&self) -> Result<Box<dyn HomeOps>> {
+        self.refuse_removed(Operation::Attach)?;
+        Ok(Box::new(Home::of_caller(&self.place).map_err(|error| self.error(error))?))
     }
 
     fn subgroup(&self, name: &GroupName, with: ControllerSet) -> Result<Box<dyn GroupOps>> {

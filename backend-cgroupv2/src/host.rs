@@ -10,6 +10,8 @@ use mountinfo::Mount;
 /// The group below which groups are made, and what the kernel offers there.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
+    /// The mount's directory.
+    pub(crate) mount: Dir,
     /// Its directory.
     pub(crate) dir: Dir,
     /// The mount's root within the hierarchy, which `/proc/PID/cgroup` counts from.
@@ -40,12 +42,13 @@ impl Place {
             Some(parent) => parent.strip_prefix("/").unwrap_or(parent).to_path_buf(),
             None => own_group(&mount_root)?,
         };
-        let top = Dir::open_mount(&mount.mount_point(), Version::V2).map_err(unusable)?;
-        let dir = top.open_beneath(&relative).map_err(unusable)?;
+        let mount = mount.mount_point();
+        let mount = Dir::open_mount(&mount, Version::V2).map_err(unusable)?;
+        let dir = mount.open_beneath(&relative).map_err(unusable)?;
         check_writable(&dir)?;
         let has_kill = has_kill(&dir).map_err(unusable)?;
         let capabilities = crate::capabilities(has_kill);
-        Ok(Self { dir, mount_root, relative, has_kill, capabilities })
+        Ok(Self { mount, dir, mount_root, relative, has_kill, capabilities })
     }
 }
 
@@ -77,7 +80,7 @@ fn has_kill(dir: &Dir) -> Result<bool, Failure> {
 }
 
 /// Our own group, relative to the mount.
-fn own_group(mount_root: &Path) -> Result<PathBuf> {
+pub(crate) fn own_group(mount_root: &Path) -> Result<PathBuf> {
     let text = cgroup::read_self().map_err(|error| Error::from_io(Operation::Probe, &error))?;
     cgroup::memberships(&text)
         .find(cgroup::Membership::is_unified)

@@ -9,6 +9,7 @@
 mod control;
 mod events;
 mod group;
+mod home;
 mod host;
 mod levels;
 mod place;

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
-use containment_process::cgroupfs::Access;
+use containment_process::cgroupfs::{Access, Dir};
 
 use crate::group::V2Group;
 
@@ -53,22 +53,21 @@ impl V2Group {
         Ok(())
     }
 
-    /// Moves a running process in. It is held by pidfd: if it still runs afterwards, it was the one.
+    /// Moves a running process in.
     pub(crate) fn move_in(&self, pid: Pid) -> Result<()> {
-        let gone = || Error::from_errno(Operation::Attach, Errno::SRCH.raw_os_error());
-        let process = PidFd::open(pid).map_err(|error| Error::from_io(Operation::Attach, &error));
-        let process = process.and_then(|process| process.ok_or_else(gone));
-        let moved = process.and_then(|process| {
-            let written = self.dir.write("cgroup.procs", pid.to_string());
-            written.map_err(|failure| place_error(failure.during(Operation::Attach)))?;
-            match process.has_ended() {
-                Ok(false) => Ok(()),
-                Ok(true) => Err(gone()),
-                Err(error) => Err(Error::from_io(Operation::Attach, &error)),
-            }
-        });
-        moved.map_err(|error| self.error(error).with_pid(pid))
+        move_into(&self.dir, pid).map_err(|error| self.error(error).with_pid(pid))
     }
+}
+
+/// Moves a running process into a group. It is held by pidfd: if it still runs afterwards, it was the
+/// one.
+pub(crate) fn move_into(dir: &Dir, pid: Pid) -> Result<()> {
+    let gone = || Error::from_errno(Operation::Attach, Errno::SRCH.raw_os_error());
+    let failed = |error: std::io::Error| Error::from_io(Operation::Attach, &error);
+    let process = PidFd::open(pid).map_err(failed)?.ok_or_else(gone)?;
+    let written = dir.write("cgroup.procs", pid.to_string());
+    written.map_err(|failure| place_error(failure.during(Operation::Attach)))?;
+    if process.has_ended().map_err(failed)? { Err(gone()) } else { Ok(()) }
 }
 
 fn launch(program: &Program, entry: Entry<'_>, mark: Mark<'_>) -> Result<PidFd, Failure> {

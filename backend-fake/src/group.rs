@@ -2,18 +2,18 @@
 
 use containment_core::{
     Applied, Backend, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState,
-    GroupId, GroupName, GroupOps, KillStep, Limit, Limits, Member, Operation, Pid, Program, Reaped,
-    Result, Signal, Signalled, Usage, Watch,
+    GroupId, GroupName, GroupOps, HomeOps, KillStep, Limit, Limits, Member, Operation, Pid,
+    Program, Reaped, Result, Signal, Signalled, Usage, Watch,
 };
 
 use crate::child::FakeChild;
+use crate::home::FakeHome;
 use crate::record::SentSignal;
 use crate::script::Executable;
 use crate::world::{Birth, Made, Process, Trigger, World};
 use crate::{Fake, Persona, Script};
 
 const ENOENT: i32 = 2;
-const ESRCH: i32 = 3;
 const EACCES: i32 = 13;
 
 #[derive(Debug)]
@@ -76,6 +76,7 @@ impl FakeGroup {
     }
 
     fn kill_step(&self, world: &mut World) -> Result<KillStep> {
+        world.refuse_callers(self.generation, Operation::Kill)?;
         let earlier = world.node_mut(self.generation).map_or(0, |node| {
             node.kill_steps += 1;
             node.kill_steps - 1
@@ -154,12 +155,7 @@ impl FakeGroup {
         if !self.capabilities().attach {
             return Err(Error::new(ErrorKind::Unsupported, Operation::Attach));
         }
-        world.check_place(self.generation, Operation::Attach)?;
-        let birth = world.by_pid(pid);
-        let process = birth.and_then(|birth| world.process_mut(birth));
-        let gone = || Error::from_errno(Operation::Attach, ESRCH).with_pid(pid);
-        process.ok_or_else(gone)?.node = self.generation;
-        Ok(())
+        world.move_to(pid, self.generation)
     }
 }
 
@@ -179,6 +175,15 @@ impl GroupOps for FakeGroup {
 
     fn attach(&self, pid: Pid) -> Result<()> {
         self.call("attach", Operation::Attach, |world| self.attach_process(world, pid))
+    }
+
+    fn home(&self) -> Result<Box<dyn HomeOps>> {
+        self.call("home", Operation::Attach, |world| {
+            if !self.capabilities().attach {
+                return Err(Error::new(ErrorKind::Unsupported, Operation::Attach));
+            }
+            Ok(Box::new(FakeHome { fake: self.fake.clone(), node: world.callers_node() }) as _)
+        })
     }
 
     fn subgroup(&self, name: &GroupName, with: ControllerSet) -> Result<Box<dyn GroupOps>> {
@@ -220,7 +225,10 @@ impl GroupOps for FakeGroup {
     }
 
     fn signal(&self, signal: Signal) -> Result<Signalled> {
-        self.call("signal", Operation::Signal, |world| Ok(self.pass(world, signal, false)))
+        self.call("signal", Operation::Signal, |world| {
+            world.refuse_callers(self.generation, Operation::Signal)?;
+            Ok(self.pass(world, signal, false))
+        })
     }
 
     fn kill(&self) -> Result<KillStep> {
@@ -229,6 +237,7 @@ impl GroupOps for FakeGroup {
 
     fn request_freeze(&self) -> Result<()> {
         self.call("request_freeze", Operation::Freeze, |world| {
+            world.refuse_callers(self.generation, Operation::Freeze)?;
             if self.stops_instead() {
                 self.pass(world, Signal::STOP, false);
             } else {

@@ -24,6 +24,7 @@ mod child;
 mod clock;
 mod driver;
 mod group;
+mod home;
 mod inject;
 mod persona;
 mod record;

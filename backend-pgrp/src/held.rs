@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use containment_core::{
     Applied, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState, GroupId,
-    GroupName, GroupOps, KillStep, Limits, Member, Operation, Pid, ProcessGroup, Program, Reaped,
-    Result, Signal, Signalled, Standing, Usage, Watch,
+    GroupName, GroupOps, HomeOps, KillStep, Limits, Member, Operation, Pid, ProcessGroup, Program,
+    Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
 };
 use containment_process::child::Started;
 use containment_process::pidfd::{Look, PidFd};
@@ -164,6 +164,10 @@ impl GroupOps for HeldGroup {
     }
 
     fn attach(&self, _: Pid) -> Result<()> {
+        self.unsupported(Operation::Attach)
+    }
+
+    fn home(&self) -> Result<Box<dyn HomeOps>> {
         self.unsupported(Operation::Attach)
     }
 

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use containment_core::{
     Applied, Capabilities, Change, ChildOps, ControllerSet, Error, FreezeState, GroupId, GroupName,
-    GroupOps, KillStep, Limits, Member, Operation, Pid, Policy, Program, Reaped, Result, Signal,
-    SignalSet, Signalled, SystemWaiter, Teardown, Time, Usage, Waiter, Watch,
+    GroupOps, HomeOps, KillStep, Limits, Member, Operation, Pid, Policy, Program, Reaped, Result,
+    Signal, SignalSet, Signalled, SystemWaiter, Teardown, Time, Usage, Waiter, Watch,
 };
 use containment_process::pidfd::{Look, PidFd, Waited};
 use containment_process::reap::{Children, become_sub_reaper, reap_children};
@@ -217,6 +217,10 @@ impl GroupOps for Keeper {
     }
 
     fn attach(&self, _: Pid) -> Result<()> {
+        Err(unsupported(Operation::Attach))
+    }
+
+    fn home(&self) -> Result<Box<dyn HomeOps>> {
         Err(unsupported(Operation::Attach))
     }
 

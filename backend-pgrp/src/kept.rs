@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use containment_core::{
     Applied, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState, GroupId,
-    GroupName, GroupOps, KillStep, Limits, Member, Operation, Pid, Program, Reaped, Result, Signal,
-    Signalled, Usage, Watch,
+    GroupName, GroupOps, HomeOps, KillStep, Limits, Member, Operation, Pid, Program, Reaped,
+    Result, Signal, Signalled, Usage, Watch,
 };
 use containment_process::pidfd::PidFd;
 use containment_process::reap::reap_children;
@@ -136,6 +136,10 @@ impl GroupOps for KeptGroup {
     }
 
     fn attach(&self, _: Pid) -> Result<()> {
+        self.unsupported(Operation::Attach)
+    }
+
+    fn home(&self) -> Result<Box<dyn HomeOps>> {
         self.unsupported(Operation::Attach)
     }
 

@@ -15,6 +15,7 @@ mod kept;
 mod line;
 mod message;
 mod names;
+mod own;
 mod tree;
 
 use std::sync::Arc;
@@ -27,6 +28,8 @@ use containment_core::{
 use containment_process::pidfd::PidFd;
 use containment_process::proc::Snapshot;
 use containment_process::reap::become_sub_reaper;
+
+pub use own::OwnChildren;
 
 use names::Names;
 

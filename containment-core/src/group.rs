@@ -22,7 +22,7 @@ pub struct Group {
 }
 
 /// How long a drop may take.
-const DROP_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Group {
     /// Takes charge of a group that a driver made.
@@ -125,6 +125,11 @@ impl Group {
     /// Leaves the group and what runs in it alone from now on.
     pub fn keep(mut self) {
         self.armed = false;
+    }
+
+    /// The clock that it lives by.
+    pub(crate) fn waiter(&self) -> &dyn Waiter {
+        &*self.waiter
     }
 
     /// The driver's group.

@@ -7,8 +7,10 @@
 
 mod capabilities;
 mod child;
+mod cpuset;
 mod error;
 mod group;
+mod guards;
 mod id;
 mod limits;
 mod member;
@@ -19,26 +21,31 @@ mod program;
 mod signal;
 pub mod teardown;
 mod time;
+mod topology;
 mod usage;
 
 pub use capabilities::{
     Backend, Capabilities, Element, Empty, Escape, Freeze, Kill, LeaveBy, Limit, Measure, Set,
 };
 pub use child::{Child, Outcome};
+pub use cpuset::{CpuSet, InvalidCpuSet};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use group::{Group, Termination};
+pub use guards::{Attached, CgroupGroup, Driver, Entered};
 pub use id::{GroupId, Identity};
 pub use limits::{Applied, Bytes, Limits};
 pub use member::{Member, ProcessState, Standing};
 pub use name::{GroupName, InvalidName};
 pub use ops::{
-    CgroupOps, Change, ChildOps, ControllerSet, FreezeState, GroupOps, KillStep, Reaped, Signalled,
+    CgroupOps, Change, ChildOps, ControllerSet, FreezeState, GroupOps, HomeOps, KillStep, Reaped,
+    Signalled,
 };
 #[cfg(feature = "mock")]
-pub use ops::{MockCgroupOps, MockChildOps, MockGroupOps};
+pub use ops::{MockCgroupOps, MockChildOps, MockGroupOps, MockHomeOps};
 pub use pid::{InvalidPid, Pid};
 pub use program::{ProcessGroup, Program, Stream};
 pub use signal::{InvalidSignal, Signal, SignalSet};
 pub use teardown::{Policy, Step, Teardown, TeardownReport};
 pub use time::{Backoff, EventId, Interest, Source, SystemWaiter, Time, Waiter, Watch, timeout};
+pub use topology::Topology;
 pub use usage::Usage;

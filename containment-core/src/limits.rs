@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Limit, Set};
+use crate::{CpuSet, Limit, Set};
 
 /// An amount of memory in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,10 +49,10 @@ pub struct Limits {
     pub cpus: Option<f64>,
     /// CPU share relative to siblings, 1 to 10000, 100 when unset.
     pub cpu_weight: Option<u16>,
-    /// CPUs that members may run on, in the kernel's list format (`0-3,6`).
-    pub cpuset: Option<String>,
-    /// Memory nodes that members may allocate from, in the kernel's list format.
-    pub mems: Option<String>,
+    /// CPUs that members may run on.
+    pub cpuset: Option<CpuSet>,
+    /// Memory nodes that members may allocate from.
+    pub mems: Option<CpuSet>,
     /// Most processes and threads.
     pub pids_max: Option<u64>,
     /// I/O share relative to siblings, 1 to 10000, 100 when unset.
@@ -83,6 +83,20 @@ impl Limits {
     #[must_use]
     pub fn cpus(mut self, cpus: f64) -> Self {
         self.cpus = Some(cpus);
+        self
+    }
+
+    /// Sets [`Limits::cpuset`].
+    #[must_use]
+    pub fn cpuset(mut self, cpus: CpuSet) -> Self {
+        self.cpuset = Some(cpus);
+        self
+    }
+
+    /// Sets [`Limits::mems`].
+    #[must_use]
+    pub fn mems(mut self, nodes: CpuSet) -> Self {
+        self.mems = Some(nodes);
         self
     }
 

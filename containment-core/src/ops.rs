@@ -44,8 +44,10 @@ pub trait GroupOps: Debug + Send + Sync {
     /// refused; one that is frozen while the spawn is under way holds the calling thread until it is
     /// thawed or killed.
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>>;
-    /// Moves a running process in.
+    /// Moves a running process in, with all its threads.
     fn attach(&self, pid: Pid) -> Result<()>;
+    /// The groups that the calling process is in now, in every hierarchy that this group uses.
+    fn home(&self) -> Result<Box<dyn HomeOps>>;
     /// Makes a group inside this one.
     fn subgroup(&self, name: &GroupName, with: ControllerSet) -> Result<Box<dyn GroupOps>>;
     /// The groups directly inside this one.
@@ -89,6 +91,13 @@ pub trait ChildOps: Debug + Send + Sync {
     fn watch(&self) -> Result<Watch>;
     /// Sends a signal to it alone. Nothing happens once it has ended.
     fn signal(&self, signal: Signal) -> Result<()>;
+}
+
+/// Where a process was before it was moved into a group. Acts through handles, so never on a namesake.
+#[cfg_attr(feature = "mock", mockall::automock)]
+pub trait HomeOps: Debug + Send + Sync {
+    /// Moves a process there, with all its threads.
+    fn take_back(&self, pid: Pid) -> Result<()>;
 }
 
 /// A change that can be waited for.

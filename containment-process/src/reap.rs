@@ -5,13 +5,38 @@ use std::io;
 use containment_core::{Pid, Signal};
 use nix::errno::Errno;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use rustix::process::set_child_subreaper;
+use rustix::process::{child_subreaper, set_child_subreaper};
 
 use crate::pidfd::raw_pid;
 
 /// Makes this process the one that adopts the orphans among its descendants (`PR_SET_CHILD_SUBREAPER`).
 pub fn become_sub_reaper() -> io::Result<()> {
     Ok(set_child_subreaper(Some(raw_pid(Pid::current())))?)
+}
+
+/// This process as a sub-reaper, until dropped; for good where it was one before.
+#[derive(Debug)]
+pub struct SubReaping {
+    before: bool,
+}
+
+impl SubReaping {
+    /// Makes this process a sub-reaper.
+    pub fn begin() -> io::Result<Self> {
+        let before = child_subreaper()?.is_some();
+        become_sub_reaper()?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for SubReaping {
+    fn drop(&mut self) {
+        if !self.before
+            && let Err(error) = set_child_subreaper(None)
+        {
+            tracing::warn!(%error, "this process goes on adopting orphans");
+        }
+    }
 }
 
 /// What a pass over our ended children came to.

@@ -62,8 +62,10 @@ fn set(writer: &Writer<'_>, limit: Limit, limits: &Limits) -> Result<()> {
         Limit::CpuWeight => limits.cpu_weight.map_or(Ok(()), |weight| {
             writer.cpu_shares(convert::shares_of_weight(checked_weight(weight)?))
         }),
-        Limit::Cpuset => limits.cpuset.as_deref().map_or(Ok(()), |list| writer.cpus(list)),
-        Limit::Mems => limits.mems.as_deref().map_or(Ok(()), |list| writer.mems(list)),
+        Limit::Cpuset => {
+            limits.cpuset.as_ref().map_or(Ok(()), |list| writer.cpus(&list.to_string()))
+        }
+        Limit::Mems => limits.mems.as_ref().map_or(Ok(()), |list| writer.mems(&list.to_string())),
         Limit::Pids => limits.pids_max.map_or(Ok(()), |most| writer.pids_max(most)),
         Limit::IoWeight => limits.io_weight.map_or(Ok(()), |weight| {
             writer.io_weight(convert::blkio_of_weight(checked_weight(weight)?))

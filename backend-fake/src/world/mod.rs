@@ -3,6 +3,7 @@
 //! Nothing here knows the driver traits' policy; each method is one act of the kernel or of a
 //! process. After every act [`World::settle`] lets happen what has become possible by it.
 
+mod caller;
 mod freezer;
 mod process;
 mod rules;
@@ -46,6 +47,8 @@ pub(crate) struct World {
     nodes: BTreeMap<u64, Node>,
     events: BTreeMap<(Time, u64), Event>,
     triggers: Vec<Trigger>,
+    /// The process that the tests run in, once it was moved.
+    caller: Option<Birth>,
     births: u64,
     generations: u64,
     scheduled: u64,
@@ -90,6 +93,7 @@ impl World {
             nodes: BTreeMap::from([(OUTSIDE, Node::outside())]),
             events: BTreeMap::new(),
             triggers: Vec::new(),
+            caller: None,
             births: 0,
             generations: OUTSIDE,
             scheduled: 0,

@@ -3,6 +3,7 @@
 #![allow(clippy::allow_attributes, reason = "`expect` cannot hold in every suite at once")]
 
 pub(crate) mod mock;
+pub(crate) mod warnings;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The options that limit a group.
 
 use clap::Args;
-use containment::{Bytes, Limits};
+use containment::{Bytes, CpuSet, Limits};
 
 use crate::values::{self, Most};
 
@@ -26,10 +26,10 @@ pub(crate) struct LimitOptions {
     cpu_weight: Option<u16>,
     /// CPUs to run on (0-3,6)
     #[arg(long, value_name = "LIST", value_parser = values::list)]
-    cpuset: Option<String>,
+    cpuset: Option<CpuSet>,
     /// Memory nodes to allocate from (0-1)
     #[arg(long, value_name = "LIST", value_parser = values::list)]
-    mems: Option<String>,
+    mems: Option<CpuSet>,
     /// Most processes and threads
     #[arg(long, value_name = "N", value_parser = values::count)]
     pids: Option<Most<u64>>,

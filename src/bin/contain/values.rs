@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::time::Duration;
 
-use containment::Bytes;
+use containment::{Bytes, CpuSet};
 use fundu::DurationParser;
 
 /// A most that can be lifted again by `max`.
@@ -65,18 +65,10 @@ pub(crate) fn cpus(text: &str) -> Result<Most<f64>, String> {
     }
 }
 
-/// The kernel's list format: `0-3,6` (kernel: Documentation/admin-guide/kernel-parameters.rst).
-pub(crate) fn list(text: &str) -> Result<String, String> {
-    let valid = text.split(',').all(|part| match part.split_once('-') {
-        Some((first, last)) => matches!((index(first), index(last)), (Some(a), Some(b)) if a <= b),
-        None => index(part).is_some(),
-    });
-    if valid { Ok(text.to_owned()) } else { Err("expected a list such as 0-3,6".to_owned()) }
-}
-
-fn index(text: &str) -> Option<u32> {
-    // `parse` alone would take "+1".
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+/// CPUs or memory nodes in the kernel's list format, at least one: `0-3,6`.
+pub(crate) fn list(text: &str) -> Result<CpuSet, String> {
+    let set = text.parse().ok().filter(|set: &CpuSet| !set.is_empty());
+    set.ok_or_else(|| "expected a list such as 0-3,6".to_owned())
 }
 
 /// `NAME=VALUE`, of any bytes.
@@ -134,8 +126,8 @@ mod tests {
 
     #[test]
     fn lists_are_the_kernels() {
-        for text in ["0", "0-3", "0-3,6", "1,2,3"] {
-            assert_eq!(list(text).as_deref(), Ok(text));
+        for (text, set) in [("0", "0"), ("0-3,6", "0-3,6"), ("1,2,3", "1-3")] {
+            assert_eq!(list(text).map(|set| set.to_string()).as_deref(), Ok(set));
         }
         for text in ["", ",", "3-1", "0-", "-1", "a", "0, 1", "+1", "0-3-5"] {
             assert!(list(text).is_err(), "{text:?}");

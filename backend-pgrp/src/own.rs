@@ -1,0 +1,218 @@
+//! Every descendant of this very process, as a group: for containing children where there is nothing
+//! better.
+//!
+//! The process becomes a sub-reaper, so that no descendant gets lost by the end of its parent.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use containment_core::{
+    Applied, Backend, Capabilities, Change, ChildOps, ControllerSet, Empty, Error, ErrorKind,
+    Escape, FreezeState, GroupId, GroupName, GroupOps, HomeOps, Identity, KillStep, Limits, Member,
+    Operation, Pid, Program, Reaped, Result, Set, Signal, Signalled, Standing, Usage, Watch,
+};
+use containment_process::pidfd::{Look, PidFd, Waited};
+use containment_process::proc::Stat;
+use containment_process::reap::SubReaping;
+
+use crate::tree::Tree;
+use crate::{Keeper, capabilities, unsupported};
+
+/// The descendants of this process, from a moment on when there were none.
+#[derive(Debug)]
+pub struct OwnChildren {
+    id: GroupId,
+    capabilities: Capabilities,
+    /// Those that were seen under another parent, by pid and start time: whoever of them ends as our
+    /// child was adopted, and nobody else waits for it.
+    orphans: Mutex<HashMap<Pid, u64>>,
+    removed: AtomicBool,
+    /// Ends with the group.
+    _reaping: SubReaping,
+}
+
+impl OwnChildren {
+    /// Makes this process adopt the orphans among its descendants.
+    ///
+    /// # Errors
+    /// [`Unusable`](ErrorKind::Unusable) when this process has living descendants already: adopted
+    /// ones of theirs could not be told from those to come.
+    pub fn adopt(name: GroupName) -> Result<Self> {
+        let failed = |error: std::io::Error| {
+            Error::from_io(Operation::Create, &error).with_backend(Backend::ProcessGroup)
+        };
+        let pid = Pid::current();
+        if !tree().members(&[], Operation::Create)?.is_empty() {
+            return Err(Error::new(ErrorKind::Unusable, Operation::Create)
+                .with_backend(Backend::ProcessGroup)
+                .because("this process has children already, which are not to be ended")
+                .advise("begin before anything is started"));
+        }
+        let started = Stat::read(pid).map_err(failed)?.map_or(0, |stat| stat.started);
+        let identity = Identity::Process { pid, started };
+        Ok(Self {
+            id: GroupId { backend: Backend::ProcessGroup, name, identity },
+            capabilities: guarantees(),
+            orphans: Mutex::default(),
+            removed: AtomicBool::new(false),
+            _reaping: SubReaping::begin().map_err(failed)?,
+        })
+    }
+
+    fn look(&self, operation: Operation) -> Result<Vec<Member>> {
+        self.refuse_removed(operation)?;
+        let own = Pid::current().as_raw();
+        let mut members = tree().members(&[], operation).map_err(|error| self.error(error))?;
+        // Without a program and its process group there is nothing to escape from.
+        for member in &mut members {
+            member.standing = Standing::Inside;
+        }
+        let mut orphans = self.orphans.lock().unwrap_or_else(PoisonError::into_inner);
+        let elsewhere = members.iter().filter(|member| member.parent != own);
+        orphans.extend(elsewhere.map(|member| (member.pid, member.started)));
+        Ok(members)
+    }
+
+    fn refuse_removed(&self, operation: Operation) -> Result<()> {
+        if self.removed.load(Ordering::Acquire) {
+            return Err(self.error(Error::new(ErrorKind::Gone, operation)));
+        }
+        Ok(())
+    }
+
+    fn error(&self, error: Error) -> Error {
+        error.with_backend(Backend::ProcessGroup).with_group(&self.id.name)
+    }
+
+    fn unsupported<T>(&self, operation: Operation) -> Result<T> {
+        Err(unsupported(operation).with_group(&self.id.name))
+    }
+}
+
+fn tree() -> Tree {
+    Tree { roots: vec![Pid::current()], except: Vec::new() }
+}
+
+/// As with a keeper, but for what a keeper measures.
+fn guarantees() -> Capabilities {
+    Capabilities {
+        escape: Escape::Swept,
+        empty: Empty::Notified,
+        usage: Set::EMPTY,
+        ..capabilities(Keeper::None)
+    }
+}
+
+/// Reaps an adopted process that has ended; whether there was one to reap.
+fn reap_adopted(pid: Pid, started: u64) -> bool {
+    let own = Pid::current().as_raw();
+    let is_ours =
+        |stat: Stat| stat.started == started && stat.parent == own && stat.state.is_zombie();
+    // Nobody else reaps it, so that its pid stays its own from here on.
+    Stat::read(pid).ok().flatten().is_some_and(is_ours)
+        && PidFd::open(pid)
+            .ok()
+            .flatten()
+            .is_some_and(|process| matches!(process.try_wait(Look::Reap), Ok(Waited::Ended(_))))
+}
+
+impl GroupOps for OwnChildren {
+    fn id(&self) -> &GroupId {
+        &self.id
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn spawn(&self, _: &Program) -> Result<Box<dyn ChildOps>> {
+        self.unsupported(Operation::Spawn)
+    }
+
+    fn attach(&self, _: Pid) -> Result<()> {
+        self.unsupported(Operation::Attach)
+    }
+
+    fn home(&self) -> Result<Box<dyn HomeOps>> {
+        self.unsupported(Operation::Attach)
+    }
+
+    fn subgroup(&self, _: &GroupName, _: ControllerSet) -> Result<Box<dyn GroupOps>> {
+        self.unsupported(Operation::Create)
+    }
+
+    fn subgroups(&self) -> Result<Vec<Box<dyn GroupOps>>> {
+        self.refuse_removed(Operation::List)?;
+        Ok(Vec::new())
+    }
+
+    fn members(&self) -> Result<Vec<Member>> {
+        self.look(Operation::Members)
+    }
+
+    fn populated(&self) -> Result<bool> {
+        Ok(!self.look(Operation::Populated)?.is_empty())
+    }
+
+    fn signal(&self, signal: Signal) -> Result<Signalled> {
+        self.look(Operation::Signal)?;
+        tree().signal(signal, &[]).map_err(|error| self.error(error))
+    }
+
+    fn kill(&self) -> Result<KillStep> {
+        self.signal(Signal::KILL).map(KillStep::Signalled)
+    }
+
+    fn request_freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP).map(drop)
+    }
+
+    fn request_thaw(&self) -> Result<()> {
+        self.signal(Signal::CONT).map(drop)
+    }
+
+    fn frozen(&self) -> Result<FreezeState> {
+        self.refuse_removed(Operation::Freeze)?;
+        tree().frozen().map_err(|error| self.error(error))
+    }
+
+    fn set_limits(&self, limits: &Limits) -> Result<Applied> {
+        self.refuse_removed(Operation::SetLimits)?;
+        let refuse = |limit| (limit, self.error(unsupported(Operation::SetLimits)));
+        Ok(Applied { applied: Vec::new(), refused: limits.asked().iter().map(refuse).collect() })
+    }
+
+    fn usage(&self) -> Result<Usage> {
+        self.unsupported(Operation::Usage)
+    }
+
+    /// One living member's pidfd: when it ends, the next one's.
+    fn watch(&self, change: Change) -> Result<Watch> {
+        let members = self.look(Operation::Watch)?;
+        if change == Change::Frozen {
+            return Ok(Watch::Backoff);
+        }
+        let mut open = members.iter().rev().filter_map(|m| PidFd::open(m.pid).ok().flatten());
+        let member = open.find(|process| matches!(process.has_ended(), Ok(false)));
+        Ok(member.map_or(Watch::Backoff, |member| Watch::Sources(vec![member.source()])))
+    }
+
+    /// Adopted ones alone: for a child that this process started somebody may hold a handle, which
+    /// must not end up with a stranger's pid.
+    fn reap(&self) -> Result<Reaped> {
+        let mut orphans = self.orphans.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = orphans.len();
+        orphans.retain(|pid, started| !reap_adopted(*pid, *started));
+        Ok(Reaped { count: known - orphans.len() })
+    }
+
+    fn remove(&self) -> Result<()> {
+        if !self.look(Operation::Remove)?.is_empty() {
+            return Err(self.error(Error::new(ErrorKind::Busy, Operation::Remove)));
+        }
+        self.reap()?;
+        self.removed.store(true, Ordering::Release);
+        Ok(())
+    }
+}

@@ -33,6 +33,7 @@ mod making;
 mod require;
 mod selection;
 mod simple;
+mod sweep;
 
 pub use backend_pgrp::Keeper;
 pub use builder::{Builder, Proof};
@@ -44,3 +45,4 @@ pub use making::{Degradation, GroupBuilder};
 pub use require::{InvalidRequirement, Requirement};
 pub use selection::{Finding, Rejected, Selection};
 pub use simple::{HowHeld, SimpleContainChildren, contain_children};
+pub use sweep::end_descendants;

@@ -38,6 +38,13 @@ impl KeptGroup {
         Self { claim, capabilities, lines: Mutex::default(), orphans, killed, removed }
     }
 
+    /// A group of everything that descends from this process.
+    pub(crate) fn of_orphans(claim: Claim, capabilities: Capabilities) -> Self {
+        let group = Self::new(claim, capabilities);
+        group.orphans.store(true, Ordering::Release);
+        group
+    }
+
     fn lines(&self) -> MutexGuard<'_, Vec<Arc<Line>>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }

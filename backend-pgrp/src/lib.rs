@@ -80,6 +80,15 @@ impl ProcessGroups {
     }
 }
 
+impl ProcessGroups {
+    /// Everything that descends from this process, as a group, whatever became of it. For a process
+    /// that is a sub-reaper and whose only children were a group's.
+    pub fn descendants(&self, name: &GroupName) -> Result<Box<dyn GroupOps>> {
+        let claim = Names::claim(&self.names, name)?;
+        Ok(Box::new(kept::KeptGroup::of_orphans(claim, self.capabilities.clone())))
+    }
+}
+
 fn unusable(error: &std::io::Error) -> Error {
     Error::from_io(Operation::Probe, error)
         .with_kind(ErrorKind::Unusable)

@@ -107,9 +107,16 @@ impl End {
         let survivors: Vec<_> = self.teardown.survivors.iter().map(survivor).collect();
         let error = Error::new(ErrorKind::TimedOut, Operation::Kill)
             .with_group(&self.id.name)
-            .because(format!("still alive: {}", survivors.join(", ")))
-            .advise("see what holds them in /proc/PID/wchan; they die once it lets go");
-        Some(errors::line(&error))
+            .because(format!("still alive: {}", survivors.join(", ")));
+        let held = self.teardown.survivors.iter().all(|member| member.state.0 == 'D');
+        let advice = match self.teardown.errors.first() {
+            _ if held => {
+                "see what holds them in /proc/PID/wchan; they die once it lets go".to_owned()
+            }
+            Some(error) => format!("because: {error}"),
+            None => "kill them by hand".to_owned(),
+        };
+        Some(errors::line(&error.advise(advice)))
     }
 }
 

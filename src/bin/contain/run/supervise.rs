@@ -2,13 +2,14 @@
 //! the end of its group.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use containment::{
-    Backoff, Child, Error, Group, Outcome, Policy, Result, Signal, SignalSet, Step, TeardownReport,
-    Time, Waiter, Watch,
+    Backoff, Child, Error, Group, GroupName, Outcome, Policy, Result, Signal, SignalSet, Standing,
+    Step, TeardownReport, Time, Waiter, Watch, end_descendants,
 };
-use containment_process::reap::reap_children;
+use containment_process::proc::Stat;
+use containment_process::reap::{Children, reap_children};
 use containment_process::signals::{Inbox, Received};
 
 use super::end::{End, Reason};
@@ -97,6 +98,7 @@ impl<'a> Supervisor<'a> {
 
     fn await_ending(&mut self, deadline: Time) -> Result<Ending> {
         let mut pauses = Backoff::default();
+        let mut in_vain = 0;
         loop {
             // Watch, then read, then wait: an end in between makes the watch ready.
             let watch = self.child.watch()?;
@@ -111,19 +113,24 @@ impl<'a> Supervisor<'a> {
             if now >= deadline {
                 return Ok(Ending::TimedOut);
             }
+            // A zombie that a tracer holds is ready all the time, and cannot be reaped.
+            let watch = if in_vain < 8 { watch } else { Watch::Backoff };
             self.wait(pauses.bound(now, deadline, &watch), watch);
+            let at_once = self.waiter.now().since(now) < Duration::from_millis(1);
+            in_vain = if at_once { in_vain + 1 } else { 0 };
         }
     }
 
     fn terminate(&mut self, group: Group, policy: Policy) -> Result<TeardownReport> {
         let started = self.waiter.now();
+        let name = group.id().name.clone();
         let mut termination = group.begin_termination(policy)?;
         loop {
             let step = termination.step(self.waiter.now());
             self.collect_outcome();
             match step {
                 Step::Done(mut report) => {
-                    self.reap();
+                    self.end_escaped(&name, &mut report);
                     report.elapsed = self.waiter.now().since(started);
                     return Ok(*report);
                 }
@@ -133,6 +140,48 @@ impl<'a> Supervisor<'a> {
                     None => self.wait(until, on),
                 },
             }
+        }
+    }
+
+    /// Who was moved out of the group descends from us all the same: it is ended, too, and reported.
+    fn end_escaped(&mut self, name: &GroupName, report: &mut TeardownReport) {
+        if !self.adopts || !report.is_clean() {
+            return;
+        }
+        if self.outcome.is_none() {
+            self.end_program(report);
+        }
+        if !self.reap() {
+            return;
+        }
+        match end_descendants(name) {
+            Ok(swept) => {
+                report.escaped.extend(swept.escaped);
+                report.survivors.extend(swept.survivors);
+                report.errors.extend(swept.errors);
+            }
+            Err(error) => report.errors.push(error),
+        }
+    }
+
+    /// A program that is not in its group any more, or not yet reaped, is killed for its outcome.
+    fn end_program(&mut self, report: &mut TeardownReport) {
+        let deadline = self.waiter.now() + Duration::from_secs(5);
+        match Stat::read(self.child.pid()) {
+            Ok(Some(stat)) if !stat.state.is_zombie() => {
+                report.escaped.push(stat.member(Standing::Escaped));
+            }
+            _ => {}
+        }
+        if let Err(error) = self.child.signal(Signal::KILL) {
+            report.errors.push(error);
+        }
+        while self.outcome.is_none() && self.waiter.now() < deadline {
+            match self.child.watch() {
+                Ok(watch) => self.waiter.wait(deadline, &watch),
+                Err(error) => return report.errors.push(error),
+            }
+            self.collect_outcome();
         }
     }
 
@@ -162,7 +211,9 @@ impl<'a> Supervisor<'a> {
             match meaning(received, self.outcome.is_none()) {
                 Meaning::End => return Some(received.signal),
                 Meaning::PassOn => self.pass_on(received.signal),
-                Meaning::Reap => self.reap(),
+                Meaning::Reap => {
+                    self.reap();
+                }
                 Meaning::Leave => {}
             }
         }
@@ -182,14 +233,19 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    fn reap(&self) {
+    /// Reaps the orphans that have come to us; whether living ones are left.
+    fn reap(&self) -> bool {
         if !self.adopts {
-            return;
+            return false;
         }
         // The driver reaps the program itself, for its status.
         let except = self.outcome.is_none().then(|| self.child.pid());
-        if let Err(error) = reap_children(except) {
-            tracing::warn!(%error, "orphans could not be reaped");
+        match reap_children(except) {
+            Ok(children) => children != Children::None,
+            Err(error) => {
+                tracing::warn!(%error, "orphans could not be reaped");
+                false
+            }
         }
     }
 }

@@ -241,3 +241,14 @@ fn k36_who_moves_itself_out_of_the_cgroup_is_ended_and_reported() {
         assert_eq!(escaped.len(), 1, "{:?}", ended.report());
     });
 }
+
+/// A keeper that its own program stops goes on, however often.
+#[test]
+fn a_keeper_that_is_stopped_goes_on_and_no_exit_is_lost() {
+    run_on("process-group", |backend| {
+        let job = Job::on(backend);
+        let script = "kill -STOP $PPID; sleep 1000.MARK & kill -STOP $PPID; exit 3";
+        let ended = job.sh(&["--grace", "200ms"], script).expect(3);
+        assert_eq!(ended.listed("left_behind").len(), 1, "{:?}", ended.report());
+    });
+}

@@ -12,6 +12,7 @@ use containment_process::pidfd::{Look, PidFd, Waited};
 use containment_process::proc::Stat;
 use containment_process::rusage::CpuTime;
 use containment_process::worker;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::getpgrp;
 
 use crate::keeper::{Charge, LET_GO, serve};
@@ -69,7 +70,7 @@ impl Line {
             capabilities: capabilities.clone(),
         };
         let keeper = worker::fork(move || serve(charge, writer)).map_err(failed)?;
-        let line = match Message::receive(&reader) {
+        let line = match first_message(&reader, &keeper) {
             Ok(Some(Message::Started(pid))) => Self::new(&keeper, reader, pid, program, id),
             Ok(Some(Message::Failed(failure))) => Err(failure.into_error(program)),
             Ok(_) => Err(Error::new(ErrorKind::KeeperLost, Operation::Spawn)),
@@ -144,7 +145,12 @@ impl Line {
                 Ok(Some(Message::Started(_) | Message::Failed(_)) | None) => {
                     news.keeping = Keeping::Lost;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // A member may have stopped its keeper, which SIGCHLD tells us: it goes on.
+                    let continued = self.keeper.signal(Signal::CONT);
+                    continued.map_err(|e| self.error(Error::from_io(Operation::Wait, &e)))?;
+                    break;
+                }
                 Err(error) => return Err(self.error(Error::from_io(Operation::Wait, &error))),
             }
         }
@@ -208,6 +214,22 @@ impl ChildOps for Kept {
         let Some(program) = self.0.program.as_ref().filter(|_| running) else { return Ok(()) };
         let sent = program.signal(signal).map(drop);
         sent.map_err(|error| self.0.error(Error::from_io(Operation::Signal, &error)))
+    }
+}
+
+/// How long a keeper may take for its first word until it is taken for stopped.
+const FIRST_WORD: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+
+/// What a keeper says first. Its own program may stop it before it has said it: it is told to go on.
+fn first_message(pipe: &PipeReader, keeper: &PidFd) -> io::Result<Option<Message>> {
+    loop {
+        let mut ready = [PollFd::new(pipe, PollFlags::IN)];
+        match poll(&mut ready, Some(&FIRST_WORD)) {
+            Ok(0) => drop(keeper.signal(Signal::CONT)?),
+            Ok(_) => return Message::receive(pipe),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
     }
 }
 

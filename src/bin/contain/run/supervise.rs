@@ -102,12 +102,14 @@ impl<'a> Supervisor<'a> {
         loop {
             // Watch, then read, then wait: an end in between makes the watch ready.
             let watch = self.child.watch()?;
+            // SIGCHLD before the look, too: it may tell that a keeper was stopped.
+            let asked = self.read_inbox();
             self.outcome = self.child.try_wait()?;
+            if let Some(signal) = asked {
+                return Ok(Ending::Asked(signal));
+            }
             if self.outcome.is_some() {
                 return Ok(Ending::Program);
-            }
-            if let Some(signal) = self.read_inbox() {
-                return Ok(Ending::Asked(signal));
             }
             let now = self.waiter.now();
             if now >= deadline {
@@ -126,6 +128,10 @@ impl<'a> Supervisor<'a> {
         let name = group.id().name.clone();
         let mut termination = group.begin_termination(policy)?;
         loop {
+            // Signals before the look: what SIGCHLD tells is seen by it.
+            if self.read_inbox().is_some() {
+                termination.hurry();
+            }
             let step = termination.step(self.waiter.now());
             self.collect_outcome();
             match step {
@@ -135,10 +141,7 @@ impl<'a> Supervisor<'a> {
                     return Ok(*report);
                 }
                 Step::Again => {}
-                Step::Wait { until, on } => match self.read_inbox() {
-                    Some(_) => termination.hurry(),
-                    None => self.wait(until, on),
-                },
+                Step::Wait { until, on } => self.wait(until, on),
             }
         }
     }

@@ -155,3 +155,18 @@ fn k34_a_limit_that_the_backend_lacks_is_an_error_or_a_listed_degradation(backen
         assert!(!degraded[0]["why"].as_str().unwrap().is_empty());
     }
 }
+
+#[test]
+fn a_report_that_cannot_be_opened_runs_nothing_and_says_so() {
+    let job = Job::on("auto");
+    let ran = job.path("ran");
+    let mut command = job.bare_command();
+    command.args(["run", "--report", "/no/such/directory/report", "--", "touch"]).arg(&ran);
+    let status = command.status().expect("contain starts");
+    assert_eq!(status.code(), Some(125));
+    let line = job.text("stderr");
+    assert!(line.contains("failed to open the report of group"), "{line}");
+    assert!(line.contains("ENOENT") && line.contains("check the path"), "{line}");
+    assert!(!ran.exists(), "nothing ran");
+    job.check_nothing_left();
+}

@@ -121,6 +121,8 @@ pub enum Operation {
     Reap,
     /// Removing a group.
     Remove,
+    /// Opening the file that is to tell how a group ended.
+    Report,
 }
 
 impl Operation {
@@ -146,6 +148,7 @@ impl Operation {
             Self::Watch => "watch group",
             Self::Reap => "reap the members of group",
             Self::Remove => "remove group",
+            Self::Report => "open the report of group",
         }
     }
 }

@@ -24,11 +24,8 @@ impl ReportFile {
             return Ok(Self::Stderr);
         }
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
-        let file = file.map_err(|error| {
-            Error::from_io(Operation::Spawn, &error)
-                .because("cannot open the report")
-                .with_path(path)
-        })?;
+        let file =
+            file.map_err(|error| Error::from_io(Operation::Report, &error).with_path(path))?;
         Ok(Self::File { file, path: path.to_owned() })
     }
 

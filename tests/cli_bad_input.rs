@@ -80,12 +80,16 @@ fn options_that_this_version_does_not_have_are_not_taken() {
 }
 
 #[test]
-fn a_redirection_that_cannot_be_opened_runs_nothing() {
-    for option in ["--stdin", "--stdout", "--stderr", "--report"] {
+fn a_file_that_cannot_be_opened_runs_nothing() {
+    let start = "failed to start a program in group x: ";
+    let report = "failed to open the report of group x: ";
+    let options =
+        [("--stdin", start), ("--stdout", start), ("--stderr", start), ("--report", report)];
+    for (option, what) in options {
         let ran = run(&["run", "--name", "x", option, "/no/such/file", "true"]);
         assert_eq!(ran.status, 125, "{option}");
         let line = ran.error_line();
-        assert!(line.starts_with("failed to start a program in group x: "), "{line}");
+        assert!(line.starts_with(what), "{line}");
         assert!(line.contains("No such file or directory (ENOENT): /no/such/file; "), "{line}");
     }
 }

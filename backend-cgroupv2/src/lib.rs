@@ -15,7 +15,6 @@ mod levels;
 mod place;
 mod usage;
 
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -81,36 +80,32 @@ impl CgroupV2 {
 }
 
 impl CgroupV2 {
-    /// Makes a group whose programs join groups of other hierarchies besides: each writes `0` to the
-    /// files that `also` gives for the new group's inode (v1: `tasks`) before it executes anything. For
-    /// the hybrid driver, which moves processes that are attached itself.
+    /// The same driver as a part of another backend, which groups, children and errors then name.
+    #[must_use]
+    pub fn as_part_of(mut self, backend: Backend) -> Self {
+        Arc::make_mut(&mut self.place).backend = backend;
+        self
+    }
+
+    /// Makes a group and what `also` makes besides it, in other hierarchies: both or none. For the
+    /// hybrid driver, whose programs enter those by [`V2Group::spawn_joined`].
     ///
     /// # Errors
     /// Those of `also` too; the group is removed again then.
-    pub fn create_joined(
+    pub fn create_joined<T>(
         &self,
         name: &GroupName,
-        also: impl FnOnce(u64) -> Result<Vec<OwnedFd>>,
-    ) -> Result<V2Group> {
+        also: impl FnOnce(&V2Group) -> Result<T>,
+    ) -> Result<(V2Group, T)> {
         self.top().create(name, ControllerSet::EMPTY)?.joined(also)
     }
 
-    /// Opens a group of this identity, whose programs join others besides as with `create_joined`.
-    pub fn open_joined(
-        &self,
-        id: &GroupId,
-        also: impl FnOnce(u64) -> Result<Vec<OwnedFd>>,
-    ) -> Result<V2Group> {
-        let mut group = self.open_group(id)?;
-        group.also = also(group.inode())?;
-        Ok(group)
-    }
-
-    fn open_group(&self, id: &GroupId) -> Result<V2Group> {
+    /// Opens a group of this identity.
+    pub fn open_group(&self, id: &GroupId) -> Result<V2Group> {
         let group = self.top().open(&id.name)?;
         if group.id().identity != id.identity {
             return Err(Error::new(ErrorKind::NotFound, Operation::Open)
-                .with_backend(Backend::CgroupV2)
+                .with_backend(self.place.backend)
                 .with_group(&id.name)
                 .because("its name belongs to another group now"));
         }
@@ -132,7 +127,7 @@ fn scratch_name() -> GroupName {
 
 impl CgroupOps for CgroupV2 {
     fn backend(&self) -> Backend {
-        Backend::CgroupV2
+        self.place.backend
     }
 
     fn capabilities(&self) -> &Capabilities {
@@ -154,13 +149,13 @@ impl CgroupOps for CgroupV2 {
     fn list(&self) -> Result<Vec<GroupId>> {
         let names =
             self.place.dir.subdirectories().map_err(|failure| {
-                failure.during(Operation::List).with_backend(Backend::CgroupV2)
+                failure.during(Operation::List).with_backend(self.place.backend)
             })?;
         let valid = names.iter().filter_map(|name| name.to_str()?.parse::<GroupName>().ok());
         let ids = valid.filter_map(|name| {
             let dir = self.place.dir.open_beneath(name.as_str()).ok()?;
             let identity = Identity::Cgroup(dir.inode().ok()?);
-            Some(GroupId { backend: Backend::CgroupV2, name, identity })
+            Some(GroupId { backend: self.place.backend, name, identity })
         });
         Ok(ids.collect())
     }

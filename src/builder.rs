@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use backend_pgrp::Keeper;
 use containment_core::{
-    Backend, Capabilities, CgroupOps, Error, ErrorKind, Limits, Operation, Result,
+    Backend, Capabilities, CgroupOps, ControllerSet, Element as _, Error, ErrorKind, Limit, Limits,
+    Measure, Operation, Result, Set,
 };
 
 use crate::containment::Containment;
-use crate::drivers::{Driver, Host, ORDER, Place, ThisHost};
+use crate::drivers::{Driver, Host, Place, ThisHost};
 use crate::require::Requirement;
 use crate::selection::{Finding, Rejected, none_left};
 
@@ -53,7 +54,7 @@ impl Builder {
         Self {
             host,
             backend: None,
-            place: Place { parent: None, keeper: Keeper::None },
+            place: Place { parent: None, keeper: Keeper::None, figures: Set::EMPTY },
             requirements: Vec::new(),
             proof: Proof::Scratch,
             limits: Limits::new(),
@@ -76,10 +77,22 @@ impl Builder {
         self
     }
 
+    /// Has every group show these figures, as far as the backend has them. Where a figure takes a
+    /// hierarchy of its own, a group joins that only when it is asked for here, by a requirement, or by a
+    /// limit of the same controller.
+    #[must_use]
+    pub fn measure(mut self, figures: Set<Measure>) -> Self {
+        self.place.figures = self.place.figures.iter().chain(figures.iter()).collect();
+        self
+    }
+
     /// Takes only a backend that gives at least this.
     #[must_use]
     pub fn require(mut self, requirement: Requirement) -> Self {
         self.requirements.push(requirement);
+        if let Requirement::Usage(figure) = requirement {
+            self.place.figures = self.place.figures.with(figure);
+        }
         self
     }
 
@@ -128,15 +141,22 @@ impl Builder {
         Err(none_left(rejected))
     }
 
-    /// Tries every backend, and says of each what it guarantees here or why it cannot be used.
+    /// Tries every backend, in the order of this host, and says of each what it guarantees here, with
+    /// every limit and figure that can be asked for, or why it cannot be used.
     pub fn survey(&self) -> Vec<Finding> {
-        let usable = |backend| Ok(self.proved(backend)?.capabilities().clone());
-        ORDER.into_iter().map(|backend| Finding { backend, usable: usable(backend) }).collect()
+        let everything = self.clone().measure(Measure::ALL.iter().copied().collect());
+        let usable = |backend| {
+            let driver = everything.fit(backend)?;
+            everything.prove(&*driver, Limit::ALL.iter().copied().collect())?;
+            Ok(driver.capabilities().clone())
+        };
+        let order = self.host.order().into_iter();
+        order.map(|backend| Finding { backend, usable: usable(backend) }).collect()
     }
 
     /// The backends to try, in order.
     pub(crate) fn candidates(&self) -> Vec<Backend> {
-        self.backend.map_or(ORDER.to_vec(), |only| vec![only])
+        self.backend.map_or_else(|| self.host.order().to_vec(), |only| vec![only])
     }
 
     pub(crate) fn is_explicit(&self) -> bool {
@@ -147,16 +167,21 @@ impl Builder {
     pub(crate) fn fit(&self, backend: Backend) -> Result<Arc<dyn Driver>> {
         self.check_parent(backend)?;
         let driver = self.host.probe(backend, &self.place)?;
-        self.check(driver.capabilities()).map_err(|error| error.with_backend(backend))?;
+        // A driver may have to look for what it offers, so it is not asked in vain.
+        if !self.requirements.is_empty() || !self.limits.asked().is_empty() {
+            self.check(driver.capabilities()).map_err(|error| error.with_backend(backend))?;
+        }
         Ok(driver)
     }
 
     fn proved(&self, backend: Backend) -> Result<Arc<dyn CgroupOps>> {
         let driver = self.fit(backend)?;
-        if self.proof == Proof::Scratch {
-            driver.prove()?;
-        }
+        self.prove(&*driver, self.limits.asked())?;
         Ok(driver)
+    }
+
+    fn prove(&self, driver: &dyn Driver, with: ControllerSet) -> Result<()> {
+        if self.proof == Proof::Scratch { driver.prove(with) } else { Ok(()) }
     }
 
     /// A parent that was named is a requirement, too.
@@ -213,8 +238,9 @@ fn no_limit(limit: Requirement) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drivers::ORDER;
     use crate::drivers::tests::{Scripted, Stage, strong, weak};
-    use containment_core::{Bytes, Limit};
+    use containment_core::Bytes;
 
     fn denied() -> Error {
         Error::from_errno(Operation::Create, 13)

@@ -28,6 +28,7 @@ mod builder;
 mod contain_children;
 mod containment;
 mod drivers;
+mod hybrid;
 mod launch;
 mod making;
 mod require;

@@ -13,7 +13,7 @@ use crate::branch::{Branch, Spot};
 use crate::host::{Index, Place};
 
 /// A group's directories, that of its identity first.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Branches {
     pub(crate) place: Arc<Place>,
     /// The group's name below our own groups.

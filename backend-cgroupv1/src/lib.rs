@@ -50,7 +50,7 @@ use containment_core::{
     GroupOps, Identity, Measure, Operation, Outcome, Program, Result, Set, SystemWaiter, Waiter,
 };
 
-pub use alone::{Hold, LimitGroup, V1Limits};
+pub use alone::{Hold, LimitGroup, LimitHome, V1Limits};
 use branches::Top;
 use driver::Driver;
 use host::Place;

@@ -81,7 +81,7 @@ fn has_kill(dir: &Dir) -> Result<bool, Failure> {
             return Ok(false);
         }
     }
-    let name = crate::scratch_name();
+    let name = GroupName::scratch();
     let has_kill = dir.create(name.as_str())?.exists(FILE);
     dir.remove_child(name.as_str())?;
     Ok(has_kill)

@@ -18,6 +18,7 @@ mod name;
 mod ops;
 mod pid;
 mod program;
+mod proof;
 mod signal;
 pub mod teardown;
 mod time;
@@ -44,6 +45,7 @@ pub use ops::{
 pub use ops::{MockCgroupOps, MockChildOps, MockGroupOps, MockHomeOps};
 pub use pid::{InvalidPid, Pid};
 pub use program::{ProcessGroup, Program, Stream};
+pub use proof::prove;
 pub use signal::{InvalidSignal, Signal, SignalSet};
 pub use teardown::{Policy, Step, Teardown, TeardownReport};
 pub use time::{Backoff, EventId, Interest, Source, SystemWaiter, Time, Waiter, Watch, timeout};

@@ -72,8 +72,8 @@ impl Host for ThisHost {
             }
             Backend::ProcessGroup => Ok(Arc::new(ProcessGroups::probe(place.keeper)?)),
             Backend::Hybrid => {
-                let driver = Hybrid::probe(place.parent.as_deref(), place.figures)?;
-                Ok(Arc::new(driver))
+                let driver = Hybrid::probe(place.parent.as_deref())?;
+                Ok(Arc::new(driver.measuring(place.figures)))
             }
             Backend::Fake => Err(unusable(backend, "no host has it; pass it to Containment::with")),
         }

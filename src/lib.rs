@@ -41,6 +41,7 @@ pub use builder::{Builder, Proof};
 pub use contain_children::ContainChildren;
 pub use containment::Containment;
 pub use containment_core::*;
+pub use hybrid::Hybrid;
 pub use launch::Launch;
 pub use making::{Degradation, GroupBuilder};
 pub use require::{InvalidRequirement, Requirement};

@@ -95,6 +95,13 @@ impl HybridGroup {
             .advise("ask for the limit when the group is made")
     }
 
+    /// The pids controller counts what has ended until it is reaped, which is no member any more.
+    fn without_zombies(&self, usage: Usage) -> Result<Usage> {
+        let counted = usage.pids.is_some_and(|pids| pids > 0);
+        let pids = if counted && !self.v2.populated()? { Some(0) } else { usage.pids };
+        Ok(Usage { pids, ..usage })
+    }
+
     /// Whether directories of its own are left in v1 hierarchies.
     fn has_v1_left(&self) -> bool {
         self.v1.as_ref().is_some_and(|v1| !v1.is_gone())
@@ -233,7 +240,7 @@ impl GroupOps for HybridGroup {
         let held = self.v2.usage()?;
         match self.v1.as_ref().map(LimitGroup::usage) {
             None => Ok(held),
-            Some(Ok(limited)) => Ok(merged(held, limited)),
+            Some(Ok(limited)) => Ok(merged(held, self.without_zombies(limited)?)),
             // What somebody else removed measures nothing any more; the group is there all the same.
             Some(Err(error)) if error.kind() == ErrorKind::Gone => Ok(held),
             Some(Err(error)) => Err(self.error(error)),

@@ -25,9 +25,20 @@ use containment_core::{
 use group::HybridGroup;
 use v1::{Level, V1Side};
 
-/// Version 2 for processes, version 1 for limits.
+/// The hybrid driver: version 2 of cgroups holds, kills and freezes the processes, version 1 limits and
+/// measures them.
+///
+/// ```no_run
+/// use containment::{Backend, Bytes, Containment, Hybrid, Limits, Program};
+///
+/// let host = Containment::with(Hybrid::probe(None)?);
+/// let limits = Limits::new().memory_max(Bytes::gib(2));
+/// let job = host.group("build-42").limits(&limits).create()?;
+/// job.spawn(&Program::new("make"))?.wait()?;
+/// # Ok::<(), containment::Error>(())
+/// ```
 #[derive(Debug)]
-pub(crate) struct Hybrid {
+pub struct Hybrid {
     v2: CgroupV2,
     v1: Arc<V1Side>,
     capabilities: OnceLock<Capabilities>,
@@ -36,29 +47,42 @@ pub(crate) struct Hybrid {
 impl Hybrid {
     /// Finds the unified hierarchy, and that there is a v1 hierarchy with a controller for limits. In
     /// both, groups are made below `parent`, relative to the hierarchy's root, or else our own group.
-    /// Groups show these figures, as far as there are hierarchies for them.
     ///
     /// # Errors
     /// [`Unusable`](containment_core::ErrorKind::Unusable), with the reason and a remedy.
-    pub(crate) fn probe(parent: Option<&Path>, figures: Set<Measure>) -> Result<Self> {
-        Self::find(parent, figures).map_err(|error| error.with_backend(Backend::Hybrid))
+    pub fn probe(parent: Option<&Path>) -> Result<Self> {
+        let found = CgroupV2::probe(parent).and_then(|v2| V1Limits::check(parent).map(|()| v2));
+        let v2 = found.map_err(|error| error.with_backend(Backend::Hybrid))?;
+        Ok(Self {
+            v2: v2.as_part_of(Backend::Hybrid),
+            v1: Arc::new(V1Side::new(parent, Set::EMPTY)),
+            capabilities: OnceLock::new(),
+        })
     }
 
-    fn find(parent: Option<&Path>, figures: Set<Measure>) -> Result<Self> {
-        let v2 = CgroupV2::probe(parent)?.as_part_of(Backend::Hybrid);
-        V1Limits::check(parent)?;
+    /// The same with groups that show these figures too, as far as there are hierarchies for them: each
+    /// may cost one more hierarchy.
+    #[must_use]
+    pub fn measuring(self, figures: Set<Measure>) -> Self {
         // What version 2 measures needs no second hierarchy.
-        let measured = v2.capabilities().usage;
+        let measured = self.v2.capabilities().usage;
         let figures = figures.iter().filter(|figure| !measured.contains(*figure)).collect();
-        let v1 = Arc::new(V1Side::new(parent, figures));
-        Ok(Self { v2, v1, capabilities: OnceLock::new() })
+        let v1 = Arc::new(V1Side::new(self.v1.parent(), figures));
+        Self { v2: self.v2, v1, capabilities: OnceLock::new() }
     }
 
-    /// Proves that groups with these of the limits work here, as far as they are offered.
-    pub(crate) fn prove(&self, with: ControllerSet) -> Result<()> {
+    /// The same, without using `cgroup.kill`: what kernels before 5.14 do. For tests of that path.
+    #[must_use]
+    pub fn without_kill_file(self) -> Self {
+        let v2 = self.v2.without_kill_file();
+        Self { v2, v1: self.v1, capabilities: OnceLock::new() }
+    }
+
+    /// Proves that groups with these limits work here, as far as the limits are offered; see
+    /// [`containment_core::prove`].
+    pub fn prove(&self, with: ControllerSet) -> Result<()> {
         let offered = |limit: &_| self.capabilities().limits.contains(*limit);
-        let with = if with.is_empty() { with } else { with.iter().filter(offered).collect() };
-        containment_core::prove(self, with)
+        containment_core::prove(self, with.iter().filter(offered).collect())
     }
 
     fn find_capabilities(&self) -> Capabilities {

@@ -31,6 +31,11 @@ impl V1Side {
         Self { parent: parent.map(Path::to_path_buf), figures, found: OnceLock::new() }
     }
 
+    /// Below what groups are made, unless below our own.
+    pub(super) fn parent(&self) -> Option<&Path> {
+        self.parent.as_deref()
+    }
+
     /// The hierarchies, found at the first call.
     pub(super) fn limits(&self) -> Result<&V1Limits> {
         if let Some(found) = self.found.get() {

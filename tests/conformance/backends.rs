@@ -3,7 +3,10 @@
 use backend_cgroupv2::CgroupV2;
 use backend_fake::Fake;
 use backend_pgrp::{Keeper, ProcessGroups};
-use containment_core::{Capabilities, CgroupOps, Error, ErrorKind, Operation, Result};
+use containment::Hybrid;
+use containment_core::{
+    Capabilities, CgroupOps, Element as _, Error, ErrorKind, Measure, Operation, Result,
+};
 
 use crate::world::{FakeWorld, RealWorld, World};
 
@@ -46,7 +49,13 @@ pub(crate) const ALL: &[Backend] = &[
     real("cgroup-v1", "cgroup-v1", Process::Shared, || {
         Err(unusable("not offered by this version"))
     }),
-    real("hybrid", "hybrid", Process::Shared, || Err(unusable("not in this version"))),
+    real("hybrid", "hybrid", Process::Shared, || Ok(Box::new(hybrid()?))),
+    real("hybrid-measuring", "hybrid", Process::Shared, || {
+        Ok(Box::new(hybrid()?.measuring(Measure::ALL.iter().copied().collect())))
+    }),
+    real("hybrid-without-kill", "hybrid", Process::Shared, || {
+        Ok(Box::new(hybrid()?.without_kill_file()))
+    }),
     real("process-group", "process-group", Process::Shared, || process_groups(Keeper::None)),
     real("process-group-with-keeper", "process-group", Process::OneACase, || {
         process_groups(Keeper::Worker)
@@ -89,6 +98,12 @@ impl Backend {
 fn cgroup_v2() -> Result<CgroupV2> {
     let driver = CgroupV2::probe(None)?;
     driver.prove()?;
+    Ok(driver)
+}
+
+fn hybrid() -> Result<Hybrid> {
+    let driver = Hybrid::probe(None)?;
+    driver.prove(driver.capabilities().limits)?;
     Ok(driver)
 }
 

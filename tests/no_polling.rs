@@ -1,4 +1,4 @@
-//! On cgroup v2 every wait ends by an event: no timed sleep, and no poll that runs into its time-out.
+//! Where version 2 holds the processes every wait ends by an event: no timed sleep, and no poll that runs into its time-out.
 
 mod support;
 
@@ -10,12 +10,18 @@ const CALLS: &str = "trace=execve,ppoll,poll,nanosleep,clock_nanosleep,epoll_wai
 
 #[test]
 fn a_program_that_ends_is_waited_for_by_events() {
-    run_on("cgroup-v2", |backend| check(backend, "exit 0", 0));
+    on_both(|backend| check(backend, "exit 0", 0));
 }
 
 #[test]
 fn a_left_over_that_is_killed_is_waited_for_by_events() {
-    run_on("cgroup-v2", |backend| check(backend, "sleep 1000.MARK & exit 3", 3));
+    on_both(|backend| check(backend, "sleep 1000.MARK & exit 3", 3));
+}
+
+fn on_both(scenario: fn(&str)) {
+    for backend in ["cgroup-v2", "hybrid"] {
+        run_on(backend, scenario);
+    }
 }
 
 fn check(backend: &str, script: &str, status: i32) {

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -19,7 +20,7 @@ const WIDTH: usize = 8;
 #[test]
 fn k26_no_exit_is_lost_and_k35_nothing_is_left() {
     become_sub_reaper().unwrap();
-    for backend in ["cgroup-v2", "process-group"] {
+    for backend in ["cgroup-v2", "hybrid", "process-group"] {
         run_on(backend, soak);
     }
 }
@@ -45,8 +46,8 @@ fn soak(backend: &str) {
     assert_eq!(traces::marked(&mark), []);
     let children = traces::children_of_this_process();
     assert!(children.is_empty(), "zombies, or worse: {children:?}");
-    let left = traces::v2_groups();
-    let left: Vec<_> = left.iter().filter(|path| path.to_string_lossy().contains(&mark)).collect();
+    let is_ours = |path: &PathBuf| path.to_string_lossy().contains(&mark);
+    let left: Vec<_> = traces::groups().filter(is_ours).collect();
     assert!(left.is_empty(), "{left:?}");
 }
 

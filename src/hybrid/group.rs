@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use backend_cgroupv1::{LimitGroup, V1Limits};
+use backend_cgroupv1::LimitGroup;
 use backend_cgroupv2::V2Group;
 use containment_core::{
     Applied, Backend, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState,
@@ -17,13 +17,13 @@ use super::v1::{Level, V1Side};
 /// A group of the unified hierarchy whose limits are in others.
 #[derive(Debug)]
 pub(super) struct HybridGroup {
-    v2: V2Group,
+    pub(super) v2: V2Group,
     /// Its v1 side, and that of the groups around it; `None` where it has none of both.
-    v1: Option<LimitGroup>,
-    side: Arc<V1Side>,
+    pub(super) v1: Option<LimitGroup>,
+    pub(super) side: Arc<V1Side>,
     capabilities: Capabilities,
     /// Whether a kill was made that may have found members held by a freezer of version 1.
-    struck: AtomicBool,
+    pub(super) struck: AtomicBool,
     removed: AtomicBool,
 }
 
@@ -52,7 +52,7 @@ impl HybridGroup {
         Box::new(self)
     }
 
-    fn error(&self, error: Error) -> Error {
+    pub(super) fn error(&self, error: Error) -> Error {
         error.with_backend(Backend::Hybrid).with_group(&self.v2.id().name)
     }
 
@@ -61,31 +61,6 @@ impl HybridGroup {
             return Err(self.error(Error::new(ErrorKind::Gone, operation)));
         }
         Ok(())
-    }
-
-    /// Thaws members that sit frozen in a v1 freezer group below ours: they do not die before (K47).
-    /// Fails for those that another freezer group holds, which is not ours to thaw.
-    fn release_held(&self) -> Result<Signalled> {
-        let limits = self.side.limits().map_err(|error| self.error(error))?;
-        let mut pass = Signalled::default();
-        for member in self.v2.members()? {
-            match self.release(limits, member.pid) {
-                Ok(()) => pass.count += 1,
-                Err(error) => pass.failed.push(self.error(error).with_pid(member.pid)),
-            }
-        }
-        Ok(pass)
-    }
-
-    fn release(&self, limits: &V1Limits, pid: Pid) -> Result<()> {
-        match limits.hold_on(pid)? {
-            None => Ok(()),
-            Some(hold) if hold.is_within(&self.v2.id().name) => hold.thaw(),
-            Some(hold) => Err(Error::new(ErrorKind::Frozen, Operation::Kill)
-                .with_path(hold.path())
-                .because(format!("a member is held by the frozen {}", hold.path().display()))
-                .advise("thaw it: write THAWED to its freezer.state")),
-        }
     }
 
     /// Why a limit cannot be set when the group joined no hierarchy at all.
@@ -103,8 +78,12 @@ impl HybridGroup {
     }
 
     /// Whether directories of its own are left in v1 hierarchies.
-    fn has_v1_left(&self) -> bool {
+    pub(super) fn has_v1_left(&self) -> bool {
         self.v1.as_ref().is_some_and(|v1| !v1.is_gone())
+    }
+
+    fn has_only_strays(&self) -> Result<bool> {
+        Ok(self.has_v1_left() && !self.v2.populated()? && !self.stray_members()?.is_empty())
     }
 
     /// Removes the v1 directories: its own, and those of groups inside it, which may have joined
@@ -181,36 +160,30 @@ impl GroupOps for HybridGroup {
     }
 
     fn members(&self) -> Result<Vec<Member>> {
-        self.v2.members()
+        let mut members = match self.v2.members() {
+            Err(error) if error.kind() == ErrorKind::Gone && self.has_v1_left() => Vec::new(),
+            members => members?,
+        };
+        members.extend(self.stray_members()?);
+        Ok(members)
     }
 
-    /// A group whose v2 directory somebody else removed is empty, and gone only with the rest of it.
+    /// A group whose v2 directory was removed is gone only with the rest of it.
     fn populated(&self) -> Result<bool> {
         match self.v2.populated() {
-            Err(error) if error.kind() == ErrorKind::Gone && self.has_v1_left() => Ok(false),
-            populated => populated,
+            Ok(true) => return Ok(true),
+            Err(error) if error.kind() == ErrorKind::Gone && self.has_v1_left() => {}
+            populated => drop(populated?),
         }
+        Ok(!self.stray_members().map_err(|error| error.during(Operation::Populated))?.is_empty())
     }
 
     fn signal(&self, signal: Signal) -> Result<Signalled> {
-        self.v2.signal(signal)
+        self.signal_pass(signal)
     }
 
-    /// Who is left when it is called again may be held by a freezer of version 1.
     fn kill(&self) -> Result<KillStep> {
-        let step = self.v2.kill()?;
-        if matches!(step, KillStep::Freezing) || !self.struck.swap(true, Ordering::SeqCst) {
-            return Ok(step);
-        }
-        let mut held = self.release_held()?;
-        match step {
-            KillStep::Signalled(mut pass) => {
-                pass.failed.append(&mut held.failed);
-                Ok(KillStep::Signalled(pass))
-            }
-            _ if held.failed.is_empty() => Ok(step),
-            _ => Ok(KillStep::Signalled(held)),
-        }
+        self.kill_step()
     }
 
     fn request_freeze(&self) -> Result<()> {
@@ -247,8 +220,15 @@ impl GroupOps for HybridGroup {
         }
     }
 
+    /// No file announces that the last stray has ended: that is looked for after pauses.
     fn watch(&self, change: Change) -> Result<Watch> {
-        self.v2.watch(change)
+        match self.v2.watch(change) {
+            Err(error) if error.kind() == ErrorKind::Gone && self.has_v1_left() => {
+                Ok(Watch::Backoff)
+            }
+            Ok(_) if change == Change::Empty && self.has_only_strays()? => Ok(Watch::Backoff),
+            watch => watch,
+        }
     }
 
     fn reap(&self) -> Result<Reaped> {

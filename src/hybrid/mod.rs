@@ -8,6 +8,7 @@
 //!
 //! Mechanism only, as any driver: no method waits or retries.
 
+mod control;
 mod group;
 mod home;
 mod v1;

@@ -57,8 +57,12 @@ fn run_once(backend: &str, mark: &str, number: usize) {
     let script = format!("sleep 1000 & exit {status}");
     let program = if number % 5 == 4 { vec!["sh", "-c", &script] } else { vec!["true"] };
     let mut command = Command::new(binary());
-    command.args(["run", "--backend", backend, "--name", &format!("{mark}-{number}"), "--"]);
-    command.args(program).env("CONTAIN_TEST_MARK", mark).env_remove("CONTAIN_PARENT");
+    command.args(["run", "--backend", backend, "--name", &format!("{mark}-{number}")]);
+    if backend == "hybrid" {
+        // So that a group has a directory in several hierarchies.
+        command.args(["--best-effort", "--pids", "100", "--memory", "64M", "--cpus", "2"]);
+    }
+    command.arg("--").args(program).env("CONTAIN_TEST_MARK", mark).env_remove("CONTAIN_PARENT");
     let ended = command.stdin(Stdio::null()).status().expect("contain can be run");
     assert_eq!(ended.code(), i32::try_from(status).ok(), "run {number}");
 }

@@ -26,6 +26,13 @@ pub(super) struct Level<'a> {
     pub(super) local: &'a GroupName,
 }
 
+impl<'a> Level<'a> {
+    /// Where nothing around has a v1 side, the name begins at our own group.
+    fn absolute(self, v2: &'a V2Group) -> Self {
+        if self.around.is_some() { self } else { Self { local: &v2.id().name, ..self } }
+    }
+}
+
 impl V1Side {
     pub(super) fn new(parent: Option<&Path>, figures: Set<Measure>) -> Self {
         Self { parent: parent.map(Path::to_path_buf), figures, found: OnceLock::new() }
@@ -77,6 +84,7 @@ impl V1Side {
         with: ControllerSet,
     ) -> Result<LimitGroup> {
         let (inodes, last) = (v2.inodes(), last_level(level.local)?);
+        let level = level.absolute(v2);
         let around = self.open_around(level, &inodes)?;
         match around.as_ref().or(level.around) {
             Some(around) => around.subgroup(&last, &inodes, with, self.figures),
@@ -88,6 +96,7 @@ impl V1Side {
     pub(super) fn open(&self, level: Level<'_>, v2: &V2Group) -> Result<Option<LimitGroup>> {
         let opened = last_level(level.local).and_then(|last| {
             let inodes = v2.inodes();
+            let level = level.absolute(v2);
             let around = self.open_around(level, &inodes)?;
             self.open_level(around.as_ref().or(level.around), &last, v2.inode())
         });

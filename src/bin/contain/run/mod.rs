@@ -9,7 +9,8 @@ mod supervise;
 use std::time::Instant;
 
 use containment::{
-    Backend, Builder, Containment, Error, Keeper, Launch, Operation, Policy, Proof, Result,
+    Backend, Builder, Containment, Element as _, Error, Keeper, Launch, Measure, Operation, Policy,
+    Proof, Result,
 };
 use containment_process::reap::become_sub_reaper;
 use containment_process::signals::Inbox;
@@ -61,6 +62,9 @@ fn builder(global: &Global, options: &Run) -> Builder {
     }
     if options.best_effort {
         builder = builder.best_effort();
+    }
+    if options.stats {
+        builder = builder.measure(Measure::ALL.iter().copied().collect());
     }
     options.require.iter().fold(builder, |builder, requirement| builder.require(*requirement))
 }

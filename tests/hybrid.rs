@@ -5,6 +5,7 @@ mod support;
 
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use containment::{
     Bytes, ControllerSet, Limit, Limits, Measure, Outcome, Policy, Program, Set, Signal, Stream,
@@ -32,8 +33,7 @@ fn a_program_is_in_v2_and_its_limits_in_v1_before_its_first_instruction() {
     ];
     let paths = files.map(|(controller, file, _)| bench.directory(controller).join(file));
     // The program itself tells, as the first thing that it does.
-    let cat =
-        Program::new("cat").arg("/proc/self/cgroup").args(paths.map(|path| path.into_os_string()));
+    let cat = Program::new("cat").arg("/proc/self/cgroup").args(paths.map(PathBuf::into_os_string));
     let told = output(&group, cat);
     let line = |controller: &str| {
         let is_it = |line: &&str| {

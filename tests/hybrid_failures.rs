@@ -117,10 +117,10 @@ fn a_namesake_in_one_v1_hierarchy_is_refused_and_left_alone() {
     assert_eq!(refused.group(), Some(bench.name.as_str()));
     assert_eq!(refused.path(), Some(namesake.as_path()));
     assert!(refused.remedy().is_some(), "{refused:?}");
-    assert_eq!(bench.directories(), [namesake.clone()], "nothing else was left");
+    assert_eq!(bench.directories(), std::slice::from_ref(&namesake), "nothing else was left");
     // A group that does not need that hierarchy is not in its way, and does not take it along.
     end(bench.group(&Limits::new().pids_max(5)));
-    assert_eq!(bench.directories(), [namesake.clone()]);
+    assert_eq!(bench.directories(), std::slice::from_ref(&namesake));
     fs::remove_dir(namesake).unwrap();
 }
 

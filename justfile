@@ -29,3 +29,7 @@ static:
 # Does the size of the supervisor matter to a spawn?
 bench:
     cargo bench -p containment-process --bench resident
+
+# What do limits in v1 hierarchies cost a spawn?
+bench-hybrid:
+    cargo bench --bench hybrid_spawn

@@ -44,7 +44,8 @@ fn unprivileged() -> Result<Completion, Failed> {
     let binary = reachable.path().join("conformance");
     fs::copy(std::env::current_exe()?, &binary)?;
     let delegated = Delegated::everywhere()?;
-    let script = "while [ \"$1\" != -- ]; do echo 0 > \"$1\" || exit; shift; done; shift; exec \"$@\"";
+    let script =
+        "while [ \"$1\" != -- ]; do echo 0 > \"$1\" || exit; shift; done; shift; exec \"$@\"";
     let user = NOBODY.to_string();
     let mut command = Command::new("sh");
     command.args(["-c", script, "sh"]).args(delegated.entries()).arg("--");

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use backend_pgrp::Keeper;
 use containment_core::{
-    Backend, Capabilities, CgroupOps, ControllerSet, Element as _, Error, ErrorKind, Limit, Limits,
-    Measure, Operation, Result, Set,
+    Backend, Capabilities, CgroupOps, ControllerSet, Error, ErrorKind, Limits, Measure, Operation,
+    Result, Set,
 };
 
 use crate::containment::Containment;
@@ -77,22 +77,13 @@ impl Builder {
         self
     }
 
-    /// Has every group show these figures, as far as the backend has them. Where a figure takes a
-    /// hierarchy of its own, a group joins that only when it is asked for here, by a requirement, or by a
-    /// limit of the same controller.
-    #[must_use]
-    pub fn measure(mut self, figures: Set<Measure>) -> Self {
-        self.place.figures = self.place.figures.iter().chain(figures.iter()).collect();
-        self
-    }
-
     /// Takes only a backend that gives at least this.
     #[must_use]
     pub fn require(mut self, requirement: Requirement) -> Self {
-        self.requirements.push(requirement);
         if let Requirement::Usage(figure) = requirement {
-            self.place.figures = self.place.figures.with(figure);
+            self = self.measuring(Set::EMPTY.with(figure));
         }
+        self.requirements.push(requirement);
         self
     }
 
@@ -114,6 +105,15 @@ impl Builder {
     #[must_use]
     pub fn keeper(mut self, keeper: Keeper) -> Self {
         self.place.keeper = keeper;
+        self
+    }
+
+    /// Makes groups that show these figures, too, in their [`Usage`](crate::Usage), as far as the backend can
+    /// measure them; without this call those that cost nothing. On cgroup v1 each may cost one more
+    /// hierarchy that a group joins, and so a directory, and a write at each spawn.
+    #[must_use]
+    pub fn measuring(mut self, figures: Set<Measure>) -> Self {
+        self.place.figures = figures.iter().fold(self.place.figures, Set::with);
         self
     }
 
@@ -141,13 +141,12 @@ impl Builder {
         Err(none_left(rejected))
     }
 
-    /// Tries every backend, in the order of this host, and says of each what it guarantees here, with
-    /// every limit and figure that can be asked for, or why it cannot be used.
+    /// Tries every backend, in the order of this host and with every limit that it has, and says of each
+    /// what it guarantees here or why it cannot be used.
     pub fn survey(&self) -> Vec<Finding> {
-        let everything = self.clone().measure(Measure::ALL.iter().copied().collect());
         let usable = |backend| {
-            let driver = everything.fit(backend)?;
-            everything.prove(&*driver, Limit::ALL.iter().copied().collect())?;
+            let driver = self.fit(backend)?;
+            self.prove(&*driver, Set::all())?;
             Ok(driver.capabilities().clone())
         };
         let order = self.host.order().into_iter();
@@ -240,7 +239,7 @@ mod tests {
     use super::*;
     use crate::drivers::ORDER;
     use crate::drivers::tests::{Scripted, Stage, strong, weak};
-    use containment_core::Bytes;
+    use containment_core::{Bytes, Limit};
 
     fn denied() -> Error {
         Error::from_errno(Operation::Create, 13)

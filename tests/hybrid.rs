@@ -65,7 +65,7 @@ fn a_group_joins_the_hierarchies_that_it_needs_and_no_other() {
     assert_eq!(group.capabilities().limits, Set::EMPTY.with(Limit::Pids));
     end(group);
 
-    let bench = bench.with(|builder| builder.measure(Set::EMPTY.with(Measure::Memory)));
+    let bench = bench.with(|builder| builder.measuring(Set::EMPTY.with(Measure::Memory)));
     let group = bench.group(&Limits::new());
     let mut expected = [bench.directory(""), bench.directory("memory")];
     expected.sort();

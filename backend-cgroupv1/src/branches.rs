@@ -11,9 +11,10 @@ use containment_process::cgroupfs::{Access, Dir, Failure};
 
 use crate::branch::{Branch, Spot};
 use crate::host::{Index, Place};
+use crate::oom::OomEvents;
 
 /// A group's directories, that of its identity first.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Branches {
     pub(crate) place: Arc<Place>,
     /// The group's name below our own groups.
@@ -21,6 +22,7 @@ pub(crate) struct Branches {
     /// Its identity, where another driver gives it.
     owner: Option<u64>,
     pub(crate) all: Vec<Branch>,
+    pub(crate) oom_events: OomEvents,
 }
 
 /// Who is asked for a group's directories: our own groups, or a group around it.
@@ -112,7 +114,8 @@ impl<'a> Top<'a> {
             })?,
             None => local.clone(),
         };
-        Ok(Branches { place: Arc::clone(self.place), name, owner: None, all: Vec::new() })
+        let (place, oom_events) = (Arc::clone(self.place), OomEvents::default());
+        Ok(Branches { place, name, owner: None, all: Vec::new(), oom_events })
     }
 
     /// A hierarchy that the group around it did not join is entered from our own group there.
@@ -173,6 +176,20 @@ impl Branches {
     /// The hierarchies that were joined.
     pub(crate) fn joined(&self) -> Vec<Index> {
         self.all.iter().map(|branch| branch.index).collect()
+    }
+
+    /// The same group with these directories in the hierarchies that it did not join: where its processes
+    /// are.
+    pub(crate) fn within(&self, around: &[Branch]) -> Self {
+        let joined = self.joined();
+        let others = around.iter().filter(|branch| !joined.contains(&branch.index));
+        Self {
+            place: Arc::clone(&self.place),
+            name: self.name.clone(),
+            owner: self.owner,
+            all: self.all.iter().chain(others).cloned().collect(),
+            oom_events: OomEvents::default(),
+        }
     }
 
     /// Whether nothing of the group is left.

@@ -70,16 +70,17 @@ impl HybridGroup {
             .advise("ask for the limit when the group is made")
     }
 
-    /// The pids controller counts what has ended until it is reaped, which is no member any more.
-    fn without_zombies(&self, usage: Usage) -> Result<Usage> {
-        let counted = usage.pids.is_some_and(|pids| pids > 0);
-        let pids = if counted && !self.v2.populated()? { Some(0) } else { usage.pids };
-        Ok(Usage { pids, ..usage })
-    }
-
     /// Whether directories of its own are left in v1 hierarchies.
     pub(super) fn has_v1_left(&self) -> bool {
         self.v1.as_ref().is_some_and(|v1| !v1.is_gone())
+    }
+
+    fn watch_oom(&self) -> Result<Watch> {
+        match self.v1.as_ref().map(LimitGroup::watch_oom) {
+            Some(Ok(watch)) => Ok(watch),
+            Some(Err(error)) if !is_elsewhere(&error) => Err(self.error(error)),
+            None | Some(Err(_)) => self.v2.watch(Change::Oom),
+        }
     }
 
     fn has_only_strays(&self) -> Result<bool> {
@@ -213,15 +214,26 @@ impl GroupOps for HybridGroup {
         let held = self.v2.usage()?;
         match self.v1.as_ref().map(LimitGroup::usage) {
             None => Ok(held),
-            Some(Ok(limited)) => Ok(merged(held, self.without_zombies(limited)?)),
+            Some(Ok(limited)) => Ok(merged(held, limited)),
             // What somebody else removed measures nothing any more; the group is there all the same.
             Some(Err(error)) if error.kind() == ErrorKind::Gone => Ok(held),
             Some(Err(error)) => Err(self.error(error)),
         }
     }
 
+    fn oom_kills(&self) -> Result<u64> {
+        match self.v1.as_ref().map(LimitGroup::oom_kills) {
+            Some(Ok(kills)) => Ok(kills),
+            Some(Err(error)) if !is_elsewhere(&error) => Err(self.error(error)),
+            None | Some(Err(_)) => self.v2.oom_kills(),
+        }
+    }
+
     /// No file announces that the last stray has ended: that is looked for after pauses.
     fn watch(&self, change: Change) -> Result<Watch> {
+        if change == Change::Oom {
+            return self.watch_oom();
+        }
         match self.v2.watch(change) {
             Err(error) if error.kind() == ErrorKind::Gone && self.has_v1_left() => {
                 Ok(Watch::Backoff)
@@ -247,6 +259,11 @@ impl GroupOps for HybridGroup {
         self.removed.store(true, Ordering::Release);
         Ok(())
     }
+}
+
+/// Whether the v1 side does not count OOM kills: it has no memory directory, or not any more.
+fn is_elsewhere(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::Gone)
 }
 
 /// Each figure by version 2, or else by version 1.

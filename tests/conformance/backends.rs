@@ -4,9 +4,7 @@ use backend_cgroupv2::CgroupV2;
 use backend_fake::Fake;
 use backend_pgrp::{Keeper, ProcessGroups};
 use containment::Hybrid;
-use containment_core::{
-    Capabilities, CgroupOps, Element as _, Error, ErrorKind, Measure, Operation, Result,
-};
+use containment_core::{Capabilities, CgroupOps, Error, ErrorKind, Operation, Result, Set};
 
 use crate::world::{FakeWorld, RealWorld, World};
 
@@ -51,7 +49,7 @@ pub(crate) const ALL: &[Backend] = &[
     }),
     real("hybrid", "hybrid", Process::Shared, || Ok(Box::new(hybrid()?))),
     real("hybrid-measuring", "hybrid", Process::Shared, || {
-        Ok(Box::new(hybrid()?.measuring(Measure::ALL.iter().copied().collect())))
+        Ok(Box::new(hybrid()?.measuring(Set::all())))
     }),
     real("hybrid-without-kill", "hybrid", Process::Shared, || {
         Ok(Box::new(hybrid()?.without_kill_file()))

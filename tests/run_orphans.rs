@@ -132,7 +132,7 @@ fn k38_what_contain_cannot_end_from_within_its_guardian_ends() {
 fn a_guardian_holds_nobody_up() {
     run_on("cgroup-v2", |backend| {
         let job = Job::on(backend);
-        let contain = started(&job, &[]);
+        let contain = started(&job, &["--grace", "0"]);
         let guardian = guardian_of(&job, contain).expect("there is a guardian");
         let open = || {
             let listed = fs::read_dir(format!("/proc/{guardian}/fd")).expect("it runs");

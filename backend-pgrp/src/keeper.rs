@@ -1,7 +1,7 @@
 //! The keeper: a small process that starts the program, adopts and reaps whatever it leaves, tells
 //! its supervisor, and ends everything when the supervisor dies.
 //!
-//! It has a process group of its own in the same session, works in `/`, blocks every signal that can
+//! It has a process group of its own, works in `/`, blocks every signal that can
 //! be blocked, and holds no descriptor of the program's. It ends when its last child was reaped.
 
 use std::io::{self, PipeWriter};
@@ -14,11 +14,12 @@ use containment_core::{
     Signal, SignalSet, Signalled, SystemWaiter, Teardown, Time, Usage, Waiter, Watch,
 };
 use containment_process::pidfd::{Look, PidFd, Waited};
+use containment_process::proc::Stat;
 use containment_process::reap::{Children, become_sub_reaper, reap_children};
 use containment_process::signals::{Inbox, set_mask};
 use containment_process::spawn::{Entry, Failure, Launch, Memory, spawn};
 use containment_process::{rusage, worker};
-use rustix::process::setpgid;
+use rustix::process::{setpgid, setsid};
 
 use crate::message::Message;
 use crate::tree::Tree;
@@ -80,7 +81,7 @@ impl Keeper {
             }
         };
         Message::send(&[Message::Started(program.pid())], pipe.as_fd())?;
-        setpgid(None, None)?;
+        stand_apart(charge.supervisor.pid())?;
         let Charge { supervisor, id, capabilities, lasting, .. } = charge;
         worker::detach(&[pipe.as_fd(), supervisor.as_fd(), program.as_fd()])?;
         let inbox = Inbox::open_all(SignalSet::default().with(Signal::CHLD).with(LET_GO))?;
@@ -145,6 +146,38 @@ impl Keeper {
 
     fn tree() -> Tree {
         Tree { roots: vec![Pid::current()], except: Vec::new() }
+    }
+}
+
+/// Leaves the supervisor's process group: what is sent to that is not for us. To the terminal all stays
+/// as it was without us: a process group that nobody in its session would continue ("orphaned") is not
+/// stopped by Ctrl-Z, and we, the program's parent, must not seem to be somebody who would.
+fn stand_apart(supervisor: Pid) -> io::Result<()> {
+    if is_orphaned(supervisor)? {
+        setsid()?;
+    } else {
+        setpgid(None, None)?;
+    }
+    Ok(())
+}
+
+/// Whether no member of a process's group, from that process up, has a parent in another group of the
+/// same session (credentials(7)). Without a terminal it does not matter.
+fn is_orphaned(member: Pid) -> io::Result<bool> {
+    let Some(member) = Stat::read(member)? else { return Ok(true) };
+    if member.tty == 0 {
+        return Ok(false);
+    }
+    let mut above = member.parent;
+    loop {
+        let parent = Pid::new(above).map(Stat::read).transpose()?.flatten();
+        let Some(parent) = parent.filter(|parent| parent.session == member.session) else {
+            return Ok(true);
+        };
+        if parent.group != member.group {
+            return Ok(false);
+        }
+        above = parent.parent;
     }
 }
 

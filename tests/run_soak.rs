@@ -47,7 +47,7 @@ fn soak(backend: &str) {
     let children = traces::children_of_this_process();
     assert!(children.is_empty(), "zombies, or worse: {children:?}");
     let is_ours = |path: &PathBuf| path.to_string_lossy().contains(&mark);
-    let left: Vec<_> = traces::groups().filter(is_ours).collect();
+    let left: Vec<_> = traces::groups().into_iter().filter(is_ours).collect();
     assert!(left.is_empty(), "{left:?}");
 }
 

@@ -82,7 +82,7 @@ impl Bench {
     /// Every directory of the group, those of groups inside it included, in every hierarchy.
     pub(crate) fn directories(&self) -> Vec<PathBuf> {
         let is_ours = |path: &PathBuf| path.components().any(|c| c.as_os_str() == &*self.name);
-        let mut all: Vec<_> = traces::groups().filter(is_ours).collect();
+        let mut all: Vec<_> = traces::groups().into_iter().filter(is_ours).collect();
         all.sort();
         all
     }

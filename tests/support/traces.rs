@@ -79,12 +79,13 @@ fn pids() -> impl Iterator<Item = i32> {
 
 /// Every directory called `name` in the cgroup hierarchies.
 pub(crate) fn groups_called(name: &str) -> Vec<PathBuf> {
-    groups().filter(|path| path.file_name().is_some_and(|last| last == name)).collect()
+    let is_it = |path: &PathBuf| path.file_name().is_some_and(|last| last == name);
+    groups().into_iter().filter(is_it).collect()
 }
 
-/// Every directory of every cgroup hierarchy.
-pub(crate) fn groups() -> impl Iterator<Item = PathBuf> {
-    cgroup_mounts().into_iter().flat_map(|mount| directories(&mount))
+/// Every directory of the cgroup hierarchies.
+pub(crate) fn groups() -> Vec<PathBuf> {
+    cgroup_mounts().iter().flat_map(|mount| directories(mount)).collect()
 }
 
 /// The group of `pid` in the hierarchy of `controller`, or in the unified one (`""`).

@@ -31,6 +31,7 @@ mod entry;
 mod freezer;
 mod group;
 mod hierarchy;
+mod home;
 mod host;
 mod init;
 #[cfg(feature = "limits")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use backend_pgrp::Keeper;
 use containment_core::{
-    Backend, Capabilities, CgroupOps, Error, ErrorKind, Limits, Operation, Result,
+    Backend, Capabilities, CgroupOps, Error, ErrorKind, Limits, Measure, Operation, Result, Set,
 };
 
 use crate::containment::Containment;
@@ -53,7 +53,7 @@ impl Builder {
         Self {
             host,
             backend: None,
-            place: Place { parent: None, keeper: Keeper::None },
+            place: Place { parent: None, keeper: Keeper::None, figures: Set::EMPTY },
             requirements: Vec::new(),
             proof: Proof::Scratch,
             limits: Limits::new(),
@@ -101,6 +101,15 @@ impl Builder {
     #[must_use]
     pub fn keeper(mut self, keeper: Keeper) -> Self {
         self.place.keeper = keeper;
+        self
+    }
+
+    /// Makes groups that show these figures in their [`Usage`](crate::Usage), as far as the backend can
+    /// measure them; without this call those that cost nothing. On cgroup v1 each may cost one more
+    /// hierarchy that a group joins, and so a directory, and a write at each spawn.
+    #[must_use]
+    pub fn measuring(mut self, figures: Set<Measure>) -> Self {
+        self.place.figures = figures;
         self
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use backend_cgroupv1::CgroupV1;
 use backend_cgroupv2::CgroupV2;
 use backend_pgrp::{Keeper, ProcessGroups};
-use containment_core::{Backend, CgroupOps, Error, ErrorKind, Operation, Result};
+use containment_core::{Backend, CgroupOps, Error, ErrorKind, Measure, Operation, Result, Set};
 
 /// The backends that are tried, the strongest first. Never the fake.
 pub(crate) const ORDER: [Backend; 4] =
@@ -27,6 +27,8 @@ pub(crate) struct Place {
     pub(crate) parent: Option<PathBuf>,
     /// What holds the processes of a process group together.
     pub(crate) keeper: Keeper,
+    /// The figures that groups have to show, where each has its price.
+    pub(crate) figures: Set<Measure>,
 }
 
 /// Finds drivers.
@@ -44,11 +46,8 @@ impl Host for ThisHost {
         match backend {
             Backend::CgroupV2 => Ok(Arc::new(CgroupV2::probe(place.parent.as_deref())?)),
             Backend::CgroupV1 => {
-                CgroupV1::probe(place.parent.as_deref())?;
-                Err(unusable(
-                    backend,
-                    "its driver is in the making and not offered by this version",
-                ))
+                let driver = CgroupV1::probe(place.parent.as_deref())?;
+                Ok(Arc::new(driver.measuring(place.figures)?))
             }
             Backend::ProcessGroup => Ok(Arc::new(ProcessGroups::probe(place.keeper)?)),
             Backend::Hybrid => Err(unusable(backend, "not in this version")),
@@ -62,6 +61,12 @@ fn unusable(backend: Backend, why: &'static str) -> Error {
 }
 
 impl Driver for CgroupV2 {
+    fn prove(&self) -> Result<()> {
+        Self::prove(self)
+    }
+}
+
+impl Driver for CgroupV1 {
     fn prove(&self) -> Result<()> {
         Self::prove(self)
     }

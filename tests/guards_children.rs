@@ -109,7 +109,7 @@ fn groups_of(pid: u32) -> Vec<PathBuf> {
     let is_ours = |path: &PathBuf| {
         path.file_name().and_then(|name| name.to_str()).is_some_and(|n| n.starts_with(&prefix))
     };
-    traces::v2_groups().into_iter().filter(is_ours).collect()
+    traces::groups().into_iter().filter(is_ours).collect()
 }
 
 fn v2() -> Builder {

@@ -4,9 +4,7 @@ use backend_cgroupv1::CgroupV1;
 use backend_cgroupv2::CgroupV2;
 use backend_fake::Fake;
 use backend_pgrp::{Keeper, ProcessGroups};
-use containment_core::{
-    Capabilities, CgroupOps, Element, Error, ErrorKind, Measure, Operation, Result,
-};
+use containment_core::{Capabilities, CgroupOps, Error, ErrorKind, Operation, Result, Set};
 
 use crate::world::{FakeWorld, RealWorld, World};
 
@@ -48,8 +46,7 @@ pub(crate) const ALL: &[Backend] = &[
     }),
     real("cgroup-v1", "cgroup-v1", Process::Shared, || Ok(Box::new(cgroup_v1()?))),
     real("cgroup-v1-measuring", "cgroup-v1", Process::Shared, || {
-        let all = Measure::ALL.iter().copied().collect();
-        Ok(Box::new(cgroup_v1()?.measuring(all)?))
+        Ok(Box::new(cgroup_v1()?.measuring(Set::all())?))
     }),
     real("cgroup-v1-without-freezer", "cgroup-v1", Process::Shared, || {
         let driver = cgroup_v1()?.without("freezer")?;

@@ -59,7 +59,8 @@ struct Guarantees {
 }
 
 fn diagnose(global: &Global) -> Diagnosis {
-    let mut builder = Containment::builder().keeper(containment::Keeper::Worker);
+    let mut builder =
+        Containment::builder().keeper(containment::Keeper::Worker).measuring(Set::all());
     if let Some(parent) = &global.parent {
         builder = builder.parent(parent);
     }

@@ -9,7 +9,7 @@ mod supervise;
 use std::time::Instant;
 
 use containment::{
-    Backend, Builder, Containment, Error, Keeper, Launch, Operation, Policy, Proof, Result,
+    Backend, Builder, Containment, Error, Keeper, Launch, Operation, Policy, Proof, Result, Set,
 };
 use containment_process::reap::become_sub_reaper;
 use containment_process::signals::Inbox;
@@ -53,6 +53,10 @@ fn builder(global: &Global, options: &Run) -> Builder {
         .keeper(Keeper::Worker)
         .proof(Proof::OnUse)
         .limits(&options.limits.of_new_group());
+    // Where a figure has its price it is measured for those who look at it.
+    if options.report.is_some() || options.stats {
+        builder = builder.measuring(Set::all());
+    }
     if let Some(backend) = global.backend.explicit() {
         builder = builder.backend(backend);
     }

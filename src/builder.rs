@@ -79,6 +79,9 @@ impl Builder {
     /// Takes only a backend that gives at least this.
     #[must_use]
     pub fn require(mut self, requirement: Requirement) -> Self {
+        if let Requirement::Usage(figure) = requirement {
+            self = self.measuring(Set::EMPTY.with(figure));
+        }
         self.requirements.push(requirement);
         self
     }
@@ -104,12 +107,12 @@ impl Builder {
         self
     }
 
-    /// Makes groups that show these figures in their [`Usage`](crate::Usage), as far as the backend can
+    /// Makes groups that show these figures, too, in their [`Usage`](crate::Usage), as far as the backend can
     /// measure them; without this call those that cost nothing. On cgroup v1 each may cost one more
     /// hierarchy that a group joins, and so a directory, and a write at each spawn.
     #[must_use]
     pub fn measuring(mut self, figures: Set<Measure>) -> Self {
-        self.place.figures = figures;
+        self.place.figures = figures.iter().fold(self.place.figures, Set::with);
         self
     }
 

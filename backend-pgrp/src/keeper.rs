@@ -239,4 +239,8 @@ impl GroupOps for Keeper {
     fn usage(&self) -> Result<Usage> {
         Err(unsupported(Operation::Usage))
     }
+
+    fn oom_kills(&self) -> Result<u64> {
+        Err(unsupported(Operation::Usage))
+    }
 }

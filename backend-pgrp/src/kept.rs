@@ -214,10 +214,17 @@ impl GroupOps for KeptGroup {
         Ok(usage)
     }
 
+    fn oom_kills(&self) -> Result<u64> {
+        self.refuse_removed(Operation::Usage)?;
+        self.unsupported(Operation::Usage)
+    }
+
     fn watch(&self, change: Change) -> Result<Watch> {
         self.refuse_removed(Operation::Watch)?;
-        if change == Change::Frozen {
-            return Ok(Watch::Backoff);
+        match change {
+            Change::Empty => {}
+            Change::Frozen => return Ok(Watch::Backoff),
+            Change::Oom => return self.unsupported(Operation::Watch),
         }
         let mut sources = Vec::new();
         for (line, keeping) in self.standing()? {

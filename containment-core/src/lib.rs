@@ -5,6 +5,7 @@
 //! and has no `unsafe`.
 #![forbid(unsafe_code)]
 
+mod bounds;
 mod capabilities;
 mod child;
 mod cpuset;
@@ -24,6 +25,7 @@ mod time;
 mod topology;
 mod usage;
 
+pub use bounds::{Bounds, Ended, Look, Overrun, Watchdog};
 pub use capabilities::{
     Backend, Capabilities, Element, Empty, Escape, Freeze, Kill, LeaveBy, Limit, Measure, Set,
 };

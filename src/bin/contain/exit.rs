@@ -14,6 +14,8 @@ pub(crate) const NOT_PERMITTED: u8 = 5;
 /// A subcommand other than `run` asked for what the host or its backend does not have.
 pub(crate) const UNSUPPORTED: u8 = 6;
 
+/// `run`: an OOM kill ended the group, as SIGKILL ends a program.
+pub(crate) const OUT_OF_MEMORY: u8 = 137;
 /// `run`: a time limit ended the group, as with GNU `timeout`.
 pub(crate) const TIMED_OUT: u8 = 124;
 /// `run`: `contain` itself failed. Nothing was run, or containment was lost. Usage errors too.

@@ -9,7 +9,8 @@ mod supervise;
 use std::time::Instant;
 
 use containment::{
-    Backend, Builder, Containment, Error, Keeper, Launch, Operation, Policy, Proof, Result, Set,
+    Backend, Builder, Containment, Error, Keeper, Launch, Measure, Operation, Policy, Proof,
+    Requirement, Result, Set,
 };
 use containment_process::reap::become_sub_reaper;
 use containment_process::signals::Inbox;
@@ -66,7 +67,9 @@ fn builder(global: &Global, options: &Run) -> Builder {
     if options.best_effort {
         builder = builder.best_effort();
     }
-    options.require.iter().fold(builder, |builder, requirement| builder.require(*requirement))
+    // Without the figure there is nothing to hold the limit against.
+    let measured = options.cpu_time.map(|_| Requirement::Usage(Measure::Cpu));
+    options.require.iter().copied().chain(measured).fold(builder, Builder::require)
 }
 
 /// Sees the program and its group through to their end.

@@ -97,6 +97,11 @@ pub(crate) fn place_error(error: Error) -> Error {
             .with_kind(ErrorKind::InvalidInput)
             .because("its cpuset has no CPU or no memory node")
             .advise("write CPUs and nodes to cpuset.cpus and cpuset.mems of the group and those around it"),
+        // Whoever moves itself was born and is no kernel thread: trying again would not help.
+        Some(Errno::INVAL) if error.operation() == Operation::Place => error
+            .with_kind(ErrorKind::InvalidInput)
+            .because("the program has real-time priority, and the group no real-time share of the CPUs")
+            .advise("start it without (chrt -o 0), or do without the CPU limit, or write cpu.rt_runtime_us of the group and those around it"),
         Some(Errno::INVAL) => error
             .with_kind(ErrorKind::InvalidInput)
             .because("the kernel does not move it: a kernel thread, one of real-time priority, or just being born")

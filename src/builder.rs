@@ -142,8 +142,14 @@ impl Builder {
 
     /// Tries every backend, and says of each what it guarantees here or why it cannot be used.
     pub fn survey(&self) -> Vec<Finding> {
-        let usable = |backend| Ok(self.proved(backend)?.capabilities().clone());
-        ORDER.into_iter().map(|backend| Finding { backend, usable: usable(backend) }).collect()
+        let find = |backend| match self.proved(backend) {
+            Ok(driver) => {
+                let usable = Ok(driver.capabilities().clone());
+                Finding { backend, usable, lacking: driver.lacking() }
+            }
+            Err(reason) => Finding { backend, usable: Err(reason), lacking: Vec::new() },
+        };
+        ORDER.into_iter().map(find).collect()
     }
 
     /// The backends to try, in order.
@@ -163,7 +169,7 @@ impl Builder {
         Ok(driver)
     }
 
-    fn proved(&self, backend: Backend) -> Result<Arc<dyn CgroupOps>> {
+    fn proved(&self, backend: Backend) -> Result<Arc<dyn Driver>> {
         let driver = self.fit(backend)?;
         if self.proof == Proof::Scratch {
             driver.prove()?;

@@ -18,6 +18,9 @@ pub(crate) const ORDER: [Backend; 4] =
 pub(crate) trait Driver: CgroupOps {
     /// Makes a scratch group, puts a child into it that exits, and removes it.
     fn prove(&self) -> Result<()>;
+
+    /// What is there and would make it stronger, and why it cannot be used.
+    fn lacking(&self) -> Vec<String>;
 }
 
 /// Where drivers look, and what they build on.
@@ -64,17 +67,33 @@ impl Driver for CgroupV2 {
     fn prove(&self) -> Result<()> {
         Self::prove(self)
     }
+
+    fn lacking(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 impl Driver for CgroupV1 {
     fn prove(&self) -> Result<()> {
         Self::prove(self)
     }
+
+    fn lacking(&self) -> Vec<String> {
+        let told = |error: &Error| match error.remedy() {
+            Some(remedy) => format!("{} ({remedy})", error.reason()),
+            None => error.reason().to_string(),
+        };
+        self.unusable().map(told).collect()
+    }
 }
 
 impl Driver for ProcessGroups {
     fn prove(&self) -> Result<()> {
         Self::prove(self)
+    }
+
+    fn lacking(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 
@@ -139,6 +158,10 @@ pub(crate) mod tests {
     impl Driver for Mocked {
         fn prove(&self) -> Result<()> {
             if self.proves { Ok(()) } else { Err(Error::from_errno(Operation::Create, 13)) }
+        }
+
+        fn lacking(&self) -> Vec<String> {
+            Vec::new()
         }
     }
 

@@ -33,3 +33,15 @@ pub(crate) fn rebinds_memory(group: &Dir, no_prefix: bool) -> Result<bool, Failu
     let own = status.lines().find_map(|line| line.strip_prefix("Mems_allowed_list:"));
     Ok(own.map(|own| own.trim().as_bytes()) != Some(nodes.trim_ascii()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_lack_their_prefix_where_they_were_mounted_so() {
+        assert_eq!(file("cpuset.cpus", false), "cpuset.cpus");
+        assert_eq!(file("cpuset.cpus", true), "cpus");
+        assert_eq!(file("cgroup.procs", true), "cgroup.procs");
+    }
+}

@@ -63,3 +63,20 @@ fn k16_a_real_time_program_is_held_unless_a_limit_on_cpus_is_asked_for() {
         assert!(!refused.path("ran").exists());
     });
 }
+
+/// K37: the figures of a name that is used again are those of its last run alone.
+#[test]
+fn k37_a_name_that_is_used_again_starts_from_nothing() {
+    run_on("cgroup-v1", |backend| {
+        let job = Job::on(backend);
+        let busy = "head -c 20M /dev/zero | tail >/dev/null; i=0; \
+                    while [ $i -lt 50000 ]; do i=$((i+1)); done";
+        let first = job.sh(&[], busy).expect(0).report()["usage"].clone();
+        let second = job.sh(&[], "exit 0").expect(0).report()["usage"].clone();
+        for figure in ["cpu_seconds", "memory_peak_bytes"] {
+            let (first, second) = (first[figure].as_f64(), second[figure].as_f64());
+            let (Some(first), Some(second)) = (first, second) else { continue };
+            assert!(second < first / 2.0, "{figure}: {first}, then {second}");
+        }
+    });
+}

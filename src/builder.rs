@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use backend_pgrp::Keeper;
 use containment_core::{
-    Backend, Capabilities, CgroupOps, Error, ErrorKind, Limits, Measure, Operation, Result, Set,
+    Backend, Capabilities, Error, ErrorKind, Limits, Measure, Operation, Result, Set,
 };
 
 use crate::containment::Containment;

@@ -102,14 +102,10 @@ impl GroupOps for V1Group {
     fn subgroups(&self) -> Result<Vec<Box<dyn GroupOps>>> {
         self.refuse_removed(Operation::List)?;
         let Some(first) = self.branches.all.first() else { return Ok(Vec::new()) };
-        let names = first.dir.subdirectories();
+        let names = first.dir.groups();
         let names = names.map_err(|failure| self.failed(Operation::List, failure))?;
-        // What was removed lists as what is empty does.
-        if names.is_empty() && self.branches.are_gone() {
-            return Err(self.error(Error::new(ErrorKind::Gone, Operation::List)));
-        }
         let mut groups: Vec<Box<dyn GroupOps>> = Vec::new();
-        for name in names.iter().filter_map(|name| name.to_str()?.parse::<GroupName>().ok()) {
+        for name in names {
             match self.driver.open(self.as_top(), &name) {
                 Ok(group) => groups.push(Box::new(group)),
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Gone) => {}

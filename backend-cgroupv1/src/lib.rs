@@ -49,8 +49,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use containment_core::{
     Backend, Capabilities, CgroupOps, ControllerSet, Error, ErrorKind, GroupId, GroupName,
-    GroupOps, Identity, Measure, Operation, Outcome, Program, Result, Set, SystemWaiter, Waiter,
+    GroupOps, Measure, Operation, Outcome, Program, Result, Set, SystemWaiter, Waiter,
 };
+
+use containment_process::cgroupfs::Failure;
 
 pub use alone::{Hold, LimitGroup, V1Limits};
 use branches::Top;
@@ -165,14 +167,11 @@ impl CgroupOps for CgroupV1 {
 
     fn list(&self) -> Result<Vec<GroupId>> {
         let dir = &self.driver.place.hierarchies[self.driver.holding[0]].dir;
-        let names = dir
-            .subdirectories()
-            .map_err(|failure| failure.during(Operation::List).with_backend(Backend::CgroupV1))?;
-        let valid = names.iter().filter_map(|name| name.to_str()?.parse::<GroupName>().ok());
-        let ids = valid.filter_map(|name| {
-            let identity = Identity::Cgroup(dir.open_beneath(name.as_str()).ok()?.inode().ok()?);
-            Some(GroupId { backend: Backend::CgroupV1, name, identity })
-        });
+        let failed =
+            |failure: Failure| failure.during(Operation::List).with_backend(Backend::CgroupV1);
+        let groups = dir.identities().map_err(failed)?.into_iter();
+        let ids =
+            groups.map(|(name, identity)| GroupId { backend: Backend::CgroupV1, name, identity });
         Ok(ids.collect())
     }
 }

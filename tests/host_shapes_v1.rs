@@ -3,6 +3,9 @@
 
 mod support;
 
+use std::process::Command;
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 use support::backends::{entry, run_on};
 use support::job::Job;
@@ -118,7 +121,7 @@ fn k43_a_tmpfs_over_a_hierarchy_is_not_taken_for_it() {
         let job = shape.job("auto");
         let binary = support::binary();
         let tries = "\"$0\" run true && find /sys/fs/cgroup/freezer -mindepth 1";
-        let mut command = std::process::Command::new(&shape.prefix[0]);
+        let mut command = Command::new(&shape.prefix[0]);
         command.args(&shape.prefix[1..]).args(["sh", "-c", tries]).arg(binary);
         let output = command.env("CONTAIN_TEST_MARK", job.mark()).output().expect("it can be run");
         assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
@@ -152,18 +155,24 @@ fn a_named_hierarchy_alone_is_enough() {
     });
 }
 
-/// A hierarchy goes with its last mount unless groups in it were removed only just now: then it takes
-/// another mount that goes.
+/// A hierarchy goes a while after its last mount did, unless groups in it were removed only just then: in
+/// that case it takes another mount that goes.
 fn end_hierarchy(mounting: &str, name: &str) {
-    support::eventually("the hierarchy is gone", || {
+    let is_there = || {
         let memberships = std::fs::read_to_string("/proc/self/cgroup").expect("/proc is mounted");
-        let is_there = memberships.contains(&format!("name={name}:"));
-        if is_there {
-            let words = shapes::namespace(&format!("{mounting} && umount /sys/fs/cgroup/own"));
-            let mut command = std::process::Command::new(&words[0]);
-            let mounted = command.args(&words[1..]).arg("true").status().expect("it can be run");
-            assert!(mounted.success());
+        memberships.contains(&format!("name={name}:"))
+    };
+    for _ in 0..10 {
+        let until = Instant::now() + Duration::from_secs(2);
+        while is_there() && Instant::now() < until {
+            std::thread::yield_now();
         }
-        !is_there
-    });
+        if !is_there() {
+            return;
+        }
+        let words = shapes::namespace(&format!("{mounting} && umount /sys/fs/cgroup/own"));
+        let mounted = Command::new(&words[0]).args(&words[1..]).arg("true").status();
+        assert!(mounted.expect("a namespace can be made").success());
+    }
+    panic!("the hierarchy {name} does not go; unmount it by hand");
 }

@@ -44,7 +44,8 @@ fn check(backend: &str, script: &str, status: i32, pauses: usize) {
 
 /// The first process of the trace is `contain`; another one that executes something is a program.
 fn check_calls(trace: &str, pauses: usize) {
-    let calls: Vec<_> = trace.lines().filter_map(|line| line.split_once(' ')).collect();
+    let whole = whole_calls(trace);
+    let calls: Vec<_> = whole.iter().map(|(pid, call)| (*pid, call.as_str())).collect();
     let executes = |call: &str| call.trim_start().starts_with("execve");
     let contain = calls.first().expect("there is a trace").0;
     let programs: Vec<_> = calls.iter().filter(|(_, call)| executes(call)).map(|c| c.0).collect();
@@ -61,3 +62,22 @@ fn check_calls(trace: &str, pauses: usize) {
     let timed_out = ours.iter().filter(|(_, call)| call.contains("= 0")).count();
     assert!(timed_out <= pauses, "{timed_out} waits ended by their time-out: {trace}");
 }
+
+/// The calls with the pid that made each; one during which another process is traced stands on two lines.
+fn whole_calls(trace: &str) -> Vec<(&str, String)> {
+    let mut calls: Vec<(&str, String)> = Vec::new();
+    for (pid, call) in trace.lines().filter_map(|line| line.split_once(' ')) {
+        let begun =
+            calls.iter_mut().rev().find(|(of, call)| *of == pid && call.ends_with(UNFINISHED));
+        match (begun, call.split_once("resumed>")) {
+            (Some((_, begun)), Some((_, rest))) => {
+                begun.truncate(begun.len() - UNFINISHED.len());
+                begun.push_str(rest);
+            }
+            _ => calls.push((pid, call.to_owned())),
+        }
+    }
+    calls
+}
+
+const UNFINISHED: &str = " <unfinished ...>";

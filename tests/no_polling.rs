@@ -36,48 +36,26 @@ fn check(backend: &str, script: &str, status: i32, pauses: usize) {
     for grace in ["0", "100s"] {
         let directory = tempfile::tempdir().unwrap();
         let trace = directory.path().join("trace");
-        let words = ["strace", "-f", "-qq", "-e", CALLS, "-o", trace.to_str().unwrap()];
+        // One file for each process.
+        let words = ["strace", "-ff", "-qq", "-e", CALLS, "-o", trace.to_str().unwrap()];
         Job::on(backend).behind(&words).sh(&["--grace", grace], script).expect(status);
-        check_calls(&std::fs::read_to_string(&trace).unwrap(), pauses);
+        let files = std::fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().path());
+        let traces: Vec<_> = files.map(|file| std::fs::read_to_string(file).unwrap()).collect();
+        check_calls(&traces, pauses);
     }
 }
 
-/// The first process of the trace is `contain`; another one that executes something is a program.
-fn check_calls(trace: &str, pauses: usize) {
-    let whole = whole_calls(trace);
-    let calls: Vec<_> = whole.iter().map(|(pid, call)| (*pid, call.as_str())).collect();
-    let executes = |call: &str| call.trim_start().starts_with("execve");
-    let contain = calls.first().expect("there is a trace").0;
-    let programs: Vec<_> = calls.iter().filter(|(_, call)| executes(call)).map(|c| c.0).collect();
-    let ours = calls.iter().filter(|(pid, _)| *pid == contain || !programs.contains(pid));
+/// A process that executes something else than `contain` is a program.
+fn check_calls(traces: &[String], pauses: usize) {
+    let executes = |call: &&str| call.starts_with("execve(");
+    let is_ours =
+        |trace: &&String| trace.lines().filter(executes).all(|call| call.contains("contain"));
     // A poll that does not wait only looks.
     let looks = |call: &str| call.contains(", 0) = 0") || call.contains("{tv_sec=0, tv_nsec=0}");
-    let waits = |call: &str| !executes(call) && !looks(call);
-    let ours: Vec<_> = ours.filter(|(_, call)| waits(call)).collect();
-    assert!(
-        ours.iter().any(|(_, call)| call.contains("poll")),
-        "contain waits by polling: {trace}"
-    );
-    assert!(!ours.iter().any(|(_, call)| call.contains("sleep")), "a timed sleep: {trace}");
-    let timed_out = ours.iter().filter(|(_, call)| call.contains("= 0")).count();
-    assert!(timed_out <= pauses, "{timed_out} waits ended by their time-out: {trace}");
+    let ours = traces.iter().filter(is_ours).flat_map(|trace| trace.lines());
+    let waits: Vec<_> = ours.filter(|call| !executes(call) && !looks(call)).collect();
+    assert!(waits.iter().any(|call| call.contains("poll")), "contain waits by poll: {traces:#?}");
+    assert!(!waits.iter().any(|call| call.contains("sleep")), "a timed sleep: {traces:#?}");
+    let timed_out = waits.iter().filter(|call| call.contains("= 0")).count();
+    assert!(timed_out <= pauses, "{timed_out} waits ended by their time-out: {traces:#?}");
 }
-
-/// The calls with the pid that made each; one during which another process is traced stands on two lines.
-fn whole_calls(trace: &str) -> Vec<(&str, String)> {
-    let mut calls: Vec<(&str, String)> = Vec::new();
-    for (pid, call) in trace.lines().filter_map(|line| line.split_once(' ')) {
-        let begun =
-            calls.iter_mut().rev().find(|(of, call)| *of == pid && call.ends_with(UNFINISHED));
-        match (begun, call.split_once("resumed>")) {
-            (Some((_, begun)), Some((_, rest))) => {
-                begun.truncate(begun.len() - UNFINISHED.len());
-                begun.push_str(rest);
-            }
-            _ => calls.push((pid, call.to_owned())),
-        }
-    }
-    calls
-}
-
-const UNFINISHED: &str = " <unfinished ...>";

@@ -17,12 +17,11 @@ mod usage;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use containment_core::{
     Backend, Capabilities, CgroupOps, ControllerSet, Empty, Error, ErrorKind, Escape, Freeze,
-    GroupId, GroupName, GroupOps, Kill, LeaveBy, Measure, Operation, Outcome, Program, Result, Set,
-    SystemWaiter, Waiter,
+    GroupId, GroupName, GroupOps, Kill, LeaveBy, Measure, Operation, Result, Set, SystemWaiter,
+    Waiter,
 };
 
 use containment_process::cgroupfs::Failure;
@@ -61,22 +60,7 @@ impl CgroupV2 {
     /// directory that can be made proves nothing: moving a process also needs the right to write to
     /// the common ancestor.
     pub fn prove(&self) -> Result<()> {
-        let group = self.create(&scratch_name(), ControllerSet::EMPTY)?;
-        let group = containment_core::Group::new(group, self.waiter());
-        // It need not exist: what is to be proven happens before it is executed.
-        let child = group.spawn(&Program::new("/proc/self/exe/none"));
-        let proven = match child {
-            Err(error)
-                if error.operation() == Operation::Spawn && error.kind() != ErrorKind::Killed =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(error),
-            Ok(child) => child.wait().map(|_: Outcome| ()),
-        };
-        let removed = group.ops().remove();
-        group.keep();
-        proven.and(removed)
+        containment_core::prove(self, ControllerSet::EMPTY)
     }
 }
 
@@ -120,14 +104,6 @@ impl CgroupV2 {
     fn top(&self) -> Top<'_> {
         Top { place: &self.place, dir: &self.place.dir, outer: None }
     }
-}
-
-/// A name of this process's own for a group that lives for a moment.
-fn scratch_name() -> GroupName {
-    static SERIAL: AtomicU32 = AtomicU32::new(0);
-    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-    let name = format!("contain-probe-{}-{serial}", std::process::id());
-    name.parse().expect("digits, letters and hyphens make a name")
 }
 
 impl CgroupOps for CgroupV2 {

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use backend_pgrp::Keeper;
 use containment_core::{
-    Backend, Capabilities, CgroupOps, ControllerSet, Error, ErrorKind, Limits, Measure, Operation,
-    Result, Set,
+    Backend, Capabilities, ControllerSet, Error, ErrorKind, Limits, Measure, Operation, Result, Set,
 };
 
 use crate::containment::Containment;
@@ -144,13 +143,18 @@ impl Builder {
     /// Tries every backend, in the order of this host and with every limit that it has, and says of each
     /// what it guarantees here or why it cannot be used.
     pub fn survey(&self) -> Vec<Finding> {
-        let usable = |backend| {
+        let proved = |backend| {
             let driver = self.fit(backend)?;
-            self.prove(&*driver, Set::all())?;
-            Ok(driver.capabilities().clone())
+            self.prove(&*driver, Set::all()).map(|()| driver)
         };
-        let order = self.host.order().into_iter();
-        order.map(|backend| Finding { backend, usable: usable(backend) }).collect()
+        let find = |backend| match proved(backend) {
+            Ok(driver) => {
+                let usable = Ok(driver.capabilities().clone());
+                Finding { backend, usable, lacking: driver.lacking() }
+            }
+            Err(reason) => Finding { backend, usable: Err(reason), lacking: Vec::new() },
+        };
+        self.host.order().into_iter().map(find).collect()
     }
 
     /// The backends to try, in order.
@@ -173,7 +177,7 @@ impl Builder {
         Ok(driver)
     }
 
-    fn proved(&self, backend: Backend) -> Result<Arc<dyn CgroupOps>> {
+    fn proved(&self, backend: Backend) -> Result<Arc<dyn Driver>> {
         let driver = self.fit(backend)?;
         self.prove(&*driver, self.limits.asked())?;
         Ok(driver)

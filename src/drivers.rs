@@ -28,6 +28,9 @@ pub(crate) trait Driver: CgroupOps {
     /// Makes a scratch group, puts a child into it that exits, and removes it. Of these limits, those
     /// that it offers are part of the proof.
     fn prove(&self, with: ControllerSet) -> Result<()>;
+
+    /// What is there and would make it stronger, and why it cannot be used.
+    fn lacking(&self) -> Vec<String>;
 }
 
 /// Where drivers look, and what they build on.
@@ -37,7 +40,7 @@ pub(crate) struct Place {
     pub(crate) parent: Option<PathBuf>,
     /// What holds the processes of a process group together.
     pub(crate) keeper: Keeper,
-    /// The figures that groups are to show, as far as the backend has them.
+    /// The figures that groups have to show, where each has its price.
     pub(crate) figures: Set<Measure>,
 }
 
@@ -64,11 +67,8 @@ impl Host for ThisHost {
         match backend {
             Backend::CgroupV2 => Ok(Arc::new(CgroupV2::probe(place.parent.as_deref())?)),
             Backend::CgroupV1 => {
-                CgroupV1::probe(place.parent.as_deref())?;
-                Err(unusable(
-                    backend,
-                    "its driver is in the making and not offered by this version",
-                ))
+                let driver = CgroupV1::probe(place.parent.as_deref())?;
+                Ok(Arc::new(driver.measuring(place.figures)?))
             }
             Backend::ProcessGroup => Ok(Arc::new(ProcessGroups::probe(place.keeper)?)),
             Backend::Hybrid => {
@@ -98,17 +98,47 @@ impl Driver for CgroupV2 {
     fn prove(&self, _: ControllerSet) -> Result<()> {
         Self::prove(self)
     }
+
+    fn lacking(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+impl Driver for CgroupV1 {
+    fn prove(&self, _: ControllerSet) -> Result<()> {
+        Self::prove(self)
+    }
+
+    fn lacking(&self) -> Vec<String> {
+        self.unusable().map(told).collect()
+    }
+}
+
+/// Why a hierarchy is done without, and what would mend it.
+fn told(error: &Error) -> String {
+    match error.remedy() {
+        Some(remedy) => format!("{} ({remedy})", error.reason()),
+        None => error.reason().to_string(),
+    }
 }
 
 impl Driver for Hybrid {
     fn prove(&self, with: ControllerSet) -> Result<()> {
         Self::prove(self, with)
     }
+
+    fn lacking(&self) -> Vec<String> {
+        self.unusable().map(told).collect()
+    }
 }
 
 impl Driver for ProcessGroups {
     fn prove(&self, _: ControllerSet) -> Result<()> {
         Self::prove(self)
+    }
+
+    fn lacking(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 
@@ -191,6 +221,10 @@ pub(crate) mod tests {
     impl Driver for Mocked {
         fn prove(&self, _: ControllerSet) -> Result<()> {
             if self.proves { Ok(()) } else { Err(Error::from_errno(Operation::Create, 13)) }
+        }
+
+        fn lacking(&self) -> Vec<String> {
+            Vec::new()
         }
     }
 

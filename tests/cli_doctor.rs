@@ -28,7 +28,10 @@ fn the_json_has_the_documented_shape() {
     expected[..2].rotate_left(usize::from(hybrid_first));
     assert_eq!(names, expected);
     for backend in backends {
-        assert_eq!(keys(backend), ["capabilities", "name", "reason", "remedy", "usable"]);
+        assert_eq!(
+            keys(backend),
+            ["capabilities", "lacking", "name", "reason", "remedy", "usable"]
+        );
         check_backend(backend);
     }
 }

@@ -211,31 +211,44 @@ fn a_keeper_that_is_killed_at_once_ends_the_run_with_125_and_nothing_is_left() {
 /// K36: members that move themselves out of the cgroup are found as descendants, ended and reported.
 #[test]
 fn k36_who_moves_itself_out_of_the_cgroup_is_ended_and_reported() {
-    for (backend, options) in
-        [("cgroup-v2", &[][..]), ("hybrid", &[]), ("hybrid", &["--best-effort", "--pids", "50"])]
-    {
+    for (backend, options) in [
+        ("cgroup-v2", &[][..]),
+        ("cgroup-v1", &[]),
+        ("hybrid", &[]),
+        // Out of the one hierarchy, or of both.
+        ("hybrid", &["--best-effort", "--pids", "50"]),
+    ] {
         match unusable(backend) {
-            None => check_moved_out(backend, options),
+            None => {
+                for hierarchies in ["cgroup", "cgroup2"] {
+                    if hierarchies == "cgroup" || backend != "cgroup-v1" {
+                        check_moved_out(backend, options, hierarchies);
+                    }
+                }
+            }
             Some(reason) => skip(backend, &reason),
         }
     }
 }
 
-fn check_moved_out(backend: &str, options: &[&str]) {
+/// Moves a member out of its groups in the hierarchies of this type, or of one that begins so.
+fn check_moved_out(backend: &str, options: &[&str], hierarchies: &str) {
     let job = Job::on(backend);
-    // The group's parent is the group of whoever runs this test.
-    let leave = "echo 0 >$(dirname $(find $(awk '$9==\"cgroup2\"||$8==\"cgroup2\"{print $5}' \
-                     /proc/self/mountinfo) -type d -name NAME))/cgroup.procs";
+    // In each hierarchy the group's parent is the group of whoever runs this test.
+    let groups = format!(
+        "find $(awk '$3 ~ /^{hierarchies}/ {{ print $2 }}' /proc/mounts) -type d -name NAME"
+    );
+    let leave = format!("for g in $({groups}); do echo 0 >${{g%/*}}/cgroup.procs; done");
+    // Of the unified hierarchy alone: it is still in the others.
+    let inside = if hierarchies == "cgroup2" { "^0::.*NAME" } else { "NAME" };
     let script = format!(
-        "({leave}; exec sleep 1000.MARK >/dev/null 2>&1) & wait_for_it=1; \
-                              while ! [ -e DIR/out ]; do (grep -qv NAME /proc/$!/cgroup; \
-                              grep -q '^0::.*NAME' /proc/$!/cgroup || : >DIR/out); done; exit 0"
-    )
-    .replace("NAME", job.name());
+        "({leave}; exec sleep 1000.MARK >/dev/null 2>&1) & \
+         while grep -q '{inside}' /proc/$!/cgroup; do :; done; exit 0"
+    );
+    let script = script.replace("NAME", job.name());
     let options = [&["--grace", "200ms"], options].concat();
     let ended = job.sh(&options, &script).expect(0);
-    let escaped = ended.listed("escaped");
-    assert_eq!(escaped.len(), 1, "{:?}", ended.report());
+    assert_eq!(ended.listed("escaped").len(), 1, "{backend}: {:?}", ended.report());
 }
 
 /// A keeper that its own program stops goes on, however often.

@@ -11,7 +11,6 @@ mod events;
 mod group;
 mod home;
 mod host;
-mod levels;
 mod place;
 mod usage;
 
@@ -20,10 +19,11 @@ use std::sync::Arc;
 
 use containment_core::{
     Backend, Capabilities, CgroupOps, ControllerSet, Empty, Error, ErrorKind, Escape, Freeze,
-    GroupId, GroupName, GroupOps, Identity, Kill, LeaveBy, Measure, Operation, Result, Set,
-    SystemWaiter, Waiter,
+    GroupId, GroupName, GroupOps, Kill, LeaveBy, Measure, Operation, Result, Set, SystemWaiter,
+    Waiter,
 };
 
+use containment_process::cgroupfs::Failure;
 use group::Top;
 pub use group::V2Group;
 use host::Place;
@@ -121,16 +121,10 @@ impl CgroupOps for CgroupV2 {
     }
 
     fn list(&self) -> Result<Vec<GroupId>> {
-        let names =
-            self.place.dir.subdirectories().map_err(|failure| {
-                failure.during(Operation::List).with_backend(self.place.backend)
-            })?;
-        let valid = names.iter().filter_map(|name| name.to_str()?.parse::<GroupName>().ok());
-        let ids = valid.filter_map(|name| {
-            let dir = self.place.dir.open_beneath(name.as_str()).ok()?;
-            let identity = Identity::Cgroup(dir.inode().ok()?);
-            Some(GroupId { backend: self.place.backend, name, identity })
-        });
+        let backend = self.place.backend;
+        let failed = |failure: Failure| failure.during(Operation::List).with_backend(backend);
+        let groups = self.place.dir.identities().map_err(failed)?.into_iter();
+        let ids = groups.map(|(name, identity)| GroupId { backend, name, identity });
         Ok(ids.collect())
     }
 }

@@ -29,8 +29,8 @@ use crate::unsupported;
 #[derive(Debug)]
 pub(crate) struct Charge<'a> {
     pub(crate) program: &'a Program,
-    /// The process group to start the program in: the supervisor's, or its own (`Some(0)`).
-    pub(crate) process_group: Option<i32>,
+    /// The process group to start the program in: its own (0), or another one of the session.
+    pub(crate) process_group: i32,
     pub(crate) supervisor: PidFd,
     pub(crate) id: GroupId,
     pub(crate) capabilities: Capabilities,
@@ -73,6 +73,11 @@ impl Keeper {
     fn begin(charge: Charge<'_>, pipe: PipeWriter) -> io::Result<Option<Self>> {
         let inherited = set_mask(SignalSet::ALL)?;
         become_sub_reaper()?;
+        let orphaned = is_orphaned(charge.supervisor.pid())?;
+        if !orphaned {
+            // First of all: what is sent to the supervisor's process group is not for us.
+            setpgid(None, None)?;
+        }
         let program = match start(&charge, inherited) {
             Ok(program) => program,
             Err(failure) => {
@@ -81,7 +86,12 @@ impl Keeper {
             }
         };
         Message::send(&[Message::Started(program.pid())], pipe.as_fd())?;
-        stand_apart(charge.supervisor.pid())?;
+        if orphaned {
+            // To the terminal all stays as it was without us: a process group that nobody in its session
+            // would continue is not stopped by Ctrl-Z, and we, the program's parent, must not seem to be
+            // somebody who would. Before its start the program could not have joined the group.
+            setsid()?;
+        }
         let Charge { supervisor, id, capabilities, lasting, .. } = charge;
         worker::detach(&[pipe.as_fd(), supervisor.as_fd(), program.as_fd()])?;
         let inbox = Inbox::open_all(SignalSet::default().with(Signal::CHLD).with(LET_GO))?;
@@ -149,20 +159,8 @@ impl Keeper {
     }
 }
 
-/// Leaves the supervisor's process group: what is sent to that is not for us. To the terminal all stays
-/// as it was without us: a process group that nobody in its session would continue ("orphaned") is not
-/// stopped by Ctrl-Z, and we, the program's parent, must not seem to be somebody who would.
-fn stand_apart(supervisor: Pid) -> io::Result<()> {
-    if is_orphaned(supervisor)? {
-        setsid()?;
-    } else {
-        setpgid(None, None)?;
-    }
-    Ok(())
-}
-
 /// Whether no member of a process's group, from that process up, has a parent in another group of the
-/// same session (credentials(7)). Without a terminal it does not matter.
+/// same session: it is orphaned (credentials(7)). Without a terminal it does not matter.
 fn is_orphaned(member: Pid) -> io::Result<bool> {
     let Some(member) = Stat::read(member)? else { return Ok(true) };
     if member.tty == 0 {
@@ -189,7 +187,7 @@ fn start(charge: &Charge<'_>, inherited: SignalSet) -> Result<PidFd, Failure> {
     spawn(&Launch {
         program: &program,
         entry: Entry::Nowhere,
-        process_group: charge.process_group,
+        process_group: Some(charge.process_group),
         mark: None,
         memory: Memory::Share,
     })

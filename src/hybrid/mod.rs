@@ -19,8 +19,8 @@ use std::sync::{Arc, OnceLock};
 use backend_cgroupv1::V1Limits;
 use backend_cgroupv2::CgroupV2;
 use containment_core::{
-    Backend, Capabilities, CgroupOps, ControllerSet, GroupId, GroupName, GroupOps, Measure, Result,
-    Set, Waiter,
+    Backend, Capabilities, CgroupOps, ControllerSet, Error, GroupId, GroupName, GroupOps, Measure,
+    Result, Set, Waiter,
 };
 
 use group::HybridGroup;
@@ -84,6 +84,11 @@ impl Hybrid {
     pub fn prove(&self, with: ControllerSet) -> Result<()> {
         let offered = |limit: &_| self.capabilities().limits.contains(*limit);
         containment_core::prove(self, with.iter().filter(offered).collect())
+    }
+
+    /// Why v1 hierarchies that are mounted cannot be used, if any.
+    pub fn unusable(&self) -> impl Iterator<Item = &Error> {
+        self.v1.limits().into_iter().flat_map(V1Limits::unusable)
     }
 
     fn find_capabilities(&self) -> Capabilities {

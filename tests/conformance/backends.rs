@@ -1,10 +1,11 @@
 //! The backends that are put to the test. A new one is one line of [`ALL`].
 
+use backend_cgroupv1::CgroupV1;
 use backend_cgroupv2::CgroupV2;
 use backend_fake::Fake;
 use backend_pgrp::{Keeper, ProcessGroups};
 use containment::Hybrid;
-use containment_core::{Capabilities, CgroupOps, Error, ErrorKind, Operation, Result, Set};
+use containment_core::{Capabilities, CgroupOps, Result, Set};
 
 use crate::world::{FakeWorld, RealWorld, World};
 
@@ -44,8 +45,14 @@ pub(crate) const ALL: &[Backend] = &[
     real("cgroup-v2-without-kill", "cgroup-v2", Process::Shared, || {
         Ok(Box::new(cgroup_v2()?.without_kill_file()))
     }),
-    real("cgroup-v1", "cgroup-v1", Process::Shared, || {
-        Err(unusable("not offered by this version"))
+    real("cgroup-v1", "cgroup-v1", Process::Shared, || Ok(Box::new(cgroup_v1()?))),
+    real("cgroup-v1-measuring", "cgroup-v1", Process::Shared, || {
+        Ok(Box::new(cgroup_v1()?.measuring(Set::all())?))
+    }),
+    real("cgroup-v1-without-freezer", "cgroup-v1", Process::Shared, || {
+        let driver = cgroup_v1()?.without("freezer")?;
+        driver.prove()?;
+        Ok(Box::new(driver))
     }),
     real("hybrid", "hybrid", Process::Shared, || Ok(Box::new(hybrid()?))),
     real("hybrid-measuring", "hybrid", Process::Shared, || {
@@ -99,6 +106,12 @@ fn cgroup_v2() -> Result<CgroupV2> {
     Ok(driver)
 }
 
+fn cgroup_v1() -> Result<CgroupV1> {
+    let driver = CgroupV1::probe(None)?;
+    driver.prove()?;
+    Ok(driver)
+}
+
 fn hybrid() -> Result<Hybrid> {
     let driver = Hybrid::probe(None)?;
     driver.prove(driver.capabilities().limits)?;
@@ -109,8 +122,4 @@ fn process_groups(keeper: Keeper) -> Result<Box<dyn CgroupOps>> {
     let driver = ProcessGroups::probe(keeper)?;
     driver.prove()?;
     Ok(Box::new(driver))
-}
-
-fn unusable(why: &'static str) -> Error {
-    Error::new(ErrorKind::Unusable, Operation::Probe).because(why)
 }

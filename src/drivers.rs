@@ -9,6 +9,7 @@ use backend_cgroupv1::CgroupV1;
 use backend_cgroupv2::CgroupV2;
 use backend_pgrp::{Keeper, ProcessGroups};
 use containment_core::{Backend, CgroupOps, Error, ErrorKind, Operation, Result};
+use containment_process::spawn::separates_processes;
 
 /// The backends that are tried, the strongest first. Never the fake.
 pub(crate) const ORDER: [Backend; 4] =
@@ -33,6 +34,9 @@ pub(crate) struct Place {
 pub(crate) trait Host: Debug + Send + Sync {
     /// The driver of `backend`, as far as can be told without making a group.
     fn probe(&self, backend: Backend, place: &Place) -> Result<Arc<dyn Driver>>;
+
+    /// Whether the kernel can seal a program in.
+    fn check_seal(&self) -> Result<()>;
 }
 
 /// The machine that we run on.
@@ -54,6 +58,15 @@ impl Host for ThisHost {
             Backend::Hybrid => Err(unusable(backend, "not in this version")),
             Backend::Fake => Err(unusable(backend, "no host has it; pass it to Containment::with")),
         }
+    }
+
+    fn check_seal(&self) -> Result<()> {
+        if separates_processes() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Unsupported, Operation::Select)
+            .because("this kernel does not keep processes of one user apart")
+            .advise("take Linux 5.19 or later with Landlock, or accept best effort"))
     }
 }
 
@@ -109,6 +122,10 @@ pub(crate) mod tests {
     }
 
     impl Host for Scripted {
+        fn check_seal(&self) -> Result<()> {
+            Ok(())
+        }
+
         fn probe(&self, backend: Backend, _: &Place) -> Result<Arc<dyn Driver>> {
             let stage = self.0.iter().find(|(b, _)| *b == backend).map(|(_, stage)| stage.clone());
             let (capabilities, proves, makes) = match stage {

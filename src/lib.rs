@@ -40,6 +40,7 @@ pub use builder::{Builder, Proof};
 pub use contain_children::ContainChildren;
 pub use containment::Containment;
 pub use containment_core::*;
+pub use containment_process::users::find as find_user;
 pub use launch::Launch;
 pub use making::{Degradation, GroupBuilder};
 pub use require::{InvalidRequirement, Requirement};

@@ -43,7 +43,9 @@ pub use ops::{
 #[cfg(feature = "mock")]
 pub use ops::{MockCgroupOps, MockChildOps, MockGroupOps, MockHomeOps};
 pub use pid::{InvalidPid, Pid};
-pub use program::{ProcessGroup, Program, Stream};
+pub use program::{
+    Bind, Isolation, ProcessGroup, Program, Resource, Rlimit, Seal, Stream, UnknownResource, User,
+};
 pub use signal::{InvalidSignal, Signal, SignalSet};
 pub use teardown::{Policy, Step, Teardown, TeardownReport};
 pub use time::{Backoff, EventId, Interest, Source, SystemWaiter, Time, Waiter, Watch, timeout};

@@ -5,6 +5,7 @@ mod cli;
 mod doctor;
 mod errors;
 mod exit;
+mod isolation;
 mod limits;
 mod logging;
 mod run;

@@ -59,6 +59,9 @@ fn builder(global: &Global, options: &Run) -> Builder {
     if let Some(parent) = &global.parent {
         builder = builder.parent(parent);
     }
+    if options.isolation.seal {
+        builder = builder.seal();
+    }
     if options.best_effort {
         builder = builder.best_effort();
     }
@@ -67,8 +70,8 @@ fn builder(global: &Global, options: &Run) -> Builder {
 
 /// Sees the program and its group through to their end.
 fn supervised(launch: Launch, options: &Run, inbox: Inbox, started: Instant) -> End {
-    let Launch { containment, group, degraded, child } = launch;
-    let mut end = End::new(&group, degraded);
+    let Launch { containment, group, guarantees, degraded, child } = launch;
+    let mut end = End::new(&group, guarantees, degraded);
     let child = match child {
         Ok(child) => child,
         Err(error) => {

@@ -96,7 +96,7 @@ impl Mounts {
         mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
     }
 
-    /// The root to be, as a mount of its own, which pivot_root(2) wants.
+    /// The root to be, as a mount of its own, which `pivot_root(2)` wants.
     fn open_root(&self) -> Result<OwnedFd, Errno> {
         let root = self.root.as_deref().unwrap_or(c"/");
         if self.root.is_some() {
@@ -128,8 +128,9 @@ fn path(path: &Path) -> io::Result<CString> {
 
 /// Those of the kernel's file systems that a root has an empty place for.
 fn host_mounts(root: &Path, isolation: &Isolation) -> Vec<&'static CStr> {
-    let device =
-        |path: &Path| path.symlink_metadata().ok().filter(|it| it.is_dir()).map(|it| it.dev());
+    let device = |path: &Path| {
+        path.symlink_metadata().ok().filter(std::fs::Metadata::is_dir).map(|it| it.dev())
+    };
     let Some(own) = root.metadata().ok().map(|it| it.dev()) else { return Vec::new() };
     [(c"/proc", "proc"), (c"/sys", "sys"), (c"/dev", "dev")]
         .into_iter()

@@ -13,7 +13,7 @@ const SYS_LANDLOCK_CREATE_RULESET: libc::c_long = 444;
 const SYS_LANDLOCK_ADD_RULE: libc::c_long = 445;
 const SYS_LANDLOCK_RESTRICT_SELF: libc::c_long = 446;
 
-/// `struct mount_attr` of mount_setattr(2).
+/// `struct mount_attr` of `mount_setattr(2)`.
 #[repr(C)]
 struct MountAttr {
     attr_set: u64,
@@ -24,7 +24,7 @@ struct MountAttr {
 
 const MOUNT_ATTR_RDONLY: u64 = 1;
 
-/// Whether the kernel has mount_setattr(2), since Linux 5.12.
+/// Whether the kernel has `mount_setattr(2)`, since Linux 5.12.
 pub(super) fn has_mount_setattr() -> bool {
     let attr = MountAttr { attr_set: 0, attr_clr: 0, propagation: 0, userns_fd: 0 };
     // Changes nothing: the descriptor is none.
@@ -35,7 +35,7 @@ pub(super) fn has_mount_setattr() -> bool {
     done == 0 || last_errno() != Errno::NOSYS
 }
 
-/// Makes a mount read-only: mount_setattr(2) with these flags of `AT_…`.
+/// Makes a mount read-only: `mount_setattr(2)` with these flags of `AT_…`.
 pub(super) fn mount_read_only(dir: BorrowedFd<'_>, path: &CStr, flags: i32) -> Result<(), Errno> {
     let attr = MountAttr { attr_set: MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
     // SAFETY: reads a C string and a structure of the given size.

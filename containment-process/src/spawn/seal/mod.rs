@@ -7,8 +7,10 @@ mod filter;
 
 use std::os::fd::BorrowedFd;
 
+use containment_core::Seal as Strength;
 use rustix::fs::{FileType, fstat, fstatfs};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,
     clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
@@ -20,8 +22,9 @@ pub(super) use covers::Covers;
 pub use domain::separates_processes;
 
 /// What a sealed program may have. What is not here is a way out, or is not known not to be one:
-/// mounts and namespaces (SYS_ADMIN), other processes (SYS_PTRACE), the kernel (SYS_MODULE, SYS_RAWIO,
-/// SYS_BOOT, BPF, PERFMON), devices (MKNOD), files by handle (DAC_READ_SEARCH), limits (SYS_RESOURCE).
+/// mounts and namespaces (`SYS_ADMIN`), other processes (`SYS_PTRACE`), the kernel (`SYS_MODULE`,
+/// `SYS_RAWIO`, `SYS_BOOT`, `BPF`, `PERFMON`), devices (`MKNOD`), files by handle (`DAC_READ_SEARCH`),
+/// limits (`SYS_RESOURCE`).
 const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::FOWNER)
@@ -50,23 +53,23 @@ pub(super) struct Seal {
     given: Vec<i32>,
     /// Whether it must be one that the kernel can give whole.
     whole: bool,
+    /// The most descriptors that this process can have, now that the program's limit is not set yet.
+    most: i32,
 }
 
 impl Seal {
     /// `None` for a program that is not sealed; `targets` are the descriptors that it is given.
-    pub(super) fn prepare(
-        seal: containment_core::Seal,
-        targets: impl Iterator<Item = i32>,
-    ) -> Option<Self> {
+    pub(super) fn prepare(seal: Strength, targets: impl Iterator<Item = i32>) -> Option<Self> {
         let whole = match seal {
-            containment_core::Seal::Open => return None,
-            containment_core::Seal::Whole => true,
-            containment_core::Seal::BestEffort => false,
+            Strength::Open => return None,
+            Strength::Whole => true,
+            Strength::BestEffort => false,
         };
         let mut given: Vec<i32> = (0..=2).chain(targets).collect();
         given.sort_unstable();
         given.dedup();
-        Some(Self { filter: filter::new(), given, whole })
+        let most = getrlimit(Resource::Nofile).maximum.and_then(|most| i32::try_from(most).ok());
+        Some(Self { filter: filter::new(), given, whole, most: most.unwrap_or(i32::MAX) })
     }
 
     /// Before the change of user, which takes away the right to do it.
@@ -118,32 +121,33 @@ impl Seal {
         let failed = at(Step::Descriptors);
         let mut first = 0;
         for given in &self.given {
-            close_on_exec(first, given - 1).map_err(&failed)?;
+            self.close_on_exec(first, given - 1).map_err(&failed)?;
             first = given + 1;
             if leads_out(*given).map_err(&failed)? {
                 let number = u16::try_from(*given).unwrap_or(u16::MAX);
                 return Err((Step::SealDescriptor(number), libc::EPERM));
             }
         }
-        close_on_exec(first, i32::MAX).map_err(&failed)
+        self.close_on_exec(first, i32::MAX).map_err(&failed)
+    }
+
+    fn close_on_exec(&self, first: i32, last: i32) -> Result<(), Errno> {
+        if first > last {
+            return Ok(());
+        }
+        match sys::close_range_on_exec(first, last) {
+            // Before Linux 5.11.
+            Err(Errno::NOSYS | Errno::INVAL) => {
+                (first..=last.min(self.most)).for_each(sys::close_on_exec);
+                Ok(())
+            }
+            done => done,
+        }
     }
 }
 
-fn close_on_exec(first: i32, last: i32) -> Result<(), Errno> {
-    if first > last {
-        return Ok(());
-    }
-    match sys::close_range_on_exec(first, last) {
-        // Before Linux 5.11.
-        Err(Errno::NOSYS | Errno::INVAL) => {
-            let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-            let most = most.and_then(|most| i32::try_from(most).ok()).unwrap_or(i32::MAX);
-            (first..=last.min(most)).for_each(sys::close_on_exec);
-            Ok(())
-        }
-        done => done,
-    }
-}
+/// `CGROUP_SUPER_MAGIC` and `CGROUP2_SUPER_MAGIC` of `statfs(2)`.
+const CGROUPFS: [u64; 2] = [0x0027_e0eb, 0x6367_7270];
 
 fn leads_out(number: i32) -> Result<bool, Errno> {
     // SAFETY: borrowed for the two calls only; a number that is not open gives EBADF.
@@ -156,8 +160,6 @@ fn leads_out(number: i32) -> Result<bool, Errno> {
         }
         Ok(_) => {}
     }
-    let magic = fstatfs(fd)?.f_type;
-    Ok([libc::CGROUP_SUPER_MAGIC, libc::CGROUP2_SUPER_MAGIC]
-        .iter()
-        .any(|own| i64::try_from(*own).ok() == i64::try_from(magic).ok()))
+    let magic = u64::try_from(fstatfs(fd)?.f_type);
+    Ok(magic.is_ok_and(|magic| CGROUPFS.contains(&magic)))
 }

@@ -82,7 +82,7 @@ steps! {
     NoNewPrivileges = 17,
     /// Closing the seal to processes outside (Landlock).
     SealDomain = 18,
-    /// Closing the seal to new namespaces (seccomp).
+    /// Closing the seal to user namespaces (seccomp).
     SealFilter = 19,
     /// Closing what was inherited: the descriptor of this number leads out of the seal.
     SealDescriptor(number) = 20,

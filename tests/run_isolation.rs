@@ -331,7 +331,7 @@ fn mounts_take_root_or_a_user_namespace(backend: &str) {
     let job = Job::on(backend).behind(&UNPRIVILEGED).behind(&words).with_reachable_binary();
     let ended = job.sh(&["--bind-ro", "/usr:/mnt"], "ls -d /mnt/bin");
     if ended.stderr.contains("unshare: ") {
-        return skip("isolation", "users may make no user namespace here");
+        return skip("user-namespace", "users may make none here");
     }
     assert_eq!(ended.expect(0).stdout, "/mnt/bin\n");
 }

@@ -28,6 +28,7 @@ on_each_backend! {
     a_bind_needs_no_root_directory,
     a_missing_object_is_named,
     mounts_take_root_or_a_user_namespace,
+    each_system_call_that_fails_is_told_and_nothing_runs,
     a_directory_on_a_standard_stream_is_no_seal,
     a_seal_leaves_the_descriptors_that_were_asked_for,
 }
@@ -334,6 +335,54 @@ fn mounts_take_root_or_a_user_namespace(backend: &str) {
         return skip("user-namespace", "users may make none here");
     }
     assert_eq!(ended.expect(0).stdout, "/mnt/bin\n");
+}
+
+/// The calls that no other part of `contain` makes, failing by strace's injection, and the words that tell the step.
+const CALLS: [(&str, &str); 17] = [
+    ("unshare", "mount namespace of its own"),
+    ("mount", "mount namespace of its own"),
+    ("open_tree", "cannot bind"),
+    ("move_mount", "cannot bind"),
+    ("mount_setattr", "a mount stays writable"),
+    ("fchdir", "root directory"),
+    ("pivot_root", "root directory"),
+    ("umount2", "root directory"),
+    ("setgroups", "cannot become user 3000001"),
+    ("setresgid", "cannot become user 3000001"),
+    ("setresuid", "cannot become user 3000001"),
+    ("capget", "capabilities"),
+    ("capset", "capabilities"),
+    ("chdir", "directory"),
+    ("close_range", "descriptors"),
+    ("landlock_restrict_self", "processes outside"),
+    ("seccomp", "namespaces can be made inside"),
+];
+
+fn each_system_call_that_fails_is_told_and_nothing_runs(backend: &str) {
+    if !can_isolate() || !have("strace", &["strace"]) {
+        return;
+    }
+    for (call, step) in CALLS {
+        let inject = format!("inject={call}:error=EXDEV");
+        let words = ["strace", "-f", "-qqq", "-o", "/dev/null", "-e", &format!("trace={call}")];
+        let job = Job::on(backend).behind(&words).behind(&["-e", &*inject]);
+        let root = Root::of(&job);
+        let options = [
+            "--user",
+            "3000001:3000002",
+            "--chdir",
+            "/work",
+            "--seal",
+            "--best-effort",
+            "--rlimit",
+            "core=0",
+        ];
+        let ended = root.sh(&job, &options, "echo > /work/ran");
+        assert!(!root.path.join("work/ran").exists(), "{call}");
+        let said = ended.stderr.lines().find(|line| line.starts_with("contain: ")).unwrap_or("");
+        assert!(said.contains(step) && said.contains("EXDEV"), "{call}: {}", ended.stderr);
+        ended.expect(125);
+    }
 }
 
 fn a_directory_on_a_standard_stream_is_no_seal(backend: &str) {

@@ -8,7 +8,7 @@ const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const FIRST_ARGUMENT: u32 = 16;
 const SECOND_ARGUMENT: u32 = 24;
-/// ioctl_tty(2): both put bytes into a terminal's input.
+/// `ioctl_tty(2)`: both put bytes into a terminal's input.
 const TIOCSTI: u32 = 0x5412;
 const TIOCLINUX: u32 = 0x541c;
 const NEW_USER: u32 = libc::CLONE_NEWUSER.cast_unsigned();

@@ -185,13 +185,17 @@ pub(crate) mod tests {
 
     /// A group that is empty whenever it is looked at.
     pub(crate) fn empty_group() -> MockGroupOps {
+        empty_group_with(weak())
+    }
+
+    pub(crate) fn empty_group_with(capabilities: Capabilities) -> MockGroupOps {
         let mut group = MockGroupOps::new();
         group.expect_id().return_const(GroupId {
             backend: Backend::Fake,
             name: "job".parse().unwrap(),
             identity: Identity::Serial(1),
         });
-        group.expect_capabilities().return_const(weak());
+        group.expect_capabilities().return_const(capabilities);
         group.expect_reap().returning(|| Ok(Reaped::default()));
         group.expect_populated().returning(|| Ok(false));
         group.expect_usage().returning(|| Ok(Usage::default()));

@@ -109,7 +109,9 @@ enum Attempt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drivers::tests::{Scripted, Stage, empty_group, mock_child, strong, weak};
+    use crate::drivers::tests::{
+        Scripted, Stage, empty_group, empty_group_with, mock_child, strong, weak,
+    };
     use containment_core::{ErrorKind, LeaveBy, MockGroupOps, Operation};
 
     /// A group whose spawn ends like this, and that is removed once.
@@ -131,12 +133,16 @@ mod tests {
 
     #[test]
     fn a_seal_passes_over_what_cannot_have_one_and_tells_what_holds() {
+        fn sealable() -> Result<MockGroupOps> {
+            let mut group = empty_group_with(strong());
+            group.expect_spawn().returning(|_| Ok(mock_child()));
+            group.expect_remove().times(1).returning(|| Ok(()));
+            Ok(group)
+        }
         let host = || {
-            Arc::new(
-                Scripted::new()
-                    .stage(Backend::CgroupV2, Stage::Makes(weak(), || Ok(group(|| Ok(())))))
-                    .stage(Backend::Hybrid, Stage::Makes(strong(), || Ok(group(|| Ok(()))))),
-            )
+            let descent = Stage::Makes(weak(), || Ok(group(|| Ok(()))));
+            let host = Scripted::new().stage(Backend::CgroupV2, descent);
+            Arc::new(host.stage(Backend::Hybrid, Stage::Makes(strong(), sealable)))
         };
         let name = "job".parse().unwrap();
         let sealed = Builder::on(host()).seal().require("leave_by=none".parse().unwrap());

@@ -1,15 +1,16 @@
-//! `contain run` with a user, a root directory, binds, resource limits and a seal: what the program
-//! sees, and what is told when a step fails.
+//! `contain run` with a user, a root directory, binds and resource limits: what the program sees, and
+//! what is told when a step fails.
 
 mod support;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use support::backends::{have, on_each_backend, skip};
-use support::job::{Ended, Job};
-use support::shapes::{UNPRIVILEGED, can_be_made, is_root};
+use support::isolation::{Root, assert_no_mounts, assert_refused, can_isolate, text};
+use support::job::Job;
+use support::shapes::{UNPRIVILEGED, can_be_made};
 
 on_each_backend! {
     a_user_has_its_group_and_its_others,
@@ -29,76 +30,6 @@ on_each_backend! {
     a_missing_object_is_named,
     mounts_take_root_or_a_user_namespace,
     each_system_call_that_fails_is_told_and_nothing_runs,
-    a_directory_on_a_standard_stream_is_no_seal,
-    a_seal_leaves_the_descriptors_that_were_asked_for,
-}
-
-/// Whether the tests can change users and mount; says why not.
-fn can_isolate() -> bool {
-    if is_root() {
-        return true;
-    }
-    skip("isolation", "only root changes users and mounts");
-    false
-}
-
-/// A root directory with the host's programs in it, by binds.
-struct Root {
-    path: PathBuf,
-    options: Vec<String>,
-}
-
-impl Root {
-    fn of(job: &Job) -> Self {
-        let path = job.path("root");
-        let mut options = vec!["--root".to_owned(), text(&path)];
-        for name in ["proc", "sys", "dev", "etc", "work"] {
-            fs::create_dir_all(path.join(name)).unwrap();
-        }
-        for name in ["/usr", "/bin", "/lib", "/lib64"] {
-            let Ok(kind) = fs::symlink_metadata(name) else { continue };
-            let place = path.join(&name[1..]);
-            if kind.is_symlink() {
-                symlink(fs::read_link(name).unwrap(), place).unwrap();
-            } else {
-                fs::create_dir(place).unwrap();
-                options.extend(["--bind-ro".to_owned(), name.to_owned()]);
-            }
-        }
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        Self { path, options }
-    }
-
-    fn sh(&self, job: &Job, options: &[&str], script: &str) -> Ended {
-        let all: Vec<&str> =
-            self.options.iter().map(String::as_str).chain(options.iter().copied()).collect();
-        let ended = job.sh(&all, script);
-        assert_no_mounts(job);
-        ended
-    }
-}
-
-fn text(path: &Path) -> String {
-    path.to_str().expect("temporary paths are UTF-8").to_owned()
-}
-
-/// Nothing is mounted at or below the job's directory in this mount namespace.
-#[track_caller]
-fn assert_no_mounts(job: &Job) {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let directory = text(&job.path(""));
-    assert!(!mounts.contains(directory.trim_end_matches('/')), "{mounts}");
-}
-
-/// The run failed before the program: one line with these words, and no file was made.
-#[track_caller]
-fn assert_refused(job: &Job, ended: Ended, words: &[&str]) {
-    let ended = ended.expect(125);
-    for word in words {
-        assert!(ended.error_line().contains(word), "{word} in {}", ended.stderr);
-    }
-    assert!(!job.path("ran").exists(), "the program ran");
-    assert_no_mounts(job);
 }
 
 fn a_user_has_its_group_and_its_others(backend: &str) {
@@ -383,48 +314,4 @@ fn each_system_call_that_fails_is_told_and_nothing_runs(backend: &str) {
         assert!(said.contains(step) && said.contains("EXDEV"), "{call}: {}", ended.stderr);
         ended.expect(125);
     }
-}
-
-fn a_directory_on_a_standard_stream_is_no_seal(backend: &str) {
-    if backend != "cgroup-v2" || !can_isolate() {
-        return;
-    }
-    let job = Job::on(backend);
-    let ended = job.sh(&["--seal", "--stdin", "/"], "echo > DIR/ran");
-    assert_refused(&job, ended, &["descriptor 0", "redirect"]);
-    let ended = job.sh(&["--seal", "--stdin", "/sys/fs/cgroup"], "echo > DIR/ran");
-    assert_refused(&job, ended, &["descriptor 0"]);
-}
-
-fn a_seal_leaves_the_descriptors_that_were_asked_for(backend: &str) {
-    if backend != "cgroup-v2" || !can_isolate() {
-        return;
-    }
-    let job = Job::on(backend);
-    let words = ["sh", "-c", "exec 9</etc/passwd; exec \"$@\"", "sh"];
-    let job = job.behind(&words);
-    let script = "test -e /proc/self/fd/9 && echo inherited; echo out; echo err >&2";
-    let ended = job.sh(&["--seal", "--user", "65534:65534"], script).expect(0);
-    assert_eq!((&*ended.stdout, &*ended.stderr), ("out\n", "err\n"));
-    let report = ended.report();
-    assert_eq!(report["guarantees"]["leave_by"], "none");
-    assert_eq!(report["degraded"].as_array().map(Vec::len), Some(0));
-    let ended = job.sh(&[], script).expect(0);
-    assert_eq!(ended.stdout, "inherited\nout\n");
-}
-
-#[test]
-fn a_process_group_is_sealed_as_far_as_it_goes_when_that_will_do() {
-    if !can_isolate() {
-        return;
-    }
-    let job = Job::on("process-group");
-    let ended = job.sh(&["--seal"], "echo > DIR/ran");
-    assert_refused(&job, ended, &["descent", "cgroup backend"]);
-    let script = "grep NoNewPrivs /proc/self/status; echo x > /proc/sys/kernel/core_pattern";
-    let ended = job.sh(&["--seal", "--best-effort"], script);
-    assert_eq!(ended.stdout, "NoNewPrivs:\t1\n");
-    assert!(ended.stderr.contains("Read-only"), "{}", ended.stderr);
-    let degraded = ended.report()["degraded"].as_array().unwrap();
-    assert_eq!(degraded[0]["what"], "seal");
 }

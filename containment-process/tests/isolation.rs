@@ -3,17 +3,19 @@
 
 use std::fs;
 use std::io::{Read, pipe};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use containment_core::{
     Bind, ErrorKind, Outcome, Program, Resource, Rlimit, Seal, Signal, Stream, User,
 };
 use containment_process::pidfd::{PidFd, Waited};
 use containment_process::spawn::{
-    Entry, Failure, Launch, Memory, Step, separates_processes, spawn,
+    Entry, Failure, Launch, Mark, Memory, Step, separates_processes, spawn,
 };
 
 fn launch(program: &Program) -> Launch<'_> {
@@ -129,6 +131,41 @@ fn this_process_keeps_its_user_its_mounts_and_its_capabilities() {
     let child = spawn(&launch(&program)).unwrap();
     assert_eq!(child.wait().unwrap(), Waited::Ended(Outcome::Exited(0)));
     assert_eq!(own(), before);
+}
+
+#[test]
+fn an_isolated_program_moves_itself_into_each_hierarchy_first() {
+    if !is_root() {
+        return;
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let points = mounts.lines().filter(|line| line.contains(" - cgroup"));
+    for point in points.map(|line| line.split(' ').nth(4).unwrap()) {
+        // A cpuset needs CPUs before it takes a process; that is the v1 driver's.
+        if point.contains("cpuset") {
+            continue;
+        }
+        let name = format!("isolation-test-{}", std::process::id());
+        let group = Path::new(point).join(&name);
+        fs::create_dir(&group).unwrap();
+        let procs = fs::File::options().write(true).open(group.join("cgroup.procs")).unwrap();
+        let (mut reader, writer) = pipe().unwrap();
+        let program = Program::new("cat").arg("/proc/self/cgroup").stdout(writer);
+        let program = program.user(user(3_000_003));
+        let counter = AtomicU64::new(0);
+        let (files, mark) = ([procs.as_fd()], Some(Mark::read(&counter)));
+        let child = spawn(&Launch { entry: Entry::SelfMove(&files), mark, ..launch(&program) });
+        drop(program);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(child.unwrap().wait().unwrap(), Waited::Ended(Outcome::Exited(0)));
+        let until = Instant::now() + Duration::from_secs(30);
+        while fs::remove_dir(&group).is_err() {
+            assert!(Instant::now() < until, "{} cannot be removed", group.display());
+            std::thread::yield_now();
+        }
+        assert!(text.lines().any(|line| line.ends_with(&format!("/{name}"))), "{point}: {text}");
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod ways;
 use std::process::{Command, ExitCode};
 use std::sync::{Arc, Mutex};
 
+use containment_process::spawn::separates_processes;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use outside::Outside;
@@ -50,12 +51,13 @@ fn main() -> ExitCode {
 
 /// Why the catalogue cannot be tried here, unless it can.
 fn why_not() -> Option<String> {
-    let reason = match backends::unusable("cgroup-v2") {
-        _ if !support::shapes::is_root() => "only root can seal".to_owned(),
-        Some(reason) => reason,
+    let (what, reason) = match backends::unusable("cgroup-v2") {
+        _ if !support::shapes::is_root() => ("isolation", "only root can seal".to_owned()),
+        _ if !separates_processes() => ("isolation", "there is no Landlock here".to_owned()),
+        Some(reason) => ("cgroup-v2", reason),
         None => return None,
     };
-    backends::skip("cgroup-v2", &reason);
+    backends::skip(what, &reason);
     Some(reason)
 }
 

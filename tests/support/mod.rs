@@ -7,6 +7,7 @@
 )]
 
 pub(crate) mod backends;
+pub(crate) mod isolation;
 pub(crate) mod job;
 pub(crate) mod shapes;
 pub(crate) mod traces;

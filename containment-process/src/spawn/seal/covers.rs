@@ -46,14 +46,17 @@ impl Covers {
         let text = mountinfo::read()?;
         let (mut parts, mut mounts) = (Vec::new(), Vec::new());
         for mount in mountinfo::mounts(&text) {
-            if !is_reachable(&mount)? {
+            // Nothing else is touched: a network file system may not answer, a FUSE not let us in.
+            let is_proc = mount.is_type("proc");
+            let is_told = is_proc || WHOLE.iter().any(|name| mount.is_type(name));
+            if !is_told || !is_reachable(&mount)? {
                 continue;
             }
             let point = mount.mount_point();
-            if mount.is_type("proc") && mount.root() == Path::new("/") {
+            if is_proc && mount.root() == Path::new("/") {
                 let inside = OF_PROC.iter().map(|name| point.join(name));
                 parts.extend(inside.filter(|path| path.exists()));
-            } else if mount.is_type("proc") || WHOLE.iter().any(|name| mount.is_type(name)) {
+            } else {
                 mounts.push(point.into_owned());
             }
         }

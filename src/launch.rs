@@ -133,16 +133,16 @@ mod tests {
 
     #[test]
     fn a_seal_passes_over_what_cannot_have_one_and_tells_what_holds() {
-        fn sealable() -> Result<MockGroupOps> {
+        fn sealable() -> MockGroupOps {
             let mut group = empty_group_with(strong());
             group.expect_spawn().returning(|_| Ok(mock_child()));
             group.expect_remove().times(1).returning(|| Ok(()));
-            Ok(group)
+            group
         }
         let host = || {
             let descent = Stage::Makes(weak(), || Ok(group(|| Ok(()))));
             let host = Scripted::new().stage(Backend::CgroupV2, descent);
-            Arc::new(host.stage(Backend::Hybrid, Stage::Makes(strong(), sealable)))
+            Arc::new(host.stage(Backend::Hybrid, Stage::Makes(strong(), || Ok(sealable()))))
         };
         let name = "job".parse().unwrap();
         let sealed = Builder::on(host()).seal().require("leave_by=none".parse().unwrap());

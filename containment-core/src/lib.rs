@@ -19,6 +19,7 @@ mod name;
 mod ops;
 mod pid;
 mod program;
+mod proof;
 mod reaper;
 mod signal;
 pub mod teardown;
@@ -49,6 +50,7 @@ pub use pid::{InvalidPid, Pid};
 pub use program::{
     Bind, Isolation, ProcessGroup, Program, Resource, Rlimit, Seal, Stream, UnknownResource, User,
 };
+pub use proof::prove;
 pub use reaper::{Reaper, Reaping};
 pub use signal::{InvalidSignal, Signal, SignalSet};
 pub use teardown::{Policy, Stage, Step, Teardown, TeardownReport};

@@ -182,7 +182,8 @@ impl Builder {
         self.check_parent(backend)?;
         let driver = self.host.probe(backend, &self.place)?;
         // A driver may have to look for what it offers, so it is not asked in vain.
-        if !self.requirements.is_empty() || !self.limits.asked().is_empty() {
+        let sealed = self.seal != Seal::Open;
+        if sealed || !self.requirements.is_empty() || !self.limits.asked().is_empty() {
             self.check(driver.capabilities()).map_err(|error| error.with_backend(backend))?;
         }
         Ok(driver)

@@ -234,6 +234,10 @@ elements! {
         Pids = "pids",
         /// I/O share relative to siblings.
         IoWeight = "io-weight",
+        /// I/O per device.
+        IoMax = "io-max",
+        /// Memory in huge pages.
+        Hugetlb = "hugetlb",
     }
 }
 
@@ -256,6 +260,8 @@ elements! {
         Io = "io",
         /// OOM kills.
         Oom = "oom",
+        /// Waiting for CPU, memory and I/O.
+        Pressure = "pressure",
     }
 }
 

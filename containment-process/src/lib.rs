@@ -6,6 +6,7 @@
 
 pub mod cgroupfs;
 pub mod child;
+mod malformed;
 pub mod pidfd;
 pub mod proc;
 pub mod reap;
@@ -14,3 +15,5 @@ pub mod signalling;
 pub mod signals;
 pub mod spawn;
 pub mod worker;
+
+pub use malformed::Malformed;

@@ -6,15 +6,18 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use containment_core::{Operation, Result, Source, Watch};
-use containment_process::cgroupfs::{Access, field};
+use containment_core::{Error, ErrorKind, Operation, Result, Source, Watch};
+use containment_process::cgroupfs::Access;
+use containment_process::cgroupfs::parse::Events;
 use containment_process::pidfd::PidFd;
 
 use crate::group::V2Group;
 
+const FILE: &str = "cgroup.events";
+
 /// What a group is watched by; nothing until somebody watches it.
 #[derive(Debug, Default)]
-pub(crate) struct Events {
+pub(crate) struct Watching {
     watched: Mutex<Watched>,
 }
 
@@ -25,30 +28,36 @@ struct Watched {
 }
 
 impl V2Group {
-    /// Whether `key` of `cgroup.events` is 1. Reads the description that is watched, if one is: that
-    /// re-arms it.
-    pub(crate) fn read_event(&self, key: &str, operation: Operation) -> Result<bool> {
+    /// What `cgroup.events` says. Reads the description that is watched, if one is: that re-arms it.
+    pub(crate) fn read_event(
+        &self,
+        which: fn(&Events) -> Option<u64>,
+        operation: Operation,
+    ) -> Result<bool> {
         let watched = self.events.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = match &watched.file {
+        let events = match &watched.file {
             Some(file) => {
                 let mut buffer = [0; 256];
                 let length = rustix::io::pread(file.as_fd(), &mut buffer, 0)
                     .map_err(|errno| self.errno(operation, errno))?;
-                buffer[..length].to_vec()
+                self.dir.understand(FILE, &buffer[..length], Events::parse)
             }
-            None => self
-                .dir
-                .read("cgroup.events")
-                .map_err(|failure| self.error(failure.during(operation)))?,
+            None => self.dir.parse(FILE, Events::parse),
         };
-        Ok(field(&text, key) == Some(1))
+        let events = events.map_err(|failure| self.error(failure.during(operation)))?;
+        // The freezer is younger than the file.
+        which(&events).map(|flag| flag == 1).ok_or_else(|| {
+            self.error(Error::new(ErrorKind::Unsupported, operation))
+                .because("this kernel does not tell it of cgroup v2 groups")
+                .advise("use Linux 5.2 or later")
+        })
     }
 
     /// What announces that the group became empty.
     pub(crate) fn watch_empty(&self) -> Result<Watch> {
         let mut watched = self.events.watched.lock().unwrap_or_else(PoisonError::into_inner);
         if watched.file.is_none() {
-            let file = self.dir.open_file("cgroup.events", Access::Read);
+            let file = self.dir.open_file(FILE, Access::Read);
             let file = file.map_err(|failure| self.error(failure.during(Operation::Watch)))?;
             watched.file = Some(Arc::new(file));
         }

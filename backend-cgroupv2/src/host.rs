@@ -1,11 +1,16 @@
 //! Where groups are made on this host: the mount, and the group in it that is ours.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use containment_core::{Capabilities, Error, ErrorKind, Operation, Result};
+use containment_core::{Capabilities, Error, ErrorKind, Limit, Measure, Operation, Result, Set};
 use containment_process::cgroupfs::{Dir, Failure, Version};
 use containment_process::proc::{cgroup, mountinfo};
 use mountinfo::Mount;
+
+use crate::controllers::{self, Controllers};
+use crate::leaf::{self, Leaf};
+use crate::offer::Offer;
 
 /// The group below which groups are made, and what the kernel offers there.
 #[derive(Debug, Clone)]
@@ -20,6 +25,13 @@ pub(crate) struct Place {
     pub(crate) relative: PathBuf,
     pub(crate) has_kill: bool,
     pub(crate) capabilities: Capabilities,
+    pub(crate) offer: Offer,
+    /// Figures that every group is to show, if there is a controller for them.
+    pub(crate) measured: Set<Measure>,
+    /// Whether it was named to us, so that it is ours to arrange.
+    named: bool,
+    /// Where this process stepped aside to, if it had to.
+    leaf: Arc<Mutex<Option<Leaf>>>,
 }
 
 impl Place {
@@ -47,8 +59,53 @@ impl Place {
         let dir = mount.open_beneath(&relative).map_err(unusable)?;
         check_writable(&dir)?;
         let has_kill = has_kill(&dir).map_err(unusable)?;
-        let capabilities = crate::capabilities(has_kill);
-        Ok(Self { mount, dir, mount_root, relative, has_kill, capabilities })
+        let named = parent.is_some();
+        let offer = Offer::of(&dir, named).map_err(unusable)?;
+        let figures = offer.figures(&dir, offer.everywhere);
+        let capabilities = crate::capabilities(has_kill, offer.limits, figures);
+        let (measured, leaf) = (Set::EMPTY, Arc::default());
+        Ok(Self {
+            mount,
+            dir,
+            mount_root,
+            relative,
+            has_kill,
+            capabilities,
+            offer,
+            measured,
+            named,
+            leaf,
+        })
+    }
+
+    /// The figures that every group shows.
+    pub(crate) fn figures(&self) -> Set<Measure> {
+        let asked = self.measured.iter().filter_map(controllers::of_figure);
+        let asked = asked.filter(|one| self.offer.controllers.contains(*one));
+        self.offer.figures(&self.dir, asked.fold(self.offer.everywhere, Controllers::with))
+    }
+
+    /// What a group guarantees that was given these controllers.
+    pub(crate) fn capabilities_of(&self, dir: &Dir, has: Controllers) -> Capabilities {
+        let given = |limit: &Limit| controllers::of_limit(*limit).is_some_and(|c| has.contains(c));
+        let limits = self.offer.limits.iter().filter(given).collect();
+        let usage = self.offer.figures(dir, has);
+        Capabilities { limits, usage, ..self.capabilities.clone() }
+    }
+
+    /// Hands controllers down to the groups below the parent group. Where that holds this process alone,
+    /// and is ours to arrange, it steps aside first (K14).
+    pub(crate) fn hand_down(&self, wanted: Controllers) -> Result<()> {
+        let mut leaf = self.leaf.lock().unwrap_or_else(PoisonError::into_inner);
+        let busy = match controllers::hand_down(&self.dir, wanted) {
+            Err(failure) if failure.kind() == ErrorKind::Busy => failure,
+            handed_down => return handed_down.map_err(controllers::refused),
+        };
+        if leaf.is_some() || !leaf::may_step_aside(&self.dir, self.named).unwrap_or(false) {
+            return Err(controllers::refused(busy));
+        }
+        *leaf = Some(Leaf::step_aside(&self.dir, wanted).map_err(controllers::refused)?);
+        Ok(())
     }
 }
 

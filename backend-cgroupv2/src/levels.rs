@@ -32,6 +32,18 @@ fn descend(top: &Dir, name: &GroupName, made: &mut usize) -> Result<Dir, Failure
     here.create(last)
 }
 
+/// Removes a group that was just made, and the `made` levels above it.
+pub(crate) fn unmake(top: &Dir, name: &GroupName, made: usize) {
+    let (above, last) = name.split_last();
+    let parent = top.open_beneath(above.unwrap_or_default());
+    if let Err(failure) = parent.and_then(|parent| parent.remove_child(last))
+        && !failure.is_gone()
+    {
+        tracing::warn!(%failure, group = %name, "cannot remove a half-made group; remove it by hand");
+    }
+    remove_above(top, name, made);
+}
+
 /// Removes the `made` levels directly above the group `name`, innermost first, as far as they are
 /// empty: others may have put groups there meanwhile.
 pub(crate) fn remove_above(top: &Dir, name: &GroupName, made: usize) {

@@ -7,12 +7,17 @@
 #![forbid(unsafe_code)]
 
 mod control;
+mod controllers;
 mod events;
 mod group;
 mod home;
 mod host;
+mod leaf;
 mod levels;
+mod limits;
+mod offer;
 mod place;
+mod top;
 mod usage;
 
 use std::os::fd::OwnedFd;
@@ -22,13 +27,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use containment_core::{
     Backend, Capabilities, CgroupOps, ControllerSet, Empty, Error, ErrorKind, Escape, Freeze,
-    GroupId, GroupName, GroupOps, Identity, Kill, LeaveBy, Measure, Operation, Outcome, Program,
-    Result, Set, SystemWaiter, Waiter,
+    GroupId, GroupName, GroupOps, Identity, Kill, LeaveBy, Limit, Measure, Operation, Outcome,
+    Program, Result, Set, SystemWaiter, Waiter,
 };
 
-use group::Top;
 pub use group::V2Group;
 use host::Place;
+use top::Top;
 
 /// The driver of the unified hierarchy.
 #[derive(Debug)]
@@ -54,6 +59,16 @@ impl CgroupV2 {
         let place = Arc::make_mut(&mut self.place);
         place.has_kill = false;
         place.capabilities.kill = Kill::Frozen { thaw_after: false };
+        self
+    }
+
+    /// The same with groups that show these figures too, as far as the parent group has the controllers
+    /// for them.
+    #[must_use]
+    pub fn measuring(mut self, figures: Set<Measure>) -> Self {
+        let place = Arc::make_mut(&mut self.place);
+        place.measured = figures;
+        place.capabilities.usage = place.figures();
         self
     }
 
@@ -156,7 +171,9 @@ impl CgroupOps for CgroupV2 {
             self.place.dir.subdirectories().map_err(|failure| {
                 failure.during(Operation::List).with_backend(Backend::CgroupV2)
             })?;
-        let valid = names.iter().filter_map(|name| name.to_str()?.parse::<GroupName>().ok());
+        let groups =
+            names.iter().filter_map(|name| name.to_str()).filter(|n| !n.starts_with(leaf::PREFIX));
+        let valid = groups.filter_map(|name| name.parse::<GroupName>().ok());
         let ids = valid.filter_map(|name| {
             let dir = self.place.dir.open_beneath(name.as_str()).ok()?;
             let identity = Identity::Cgroup(dir.inode().ok()?);
@@ -167,7 +184,7 @@ impl CgroupOps for CgroupV2 {
 }
 
 /// What this driver guarantees, given what the kernel's files offer.
-fn capabilities(has_kill: bool) -> Capabilities {
+fn capabilities(has_kill: bool, limits: Set<Limit>, usage: Set<Measure>) -> Capabilities {
     Capabilities {
         kill: if has_kill { Kill::Atomic } else { Kill::Frozen { thaw_after: false } },
         escape: Escape::Impossible,
@@ -177,7 +194,7 @@ fn capabilities(has_kill: bool) -> Capabilities {
         freeze: Freeze::Kernel,
         nesting: true,
         attach: true,
-        limits: Set::EMPTY,
-        usage: Set::EMPTY.with(Measure::Cpu),
+        limits,
+        usage,
     }
 }

@@ -45,7 +45,7 @@ impl V2Group {
 
     /// A child born frozen would hold this thread until somebody thaws the group (K07).
     fn refuse_frozen(&self) -> Result<()> {
-        if self.read_event("frozen", Operation::Place)? {
+        if self.read_event(|events| events.frozen, Operation::Place)? {
             return Err(self
                 .error(Error::new(ErrorKind::Frozen, Operation::Place))
                 .advise("thaw it first"));

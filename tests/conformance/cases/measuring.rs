@@ -1,6 +1,6 @@
 //! Usage: each figure that is advertised is there, each that is not is none, never zero for unknown.
 
-use containment_core::{Element, ErrorKind, Measure, Operation, Usage};
+use containment_core::{Element, ErrorKind, Measure, Operation, Pressure, Usage};
 
 use super::{Case, Need, case};
 use crate::world::{Deed, World};
@@ -44,6 +44,10 @@ fn figures(measure: Measure, usage: &Usage) -> (Vec<bool>, Vec<bool>) {
         Measure::Pids => (vec![usage.pids.is_some()], vec![usage.pids_peak.is_some()]),
         Measure::Io => (vec![usage.io_read.is_some(), usage.io_write.is_some()], vec![]),
         Measure::Oom => (vec![usage.oom_kills.is_some()], vec![]),
+        Measure::Pressure => {
+            let Pressure { cpu, memory, io } = usage.pressure;
+            (vec![usage.pressure.is_measured()], [cpu, memory, io].map(|s| s.is_some()).to_vec())
+        }
         other => panic!("no case looks at {other} yet"),
     }
 }

@@ -52,7 +52,7 @@ fn builder(global: &Global, options: &Run) -> Builder {
     let mut builder = Containment::builder()
         .keeper(Keeper::Worker)
         .proof(Proof::OnUse)
-        .limits(&options.limits.of_new_group());
+        .limits(&options.limits.limits().of_new_group());
     if let Some(backend) = global.backend.explicit() {
         builder = builder.backend(backend);
     }

@@ -112,10 +112,7 @@ pub(crate) fn refused(failure: Failure) -> Error {
         Some(Errno::BUSY) => error
             .with_kind(ErrorKind::InternalProcesses)
             .because("limits take a parent group without processes of its own")
-            .advise(
-                "run it in a delegated group of its own, systemd-run --scope -p Delegate=yes …, or name an \
-                 empty group with --parent PATH",
-            ),
+            .advise(REMEDY),
         Some(Errno::NOENT) => error
             .with_kind(ErrorKind::Unsupported)
             .because("the group around it does not hand down a controller that the limits take")
@@ -123,5 +120,9 @@ pub(crate) fn refused(failure: Failure) -> Error {
         _ => error,
     }
 }
+
+/// What to do where the parent group holds processes.
+pub(crate) const REMEDY: &str = "run it in a delegated group of its own, systemd-run --scope -p Delegate=yes …, \
+                                 or name an empty group with --parent PATH";
 
 pub(crate) const SUBTREE: &str = "cgroup.subtree_control";

@@ -26,8 +26,6 @@ use crate::{levels, usage};
 pub struct V2Group {
     pub(crate) place: Arc<Place>,
     pub(crate) capabilities: Capabilities,
-    /// The controllers that were handed down to it.
-    controllers: Controllers,
     pub(crate) id: GroupId,
     pub(crate) dir: Dir,
     /// Where its name below begins: the driver's parent group, or the group that it was made in.
@@ -62,7 +60,6 @@ impl V2Group {
         let has = controllers::listed(&dir, "cgroup.controllers").map_err(opened)?;
         Ok(Self {
             capabilities: top.place.capabilities_of(&dir, has),
-            controllers: has,
             place: Arc::clone(top.place),
             relative: top.place.relative.join(name.as_str()),
             id: GroupId { backend: Backend::CgroupV2, name, identity: Identity::Cgroup(inode) },
@@ -145,6 +142,12 @@ impl V2Group {
 
     fn as_top(&self) -> Top<'_> {
         Top { place: &self.place, dir: &self.dir, outer: Some(&self.id.name) }
+    }
+
+    /// Has these controllers handed down to this group.
+    pub(crate) fn take_on(&self, wanted: Controllers) -> Result<()> {
+        let top = Top { place: &self.place, dir: &self.place.dir, outer: None };
+        top.hand_down(&self.id.name, wanted).map_err(|error| error.during(Operation::SetLimits))
     }
 
     /// The programs that were started in it and have not been seen to end.
@@ -287,7 +290,7 @@ impl GroupOps for V2Group {
 
     fn usage(&self) -> Result<Usage> {
         self.refuse_removed(Operation::Usage)?;
-        let usage = usage::read(&self.dir, self.controllers);
+        let usage = usage::read(&self.dir);
         usage.map_err(|failure| self.error(failure.during(Operation::Usage)))
     }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use containment_core::{Capabilities, Error, ErrorKind, Limit, Measure, Operation, Result, Set};
+use containment_core::{Capabilities, Error, ErrorKind, Measure, Operation, Result, Set};
 use containment_process::cgroupfs::{Dir, Failure, Version};
 use containment_process::proc::{cgroup, mountinfo};
 use mountinfo::Mount;
@@ -87,10 +87,7 @@ impl Place {
 
     /// What a group guarantees that was given these controllers.
     pub(crate) fn capabilities_of(&self, dir: &Dir, has: Controllers) -> Capabilities {
-        let given = |limit: &Limit| controllers::of_limit(*limit).is_some_and(|c| has.contains(c));
-        let limits = self.offer.limits.iter().filter(given).collect();
-        let usage = self.offer.figures(dir, has);
-        Capabilities { limits, usage, ..self.capabilities.clone() }
+        Capabilities { usage: self.offer.figures(dir, has), ..self.capabilities.clone() }
     }
 
     /// Hands controllers down to the groups below the parent group. Where that holds this process alone,

@@ -12,6 +12,7 @@ use containment_process::cgroupfs::parse::{self, Parsed};
 use containment_process::cgroupfs::{Dir, Failure};
 use rustix::io::Errno;
 
+use crate::controllers::{self, Controllers};
 use crate::group::V2Group;
 use crate::offer;
 
@@ -35,11 +36,17 @@ impl V2Group {
         applied
     }
 
+    /// Has the controller of a limit, or is given it now: it may have been made without.
     fn serves(&self, limit: Limit) -> Result<()> {
-        if self.capabilities.limits.contains(limit) {
-            return Ok(());
+        let offered = self.place.offer.limits.contains(limit);
+        let controller = controllers::of_limit(limit).filter(|_| offered);
+        let controller = controller.ok_or_else(|| offer::lacks(limit, &self.place.offer))?;
+        let has = controllers::listed(&self.dir, "cgroup.controllers").map_err(failed)?;
+        if has.contains(controller) {
+            Ok(())
+        } else {
+            self.take_on(Controllers::EMPTY.with(controller))
         }
-        Err(offer::lacks(limit, &self.place.offer))
     }
 
     fn apply_one(&self, limit: Limit, limits: &Limits) -> Result<()> {

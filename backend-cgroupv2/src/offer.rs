@@ -13,6 +13,8 @@ use crate::leaf;
 pub(crate) struct Offer {
     /// Controllers that can be handed down, those that are already among them.
     pub(crate) controllers: Controllers,
+    /// Controllers that the parent group has and cannot hand down as it is.
+    pub(crate) withheld: Controllers,
     /// Those that are handed down already: every group has them.
     pub(crate) everywhere: Controllers,
     pub(crate) limits: Set<Limit>,
@@ -24,17 +26,15 @@ impl Offer {
     /// Looks at the parent group; `named` says that it was named to us.
     pub(crate) fn of(dir: &Dir, named: bool) -> Result<Self, Failure> {
         let everywhere = controllers::listed(dir, SUBTREE)?;
-        let all = if can_hand_down(dir, named)? {
-            controllers::listed(dir, "cgroup.controllers")?
-        } else {
-            everywhere
-        };
+        let has = controllers::listed(dir, "cgroup.controllers")?;
+        let all = if can_hand_down(dir, named)? { has } else { everywhere };
+        let withheld = has.iter().filter(|one| !all.contains(*one)).collect();
         let limits = Limit::ALL.iter().copied();
         let served =
             |limit: &Limit| controllers::of_limit(*limit).is_some_and(|one| all.contains(one));
         let limits = limits.filter(|limit| served(limit) && has_file(dir, *limit)).collect();
         let pressure = matches!(dir.figure("cpu.pressure", pressure), Ok(Some(Some(_))));
-        Ok(Self { controllers: all, everywhere, limits, pressure })
+        Ok(Self { controllers: all, withheld, everywhere, limits, pressure })
     }
 
     /// The figures that a group shows, by the controllers that it has and the files that this kernel
@@ -111,12 +111,14 @@ pub(crate) fn lacks(limit: Limit, offer: &Offer) -> Error {
     let error = Error::new(ErrorKind::Unsupported, Operation::SetLimits);
     let controller = controllers::of_limit(limit);
     match controller {
-        Some(one) if offer.controllers.contains(one) && offer.limits.contains(limit) => error
-            .because(format!("the group was made without the controller {one}"))
-            .advise("ask for the limit when the group is made"),
         Some(Controller::Io) if offer.controllers.contains(Controller::Io) => error
             .because("no I/O scheduler or cost model of this kernel applies it")
             .advise("leave the limit out, or run with --best-effort"),
+        Some(one) if offer.withheld.contains(one) => error
+            .because(format!(
+                "the limit {limit} takes a parent group that is ours to arrange, and this one holds processes"
+            ))
+            .advise(controllers::REMEDY),
         Some(one) => error
             .because(format!("the controller {one} cannot be handed down to groups here"))
             .advise(format!(

@@ -76,7 +76,7 @@ impl Top<'_> {
     }
 
     /// Hands controllers down, from the driver's parent group to the group directly above `name`.
-    fn hand_down(self, name: &GroupName, wanted: Controllers) -> Result<()> {
+    pub(crate) fn hand_down(self, name: &GroupName, wanted: Controllers) -> Result<()> {
         if wanted.is_empty() {
             return Ok(());
         }

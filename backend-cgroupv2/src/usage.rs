@@ -11,23 +11,20 @@ use containment_process::cgroupfs::parse::{
 };
 use containment_process::cgroupfs::{Failure, Texts};
 
-use crate::controllers::{Controller, Controllers};
-
-/// Every figure that a group with these controllers has.
-pub(crate) fn read(files: &impl Texts, has: Controllers) -> Result<Usage, Failure> {
+/// Every figure that the group's controllers give it: without one its files are not there.
+pub(crate) fn read(files: &impl Texts) -> Result<Usage, Failure> {
     let mut usage = Usage::default();
     cpu(files, &mut usage)?;
-    if has.contains(Controller::Memory) {
+    usage.memory = files.figure("memory.current", number)?;
+    if usage.memory.is_some() {
         memory(files, &mut usage)?;
     }
-    if has.contains(Controller::Pids) {
-        usage.pids = files.figure("pids.current", number)?;
+    usage.pids = files.figure("pids.current", number)?;
+    if usage.pids.is_some() {
         // Since Linux 6.11, and in later releases of some older ones.
         usage.pids_peak = files.figure("pids.peak", number)?;
     }
-    if has.contains(Controller::Io)
-        && let Some(totals) = files.figure("io.stat", io_stat)?
-    {
+    if let Some(totals) = files.figure("io.stat", io_stat)? {
         usage.io_read = Some(totals.read);
         usage.io_write = Some(totals.written);
     }
@@ -50,7 +47,6 @@ fn cpu(files: &impl Texts, usage: &mut Usage) -> Result<(), Failure> {
 }
 
 fn memory(files: &impl Texts, usage: &mut Usage) -> Result<(), Failure> {
-    usage.memory = files.figure("memory.current", number)?;
     // Since Linux 5.19.
     usage.memory_peak = files.figure("memory.peak", number)?;
     usage.swap = files.figure("memory.swap.current", number)?;

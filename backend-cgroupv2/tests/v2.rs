@@ -3,7 +3,8 @@
 //! Where there is none, or no right to it, every test says so; `CONTAIN_MUST_RUN=cgroup-v2` turns that
 //! into a failure.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+mod support;
+
 use std::time::{Duration, Instant};
 
 use backend_cgroupv2::CgroupV2;
@@ -11,46 +12,23 @@ use containment_core::{
     CgroupOps, Change, ControllerSet, ErrorKind, FreezeState, Group, GroupName, KillStep, Outcome,
     Pid, Policy, Program, Signal, Standing, Teardown,
 };
+use support::*;
 
 /// A driver, and one that does as kernels without `cgroup.kill` do.
 fn drivers() -> Vec<CgroupV2> {
     match CgroupV2::probe(None).and_then(|driver| driver.prove().map(|()| driver)) {
         Ok(driver) => vec![driver, CgroupV2::probe(None).unwrap().without_kill_file()],
         Err(error) => {
-            let required = std::env::var("CONTAIN_MUST_RUN").unwrap_or_default();
-            assert!(!required.contains("cgroup-v2"), "cgroup-v2 must run: {error}");
-            eprintln!("SKIPPED: {error}");
+            skip("cgroup-v2", &error);
             Vec::new()
         }
     }
-}
-
-fn name(test: &str) -> GroupName {
-    static SERIAL: AtomicU32 = AtomicU32::new(0);
-    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-    format!("contain-test-{test}-{}-{serial}", std::process::id()).parse().unwrap()
-}
-
-fn create(driver: &CgroupV2, test: &str) -> Group {
-    Group::new(driver.create(&name(test), ControllerSet::EMPTY).unwrap(), driver.waiter())
-}
-
-fn sh(script: &str) -> Program {
-    Program::new("/bin/sh").args(["-c", script])
 }
 
 /// One kill as core makes it: without `cgroup.kill` it freezes first, and the group is thawed after.
 fn kill_once(group: &Group) {
     while let KillStep::Freezing = group.ops().kill().unwrap() {}
     group.ops().request_thaw().unwrap();
-}
-
-fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !condition() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::yield_now();
-    }
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! Usage: each figure that is advertised is there, each that is not is none, never zero for unknown.
 
-use containment_core::{Element, ErrorKind, Measure, Operation, Pressure, Usage};
+use containment_core::{Element, Measure, Pressure, Usage};
 
 use super::{Case, Need, case};
 use crate::world::{Deed, World};
 
 pub(super) const CASES: &[Case] = &[
-    case!(each_figure_is_there_or_none, needs[Need::SomeMeasure]),
-    case!(usage_is_refused, needs[Need::NoMeasure]),
+    case!(each_figure_is_there_or_none),
+    case!(members_are_measured_each),
+    case!(memory_is_measured, needs[Need::Measure(Measure::Memory)]),
     case!(the_report_holds_the_usage),
     case!(cpu_time_is_counted, needs[Need::Measure(Measure::Cpu)]),
     case!(members_are_counted, needs[Need::Measure(Measure::Pids)]),
@@ -52,10 +53,22 @@ fn figures(measure: Measure, usage: &Usage) -> (Vec<bool>, Vec<bool>) {
     }
 }
 
-fn usage_is_refused(world: &dyn World) {
+fn members_are_measured_each(world: &dyn World) {
     let group = world.group();
-    let name = group.id().name.clone();
-    world.refused(group.usage(), ErrorKind::Unsupported, Operation::Usage, &name);
+    world.start(&group, Deed::Forks(1));
+    for member in world.members(group.ops(), 2) {
+        assert!(member.memory.is_some(), "{member:?}");
+    }
+    world.end_all(group, &[]);
+}
+
+fn memory_is_measured(world: &dyn World) {
+    let group = world.group();
+    world.start(&group, Deed::Forks(1));
+    world.members(group.ops(), 2);
+    let members = group.members().unwrap();
+    let memory = group.usage().unwrap().memory.unwrap();
+    assert_eq!(memory > 0, members.iter().any(|member| member.memory > Some(0)), "{members:?}");
     world.end_all(group, &[]);
 }
 

@@ -87,15 +87,42 @@ pub(crate) fn listed(dir: &Dir, file: &str) -> Result<Controllers, Failure> {
     Ok(text.split(u8::is_ascii_whitespace).filter_map(known).collect())
 }
 
+/// Why controllers were not handed down.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The group holds processes of its own.
+    HoldsProcesses,
+    /// The kernel said so.
+    Failed(Failure),
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        if failure.kind() == ErrorKind::Busy { Self::HoldsProcesses } else { Self::Failed(failure) }
+    }
+}
+
 /// Hands controllers down from `dir` to the groups below it, where it does not yet.
-pub(crate) fn hand_down(dir: &Dir, wanted: Controllers) -> Result<(), Failure> {
+///
+/// Not from a group that holds processes: the kernel refuses it for some controllers, and for the others
+/// (cpu, cpuset, pids) makes it the root of a threaded tree, below which no group can hold processes
+/// (cgroup-v2.rst, "Threads").
+pub(crate) fn hand_down(dir: &Dir, wanted: Controllers) -> Result<(), Refusal> {
     let already = listed(dir, SUBTREE)?;
     let missing: Vec<_> = wanted.iter().filter(|one| !already.contains(*one)).collect();
     if missing.is_empty() {
         return Ok(());
     }
+    if !is_root(dir) && !dir.pids("cgroup.procs")?.is_empty() {
+        return Err(Refusal::HoldsProcesses);
+    }
     let text: Vec<_> = missing.iter().map(|one| format!("+{one}")).collect();
-    dir.write(SUBTREE, text.join(" "))
+    Ok(dir.write(SUBTREE, text.join(" "))?)
+}
+
+/// Whether it is the hierarchy's root, which may hold processes all the same.
+pub(crate) fn is_root(dir: &Dir) -> bool {
+    !dir.exists("cgroup.events")
 }
 
 /// Takes controllers back from the groups below `dir`.
@@ -105,14 +132,18 @@ pub(crate) fn take_back(dir: &Dir, these: Controllers) -> Result<(), Failure> {
 }
 
 /// What a failure to hand controllers down means.
-pub(crate) fn refused(failure: Failure) -> Error {
+pub(crate) fn refused(refusal: Refusal) -> Error {
+    let failure = match refusal {
+        Refusal::Failed(failure) => failure,
+        Refusal::HoldsProcesses => {
+            return Error::new(ErrorKind::InternalProcesses, Operation::Create)
+                .because("limits take a parent group without processes of its own")
+                .advise(REMEDY);
+        }
+    };
     let errno = failure.errno().map(Errno::from_raw_os_error);
     let error = failure.during(Operation::Create);
     match errno {
-        Some(Errno::BUSY) => error
-            .with_kind(ErrorKind::InternalProcesses)
-            .because("limits take a parent group without processes of its own")
-            .advise(REMEDY),
         Some(Errno::NOENT) => error
             .with_kind(ErrorKind::Unsupported)
             .because("the group around it does not hand down a controller that the limits take")

@@ -8,7 +8,7 @@ use containment_process::cgroupfs::{Dir, Failure, Version};
 use containment_process::proc::{cgroup, mountinfo};
 use mountinfo::Mount;
 
-use crate::controllers::{self, Controllers};
+use crate::controllers::{self, Controllers, Refusal};
 use crate::leaf::{self, Leaf};
 use crate::offer::Offer;
 
@@ -94,12 +94,12 @@ impl Place {
     /// and is ours to arrange, it steps aside first (K14).
     pub(crate) fn hand_down(&self, wanted: Controllers) -> Result<()> {
         let mut leaf = self.leaf.lock().unwrap_or_else(PoisonError::into_inner);
-        let busy = match controllers::hand_down(&self.dir, wanted) {
-            Err(failure) if failure.kind() == ErrorKind::Busy => failure,
+        match controllers::hand_down(&self.dir, wanted) {
+            Err(Refusal::HoldsProcesses) => {}
             handed_down => return handed_down.map_err(controllers::refused),
-        };
+        }
         if leaf.is_some() || !leaf::may_step_aside(&self.dir, self.named).unwrap_or(false) {
-            return Err(controllers::refused(busy));
+            return Err(controllers::refused(Refusal::HoldsProcesses));
         }
         *leaf = Some(Leaf::step_aside(&self.dir, wanted).map_err(controllers::refused)?);
         Ok(())

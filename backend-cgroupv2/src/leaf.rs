@@ -8,7 +8,7 @@
 use containment_core::Pid;
 use containment_process::cgroupfs::{Dir, Failure};
 
-use crate::controllers::{self, Controllers};
+use crate::controllers::{self, Controllers, Refusal};
 
 /// What leaves are called, the pid left out. Such a group is none of the driver's.
 pub(crate) const PREFIX: &str = "contain-leaf-";
@@ -32,7 +32,7 @@ pub(crate) fn may_step_aside(dir: &Dir, ours: bool) -> Result<bool, Failure> {
 
 impl Leaf {
     /// Moves this process into a leaf below `dir`, and hands the controllers down.
-    pub(crate) fn step_aside(dir: &Dir, wanted: Controllers) -> Result<Self, Failure> {
+    pub(crate) fn step_aside(dir: &Dir, wanted: Controllers) -> Result<Self, Refusal> {
         let owner = Pid::current();
         let name = format!("{PREFIX}{owner}");
         let leaf = dir.create(&name)?;

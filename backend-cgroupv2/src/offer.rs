@@ -5,7 +5,7 @@ use containment_core::{Element, Error, ErrorKind, Limit, Measure, Operation, Set
 use containment_process::cgroupfs::parse::pressure;
 use containment_process::cgroupfs::{Dir, Failure, Texts};
 
-use crate::controllers::{self, Controller, Controllers, SUBTREE};
+use crate::controllers::{self, Controller, Controllers, SUBTREE, is_root};
 use crate::leaf;
 
 /// What the parent group has to offer.
@@ -63,12 +63,7 @@ fn can_hand_down(dir: &Dir, named: bool) -> Result<bool, Failure> {
     if writable.is_err() {
         return Ok(false);
     }
-    // The hierarchy's root may hold processes all the same.
     Ok(is_root(dir) || dir.pids("cgroup.procs")?.is_empty() || leaf::may_step_aside(dir, named)?)
-}
-
-pub(crate) fn is_root(dir: &Dir) -> bool {
-    !dir.exists("cgroup.events")
 }
 
 /// Whether groups will have a limit's file. The parent's own files tell, as it has the same controllers;

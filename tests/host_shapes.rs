@@ -73,6 +73,29 @@ fn no_new_privileges_change_nothing() {
     });
 }
 
+/// Inside a run of any backend the best one is taken as it is outside.
+#[test]
+fn inside_another_run_the_choice_is_the_same() {
+    let host = support::backends::doctor();
+    let selected = host["selected"].as_str().expect("one is always usable");
+    let contain = support::binary();
+    for outer in host["backends"].as_array().expect("a list") {
+        if outer["usable"] == true {
+            let outer = outer["name"].as_str().expect("a name");
+            let words = [contain.to_str().expect("it is UTF-8"), "run", "--backend", outer, "--"];
+            let job = Job::on("auto").behind(&words);
+            assert_eq!(doctor(&job)["selected"], selected, "inside {outer}");
+            check_run(&job, selected);
+        }
+    }
+}
+
+/// Runs what leaves a daemon behind.
+fn check_run(job: &Job, selected: &str) {
+    let ended = job.sh(&[], "setsid sleep 1000.MARK & exit 3").expect(3);
+    assert_eq!(ended.report()["backend"], selected);
+}
+
 fn check(shape: &Shape) {
     if !shapes::can_be_made("host-shapes") {
         return;
@@ -82,9 +105,7 @@ fn check(shape: &Shape) {
     }
     let job = |backend| Job::on(backend).behind(&shape.prefix).with_reachable_binary();
     check_doctor(shape, &doctor(&job("auto")));
-    let script = "setsid sleep 1000.MARK & exit 3";
-    let ended = job("auto").sh(&[], script).expect(3);
-    assert_eq!(ended.report()["backend"], shape.selected);
+    check_run(&job("auto"), shape.selected);
     if let Some((reason, remedy)) = shape.v2 {
         let refused = job("cgroup-v2");
         let ended = refused.sh(&[], "touch DIR/ran").expect(125);

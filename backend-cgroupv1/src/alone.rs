@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use containment_core::{
     Applied, ControllerSet, Error, ErrorKind, FreezeState, GroupName, Limit, Limits, Measure,
-    Operation, Pid, Result, Set, Usage,
+    Operation, Pid, Result, Set, Usage, Watch,
 };
 use containment_process::cgroupfs::Dir;
 use containment_process::proc::cgroup;
@@ -168,6 +168,22 @@ impl LimitGroup {
     /// What was used so far, by the hierarchies that it joined.
     pub fn usage(&self) -> Result<Usage> {
         self.branches.usage().map_err(|failure| self.error(failure.during(Operation::Usage)))
+    }
+
+    /// Members that the OOM killer took so far.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) without a memory hierarchy.
+    pub fn oom_kills(&self) -> Result<u64> {
+        self.branches.oom_kills().map_err(|error| self.error(error))
+    }
+
+    /// What announces that a limit on memory was met, a moment before the kill is counted.
+    ///
+    /// # Errors
+    /// As [`oom_kills`](Self::oom_kills).
+    pub fn watch_oom(&self) -> Result<Watch> {
+        self.branches.watch_oom().map_err(|error| self.error(error))
     }
 
     /// Tries once to remove its directories and the empty ones in them, depth first; with groups inside

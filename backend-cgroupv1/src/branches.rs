@@ -11,6 +11,7 @@ use containment_process::cgroupfs::{Access, Dir, Failure};
 
 use crate::branch::{Branch, Spot};
 use crate::host::{Index, Place};
+use crate::oom::OomEvents;
 
 /// A group's directories, that of its identity first.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub(crate) struct Branches {
     /// Its identity, where another driver gives it.
     owner: Option<u64>,
     pub(crate) all: Vec<Branch>,
+    pub(crate) oom_events: OomEvents,
 }
 
 /// Who is asked for a group's directories: our own groups, or a group around it.
@@ -112,7 +114,8 @@ impl<'a> Top<'a> {
             })?,
             None => local.clone(),
         };
-        Ok(Branches { place: Arc::clone(self.place), name, owner: None, all: Vec::new() })
+        let (place, oom_events) = (Arc::clone(self.place), OomEvents::default());
+        Ok(Branches { place, name, owner: None, all: Vec::new(), oom_events })
     }
 
     /// A hierarchy that the group around it did not join is entered from our own group there.

@@ -174,9 +174,15 @@ impl GroupOps for V1Group {
         self.branches.usage().map_err(|failure| self.failed(Operation::Usage, failure))
     }
 
+    fn oom_kills(&self) -> Result<u64> {
+        self.refuse_removed(Operation::Usage)?;
+        self.branches.oom_kills().map_err(|error| self.error(error))
+    }
+
     fn watch(&self, change: Change) -> Result<Watch> {
         self.refuse_removed(Operation::Watch)?;
         match change {
+            Change::Oom => self.branches.watch_oom().map_err(|error| self.error(error)),
             Change::Empty => self.watch_empty(),
             // Reading the state is what completes a freeze, so nothing could announce it.
             Change::Frozen => Ok(Watch::Backoff),

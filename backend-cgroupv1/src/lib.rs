@@ -39,6 +39,7 @@ mod limits;
 #[path = "no_limits.rs"]
 mod limits;
 mod offer;
+mod oom;
 mod usage;
 
 use std::path::Path;

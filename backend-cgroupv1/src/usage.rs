@@ -25,7 +25,7 @@ impl Branches {
             }
         }
         if let Some(memory) = self.serving("memory") {
-            usage.oom_kills = oom_kills(memory)?;
+            usage.oom_kills = count_oom_kills(memory)?;
         }
         Ok(usage)
     }
@@ -98,8 +98,8 @@ fn io(files: &impl Texts, usage: &mut Usage) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Counted where the victim was, and nowhere above: summed over the subtree.
-fn oom_kills(memory: &Branch) -> Result<Option<u64>, Failure> {
+/// Counted where the victim was, and nowhere above: summed over the subtree. Since Linux 4.13.
+pub(crate) fn count_oom_kills(memory: &Branch) -> Result<Option<u64>, Failure> {
     let mut kills: Option<u64> = None;
     memory.walk(|dir| {
         let oom = dir.figure("memory.oom_control", OomControl::parse)?;

@@ -294,9 +294,15 @@ impl GroupOps for V2Group {
         usage.map_err(|failure| self.error(failure.during(Operation::Usage)))
     }
 
+    fn oom_kills(&self) -> Result<u64> {
+        self.refuse_removed(Operation::Usage)?;
+        self.count_oom_kills()
+    }
+
     fn watch(&self, change: Change) -> Result<Watch> {
         self.refuse_removed(Operation::Watch)?;
         match change {
+            Change::Oom => self.watch_oom(),
             Change::Empty => self.watch_empty(),
             // The event can come 13 ms after the state (rate limit): a freeze is done in less, so
             // the state is read after pauses instead.

@@ -295,9 +295,20 @@ impl GroupOps for FakeGroup {
         self.call("usage", Operation::Usage, |world| Ok(world.usage(self.generation)))
     }
 
+    fn oom_kills(&self) -> Result<u64> {
+        self.call("oom_kills", Operation::Usage, |world| {
+            let kills = world.usage(self.generation).oom_kills;
+            kills.ok_or_else(|| Error::new(ErrorKind::Unsupported, Operation::Usage))
+        })
+    }
+
     fn watch(&self, change: Change) -> Result<Watch> {
         self.call("watch", Operation::Watch, |world| {
             Ok(match change {
+                Change::Oom => {
+                    let known = world.node(self.generation).map_or(0, |node| node.oom_kills);
+                    Watch::Virtual(world.watch(Trigger::OomKilled(self.generation, known)))
+                }
                 Change::Empty => self.empty_watch(world),
                 Change::Frozen if self.fake.persona.has_events() => {
                     Watch::Virtual(world.watch(Trigger::Changed(self.generation)))

@@ -229,11 +229,18 @@ impl GroupOps for HeldGroup {
         Ok(usage_now(&self.living(&state, Operation::Usage)?))
     }
 
+    fn oom_kills(&self) -> Result<u64> {
+        let _state = self.state(Operation::Usage)?;
+        self.unsupported(Operation::Usage)
+    }
+
     /// One living member's pidfd: when it ends, the next one's.
     fn watch(&self, change: Change) -> Result<Watch> {
         let state = self.state(Operation::Watch)?;
-        if change == Change::Frozen {
-            return Ok(Watch::Backoff);
+        match change {
+            Change::Empty => {}
+            Change::Frozen => return Ok(Watch::Backoff),
+            Change::Oom => return self.unsupported(Operation::Watch),
         }
         let living = self.living(&state, Operation::Watch)?;
         let mut open = living.iter().rev().filter_map(|stat| PidFd::open(stat.pid).ok().flatten());

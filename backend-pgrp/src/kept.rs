@@ -26,6 +26,8 @@ pub(crate) struct KeptGroup {
     claim: Claim,
     capabilities: Capabilities,
     lines: Mutex<Vec<Arc<Line>>>,
+    /// Whether its keepers leave it alone when we die.
+    lasting: bool,
     /// Whether a keeper may have been lost before it could tell of its program, which may run all the
     /// same.
     orphans: AtomicBool,
@@ -36,7 +38,14 @@ pub(crate) struct KeptGroup {
 impl KeptGroup {
     pub(crate) fn new(claim: Claim, capabilities: Capabilities) -> Self {
         let [orphans, killed, removed] = [false; 3].map(AtomicBool::new);
-        Self { claim, capabilities, lines: Mutex::default(), orphans, killed, removed }
+        let lines = Mutex::default();
+        Self { claim, capabilities, lines, lasting: false, orphans, killed, removed }
+    }
+
+    /// The same, and it outlives this process.
+    pub(crate) fn lasting(mut self) -> Self {
+        self.lasting = true;
+        self
     }
 
     /// A group of everything that descends from this process.
@@ -133,11 +142,12 @@ impl GroupOps for KeptGroup {
 
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
         self.refuse_removed(Operation::Spawn)?;
-        let line = Line::open(self.id(), &self.capabilities, program).map_err(|error| {
-            // The keeper may have started the program before it was lost.
-            self.orphans.store(true, Ordering::Release);
-            self.error(error)
-        })?;
+        let line =
+            Line::open(self.id(), &self.capabilities, program, self.lasting).map_err(|error| {
+                // The keeper may have started the program before it was lost.
+                self.orphans.store(true, Ordering::Release);
+                self.error(error)
+            })?;
         let line = Arc::new(line);
         self.lines().push(Arc::clone(&line));
         Ok(Box::new(Kept(line)))
@@ -228,10 +238,17 @@ impl GroupOps for KeptGroup {
         Ok(usage)
     }
 
+    fn oom_kills(&self) -> Result<u64> {
+        self.refuse_removed(Operation::Usage)?;
+        self.unsupported(Operation::Usage)
+    }
+
     fn watch(&self, change: Change) -> Result<Watch> {
         self.refuse_removed(Operation::Watch)?;
-        if change == Change::Frozen {
-            return Ok(Watch::Backoff);
+        match change {
+            Change::Empty => {}
+            Change::Frozen => return Ok(Watch::Backoff),
+            Change::Oom => return self.unsupported(Operation::Watch),
         }
         let mut sources = Vec::new();
         for (line, keeping) in self.standing()? {

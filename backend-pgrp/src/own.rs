@@ -185,11 +185,17 @@ impl GroupOps for OwnChildren {
         Ok(Usage { cpu: None, cpu_user: None, cpu_system: None, ..usage })
     }
 
+    fn oom_kills(&self) -> Result<u64> {
+        self.unsupported(Operation::Usage)
+    }
+
     /// One living member's pidfd: when it ends, the next one's.
     fn watch(&self, change: Change) -> Result<Watch> {
         let members = self.look(Operation::Watch)?;
-        if change == Change::Frozen {
-            return Ok(Watch::Backoff);
+        match change {
+            Change::Empty => {}
+            Change::Frozen => return Ok(Watch::Backoff),
+            Change::Oom => return self.unsupported(Operation::Watch),
         }
         let mut open = members.iter().rev().filter_map(|m| PidFd::open(m.pid).ok().flatten());
         let member = open.find(|process| matches!(process.has_ended(), Ok(false)));

@@ -5,6 +5,7 @@
 //! and has no `unsafe`.
 #![forbid(unsafe_code)]
 
+mod bounds;
 mod capabilities;
 mod child;
 mod cpuset;
@@ -18,12 +19,14 @@ mod name;
 mod ops;
 mod pid;
 mod program;
+mod reaper;
 mod signal;
 pub mod teardown;
 mod time;
 mod topology;
 mod usage;
 
+pub use bounds::{Bounds, Ended, Look, Overrun, Watchdog};
 pub use capabilities::{
     Backend, Capabilities, Element, Empty, Escape, Freeze, Kill, LeaveBy, Limit, Measure, Set,
 };
@@ -46,8 +49,9 @@ pub use ops::{
 pub use ops::{MockCgroupOps, MockChildOps, MockGroupOps, MockHomeOps};
 pub use pid::{InvalidPid, Pid};
 pub use program::{ProcessGroup, Program, Stream};
+pub use reaper::{Reaper, Reaping};
 pub use signal::{InvalidSignal, Signal, SignalSet};
-pub use teardown::{Policy, Step, Teardown, TeardownReport};
+pub use teardown::{Policy, Stage, Step, Teardown, TeardownReport};
 pub use time::{Backoff, EventId, Interest, Source, SystemWaiter, Time, Waiter, Watch, timeout};
 pub use topology::Topology;
 pub use usage::{CpuRate, Pressure, Sample, Stalled, Usage};

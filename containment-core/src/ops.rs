@@ -73,6 +73,12 @@ pub trait GroupOps: Debug + Send + Sync {
     fn set_limits(&self, limits: &Limits) -> Result<Applied>;
     /// What was used so far.
     fn usage(&self) -> Result<Usage>;
+    /// How many members of the subtree the OOM killer took so far. Reads the very description that
+    /// `watch` hands out, which re-arms it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where they are not counted.
+    fn oom_kills(&self) -> Result<u64>;
     /// What to wait on for `change`. Watch first, then read, then wait.
     fn watch(&self, change: Change) -> Result<Watch>;
     /// Reaps what has ended and is ours to reap, without waiting; never a leader that is held.
@@ -108,6 +114,8 @@ pub enum Change {
     Empty,
     /// Freezing or thawing was completed.
     Frozen,
+    /// The OOM killer took a member; where that is not announced with the count, a moment before it.
+    Oom,
 }
 
 /// How far a freeze has come.

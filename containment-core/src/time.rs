@@ -48,6 +48,22 @@ pub enum Watch {
     Backoff,
 }
 
+impl Watch {
+    /// What announces this change or another one. Events of the fake do not add up: those two are looked
+    /// for after pauses.
+    #[must_use]
+    pub fn and(self, other: Option<Self>) -> Self {
+        match (self, other) {
+            (watch, None) => watch,
+            (Self::Sources(mut sources), Some(Self::Sources(others))) => {
+                sources.extend(others);
+                Self::Sources(sources)
+            }
+            _ => Self::Backoff,
+        }
+    }
+}
+
 /// A descriptor that becomes ready when something changed.
 #[derive(Debug, Clone)]
 pub struct Source {

@@ -9,6 +9,7 @@
 
 mod backends;
 mod cases;
+mod elsewhere;
 mod stage;
 mod world;
 
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
         return play_alone(&trial);
     }
     let arguments = Arguments::from_args();
-    let trials = backends::ALL.iter().flat_map(trials_of).collect();
+    let trials = backends::ALL.iter().flat_map(trials_of).chain(elsewhere::trials()).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list {
         println!(

@@ -75,6 +75,8 @@ pub(crate) enum Trigger {
     Ended(Birth),
     /// The group is empty.
     Empty(u64),
+    /// The OOM killer took more than so many members of this group.
+    OomKilled(u64, u64),
 }
 
 impl World {
@@ -194,6 +196,9 @@ impl World {
             }
             Some(Trigger::Ended(birth)) => !self.is_alive(*birth),
             Some(Trigger::Empty(node)) => !self.populated(*node),
+            Some(Trigger::OomKilled(node, known)) => {
+                self.nodes.get(node).is_none_or(|node| node.oom_kills > *known)
+            }
             None => false,
         }
     }

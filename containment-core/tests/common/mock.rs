@@ -113,7 +113,7 @@ pub(crate) fn group(
     mock
 }
 
-fn id() -> GroupId {
+pub(crate) fn id() -> GroupId {
     let name = "job".parse().unwrap();
     GroupId { backend: Backend::Fake, name, identity: Identity::Serial(1) }
 }

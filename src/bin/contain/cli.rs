@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use containment::{Backend, GroupName, Requirement, Signal};
+use containment::{Backend, Bounds, GroupName, Requirement, Signal};
 use tracing_subscriber::filter::Targets;
 
 use crate::limits::LimitOptions;
@@ -109,8 +109,8 @@ impl Color {
 
 /// Runs PROGRAM in a new group, and returns when it has ended and nothing that it started is left
 ///
-/// The exit status is PROGRAM's own, or 128+N when signal N ended it or the group; 124 when the time
-/// limit did; 125 when contain itself failed; 126 when PROGRAM cannot be executed; 127 when it was
+/// The exit status is PROGRAM's own, or 128+N when signal N ended it or the group; 124 when a time
+/// limit did; 137 when memory ran out; 125 when contain itself failed; 126 when PROGRAM cannot be executed; 127 when it was
 /// not found.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[derive(Debug, Args)]
@@ -132,10 +132,19 @@ pub(crate) struct Run {
     /// Leave the group and what runs in it when PROGRAM ends
     #[arg(long)]
     pub(crate) keep: bool,
+    /// When contain itself is killed: kill the group, too, or keep it
+    #[arg(long, value_name = "kill|keep", default_value = "kill", hide_possible_values = true)]
+    pub(crate) orphans: Orphans,
 
     /// End the group after this time (500ms, 1.5s, 2m, plain seconds)
     #[arg(long, value_name = "DUR", value_parser = values::duration)]
     pub(crate) timeout: Option<Duration>,
+    /// End the group after this much CPU time of all its members
+    #[arg(long, value_name = "DUR", value_parser = values::duration)]
+    pub(crate) cpu_time: Option<Duration>,
+    /// When the OOM killer took one member: kill the rest of the group, too, or let it continue
+    #[arg(long, value_name = "kill|continue", default_value = "kill", hide_possible_values = true)]
+    pub(crate) on_oom: OnOom,
     /// Time between the signal that asks the group to end and SIGKILL
     #[arg(long, value_name = "DUR", value_parser = values::duration, default_value = "10s")]
     pub(crate) grace: Duration,
@@ -171,6 +180,32 @@ pub(crate) struct Run {
 
     #[command(flatten)]
     pub(crate) limits: LimitOptions,
+}
+
+impl Run {
+    /// What ends the run before PROGRAM does.
+    pub(crate) fn bounds(&self) -> Bounds {
+        let bounds = match self.on_oom {
+            OnOom::Kill => Bounds::new(),
+            OnOom::Continue => Bounds::new().survive_oom(),
+        };
+        let bounds = self.timeout.into_iter().fold(bounds, Bounds::wall);
+        self.cpu_time.into_iter().fold(bounds, Bounds::cpu)
+    }
+}
+
+/// What becomes of a group when `contain` is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Orphans {
+    Kill,
+    Keep,
+}
+
+/// What becomes of the rest of a group when the OOM killer took a member.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum OnOom {
+    Kill,
+    Continue,
 }
 
 fn variable_parser() -> impl clap::builder::TypedValueParser<Value = (OsString, OsString)> {

@@ -9,6 +9,8 @@ pub(crate) const FAILED: u8 = 1;
 /// A subcommand other than `run` was not understood.
 pub(crate) const USAGE: u8 = 2;
 
+/// `run`: an OOM kill ended the group, as SIGKILL ends a program.
+pub(crate) const OUT_OF_MEMORY: u8 = 137;
 /// `run`: a time limit ended the group, as with GNU `timeout`.
 pub(crate) const TIMED_OUT: u8 = 124;
 /// `run`: `contain` itself failed. Nothing was run, or containment was lost. Usage errors too.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use containment::{
-    Capabilities, Degradation, Error, ErrorKind, Group, GroupId, Operation, Outcome, Pid, Result,
-    Signal, Standing, TeardownReport,
+    Capabilities, Degradation, Error, ErrorKind, Group, GroupId, Operation, Outcome, Overrun, Pid,
+    Result, Signal, Standing, TeardownReport,
 };
 
 use crate::{errors, exit};
@@ -28,8 +28,8 @@ pub(super) struct End {
 /// What ended the group, where it was not the program's own end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reason {
-    /// The time limit.
-    Timeout,
+    /// A bound of the run.
+    Overrun(Overrun),
     /// A signal to `contain`.
     Signal(Signal),
 }
@@ -83,7 +83,10 @@ impl End {
         }
         match (&self.failure, self.reason, self.outcome) {
             (Some(error), _, _) => exit::of_failed_run(error),
-            (None, Some(Reason::Timeout), _) => exit::TIMED_OUT,
+            (None, Some(Reason::Overrun(Overrun::Oom)), _) => exit::OUT_OF_MEMORY,
+            (None, Some(Reason::Overrun(Overrun::Timeout | Overrun::CpuTime)), _) => {
+                exit::TIMED_OUT
+            }
             (None, Some(Reason::Signal(signal)), _) => exit::of_shell_status(128 + signal.as_raw()),
             (None, None, Some(outcome)) => exit::of_shell_status(outcome.shell_status()),
             (None, None, None) => exit::RUN_FAILED,
@@ -185,8 +188,12 @@ pub(super) mod tests {
     fn a_reason_beats_the_outcome() {
         let mut end = clean_end();
         end.outcome = Some(Outcome::Exited(0));
-        end.reason = Some(Reason::Timeout);
-        assert_eq!(end.exit_status(), 124);
+        for (overrun, status) in
+            [(Overrun::Timeout, 124), (Overrun::CpuTime, 124), (Overrun::Oom, 137)]
+        {
+            end.reason = Some(Reason::Overrun(overrun));
+            assert_eq!(end.exit_status(), status);
+        }
         end.reason = Some(Reason::Signal(Signal::TERM));
         assert_eq!(end.exit_status(), 143);
     }

@@ -153,7 +153,7 @@ impl<'a> Report<'a> {
             pid: end.pid.map(containment::Pid::as_raw),
             outcome: end.outcome.map(OutcomeEntry::new),
             reason: end.reason.map(|reason| match reason {
-                Reason::Timeout => "timeout",
+                Reason::Overrun(overrun) => overrun.name(),
                 Reason::Signal(_) => "signal",
             }),
             exit_status: end.exit_status(),
@@ -256,7 +256,7 @@ mod tests {
         let mut end = clean_end();
         let why = Error::new(containment::ErrorKind::Unsupported, Operation::SetLimits);
         end.degraded.push(Degradation { what: "limits.io-weight".to_owned(), why });
-        end.reason = Some(Reason::Timeout);
+        end.reason = Some(Reason::Overrun(containment::Overrun::Timeout));
         end.teardown.left_behind.push(member(5));
         end.teardown.survivors.push(member(6));
         end.teardown.usage =

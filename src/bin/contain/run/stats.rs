@@ -3,6 +3,8 @@
 use std::io::Write as _;
 use std::time::Duration;
 
+use containment::Overrun;
+
 use super::end::{End, Reason};
 use crate::table::Table;
 
@@ -41,7 +43,9 @@ fn outcome(end: &End) -> String {
     let own = end.outcome.map_or("not known".to_owned(), |outcome| outcome.to_string());
     match end.reason {
         None => own,
-        Some(Reason::Timeout) => format!("{own}, ended by the time limit"),
+        Some(Reason::Overrun(Overrun::Timeout)) => format!("{own}, ended by the time limit"),
+        Some(Reason::Overrun(Overrun::CpuTime)) => format!("{own}, ended by the CPU time limit"),
+        Some(Reason::Overrun(Overrun::Oom)) => format!("{own}, ended because memory ran out"),
         Some(Reason::Signal(signal)) => format!("{own}, ended by {signal} to contain"),
     }
 }

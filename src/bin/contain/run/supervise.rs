@@ -1,18 +1,19 @@
-//! The supervision of a program: one wait for its end, for signals to us and for the time limit; then
-//! the end of its group.
+//! The supervision of a program: one wait for its end, for signals to us and for the bounds of the run;
+//! then the end of its group.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use containment::{
-    Backoff, Child, Error, Group, GroupName, Outcome, Policy, Result, Signal, SignalSet, Standing,
-    Step, TeardownReport, Time, Waiter, Watch, end_descendants,
+    Backoff, Child, Error, Group, GroupName, Look, Outcome, Overrun, Policy, Result, Signal,
+    SignalSet, Standing, Step, TeardownReport, Time, Waiter, Watch, Watchdog, end_descendants,
 };
 use containment_process::proc::Stat;
 use containment_process::reap::{Children, reap_children};
 use containment_process::signals::{Inbox, Received};
 
 use super::end::{End, Reason};
+use super::post::Post;
 use crate::cli::Run;
 
 /// The signals that we take by reading. The others do what they do by default: a terminal's Ctrl-Z
@@ -28,6 +29,7 @@ pub(super) fn taken() -> SignalSet {
 pub(super) struct Supervisor<'a> {
     child: &'a Child,
     inbox: Inbox,
+    post: Post,
     waiter: Arc<dyn Waiter>,
     /// Whether orphans of the group come to us to be reaped.
     adopts: bool,
@@ -39,8 +41,8 @@ pub(super) struct Supervisor<'a> {
 enum Ending {
     /// The program ended.
     Program,
-    /// The time limit passed.
-    TimedOut,
+    /// A bound of the run was passed.
+    Overrun(Overrun),
     /// Somebody sent us this signal.
     Asked(Signal),
     /// The program cannot be watched any more.
@@ -61,10 +63,11 @@ impl<'a> Supervisor<'a> {
     pub(super) fn new(
         child: &'a Child,
         inbox: Inbox,
+        post: Post,
         waiter: Arc<dyn Waiter>,
         adopts: bool,
     ) -> Self {
-        Self { child, inbox, waiter, adopts, outcome: None }
+        Self { child, inbox, post, waiter, adopts, outcome: None }
     }
 
     /// Waits for what ends the group, ends it, and takes down in `end` how it went.
@@ -75,11 +78,11 @@ impl<'a> Supervisor<'a> {
         end: &mut End,
         started: Instant,
     ) {
-        let deadline = options.timeout.map_or(Time::NEVER, |most| self.waiter.now() + most);
-        let ending = self.await_ending(deadline).unwrap_or_else(Ending::Lost);
+        let ending = self.await_ending(&group, options).unwrap_or_else(Ending::Lost);
         end.wall = started.elapsed();
         let ran_on = self.outcome.is_none();
         if matches!(ending, Ending::Program) && options.keep {
+            self.post.dismiss();
             end.keep(group);
         } else {
             end.tear_down(self.terminate(group, policy(options, &ending)));
@@ -90,18 +93,20 @@ impl<'a> Supervisor<'a> {
         end.outcome = self.outcome;
         match ending {
             Ending::Program => {}
-            Ending::TimedOut => end.reason = Some(Reason::Timeout),
+            Ending::Overrun(overrun) => end.reason = Some(Reason::Overrun(overrun)),
             Ending::Asked(signal) => end.reason = Some(Reason::Signal(signal)),
             Ending::Lost(error) => end.failure = Some(error),
         }
     }
 
-    fn await_ending(&mut self, deadline: Time) -> Result<Ending> {
+    fn await_ending(&mut self, group: &Group, options: &Run) -> Result<Ending> {
+        let mut watchdog = Watchdog::new(&options.bounds(), self.waiter.now(), group.ops())?;
         let mut pauses = Backoff::default();
         let mut in_vain = 0;
         loop {
             // Watch, then read, then wait: an end in between makes the watch ready.
             let watch = self.child.watch()?;
+            self.post.refill(group);
             // SIGCHLD before the look, too: it may tell that a keeper was stopped.
             let asked = self.read_inbox();
             self.outcome = self.child.try_wait()?;
@@ -109,15 +114,17 @@ impl<'a> Supervisor<'a> {
                 return Ok(Ending::Asked(signal));
             }
             if self.outcome.is_some() {
-                return Ok(Ending::Program);
+                let oom = watchdog.oom_killed(group.ops())?;
+                return Ok(if oom { Ending::Overrun(Overrun::Oom) } else { Ending::Program });
             }
             let now = self.waiter.now();
-            if now >= deadline {
-                return Ok(Ending::TimedOut);
-            }
+            let (until, on) = match watchdog.look(now, group.ops())? {
+                Look::Over(overrun) => return Ok(Ending::Overrun(overrun)),
+                Look::Within { until, on } => (until, on),
+            };
             // A zombie that a tracer holds is ready all the time, and cannot be reaped.
-            let watch = if in_vain < 8 { watch } else { Watch::Backoff };
-            self.wait(pauses.bound(now, deadline, &watch), watch);
+            let watch = if in_vain < 8 { watch.and(on) } else { Watch::Backoff };
+            self.wait(pauses.bound(now, until, &watch), watch);
             let at_once = self.waiter.now().since(now) < Duration::from_millis(1);
             in_vain = if at_once { in_vain + 1 } else { 0 };
         }
@@ -132,10 +139,12 @@ impl<'a> Supervisor<'a> {
             if self.read_inbox().is_some() {
                 termination.hurry();
             }
+            self.post.refill(termination.group());
             let step = termination.step(self.waiter.now());
             self.collect_outcome();
             match step {
                 Step::Done(mut report) => {
+                    self.post.dismiss();
                     self.end_escaped(&name, &mut report);
                     report.elapsed = self.waiter.now().since(started);
                     return Ok(*report);
@@ -205,6 +214,7 @@ impl<'a> Supervisor<'a> {
             Watch::Virtual(_) | Watch::Backoff => Vec::new(),
         };
         sources.push(self.inbox.source());
+        sources.extend(self.post.source());
         self.waiter.wait(until, &Watch::Sources(sources));
     }
 
@@ -253,11 +263,13 @@ impl<'a> Supervisor<'a> {
     }
 }
 
-/// Members are asked to end by the signal that was chosen, else by the one that was sent to us.
+/// Members are asked to end by the signal that was chosen, else by the one that was sent to us. Where
+/// the OOM killer took one, the others are taken like it.
 fn policy(options: &Run, ending: &Ending) -> Policy {
     let ours = match ending {
+        Ending::Overrun(Overrun::Oom) => return Policy::kill(),
         Ending::Asked(signal) => *signal,
-        Ending::Program | Ending::TimedOut | Ending::Lost(_) => Signal::TERM,
+        Ending::Program | Ending::Overrun(_) | Ending::Lost(_) => Signal::TERM,
     };
     Policy::graceful(options.grace).asking_by(options.kill_signal.unwrap_or(ours))
 }
@@ -343,6 +355,8 @@ mod tests {
             group.expect_members().returning(|| Ok(Vec::new()));
             group.expect_usage().returning(|| Ok(Usage::default()));
             group.expect_watch().returning(|_| Ok(Watch::Backoff));
+            let uncounted = || Err(Error::new(ErrorKind::Unsupported, Operation::Usage));
+            group.expect_oom_kills().returning(uncounted);
             group.expect_request_freeze().returning(|| Ok(()));
             group.expect_request_thaw().returning(|| Ok(()));
             group.expect_populated().returning(move || Ok(!seen.load(Ordering::SeqCst)));
@@ -364,7 +378,8 @@ mod tests {
         let group = Group::new(Box::new(group), Arc::clone(&waiter));
         let mut end = End::new(&group, Vec::new());
         let inbox = Inbox::open(SignalSet::default()).unwrap();
-        let supervisor = Supervisor::new(&child, inbox, waiter, false);
+        let post = Post::new(options.orphans);
+        let supervisor = Supervisor::new(&child, inbox, post, waiter, false);
         supervisor.see_through(group, &options, &mut end, Instant::now());
         end
     }
@@ -380,7 +395,7 @@ mod tests {
         group.expect_remove().times(1).returning(|| Ok(()));
         let limits = ["--timeout", "10ms", "--grace", "10ms", "--kill-signal", "USR1"];
         let end = see_through(world.child(), group, &limits);
-        assert_eq!(end.reason, Some(Reason::Timeout));
+        assert_eq!(end.reason, Some(Reason::Overrun(Overrun::Timeout)));
         assert_eq!(end.outcome, Some(Outcome::Signaled(Signal::KILL)));
         assert_eq!(end.exit_status(), 124);
     }

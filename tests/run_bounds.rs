@@ -1,0 +1,79 @@
+//! What ends a run before its program does: CPU time and OOM kills. (The time limit: `run_outcomes.rs`.)
+
+mod support;
+
+use std::time::Duration;
+
+use support::backends::{doctor, entry, on_each_backend, skip};
+use support::job::Job;
+
+on_each_backend!(
+    cpu_time_ends_two_busy_processes_in_time,
+    cpu_time_that_is_not_used_up_ends_nothing,
+    k29_an_oom_kill_ends_the_whole_group,
+    an_oom_kill_is_survived_where_that_is_asked_for,
+);
+
+/// Whether the backend offers it, by its own word; the skip says if not.
+fn offers(backend: &str, what: &str, name: &str) -> bool {
+    let offered = &entry(doctor(), backend)["capabilities"][what];
+    let has = offered.as_array().expect("a list").iter().any(|offer| offer == name);
+    // Measured at the end only.
+    let has = has && backend != "process-group";
+    if !has {
+        skip(&format!("{what}.{name} on {backend}"), "not offered there");
+    }
+    has
+}
+
+fn cpu_seconds(report: &serde_json::Value) -> f64 {
+    report["usage"]["cpu_seconds"].as_f64().expect("it is measured")
+}
+
+fn cpu_time_ends_two_busy_processes_in_time(backend: &str) {
+    if !offers(backend, "usage", "cpu") {
+        return;
+    }
+    let job = Job::on(backend);
+    let busy = "while :; do :; done";
+    let script = format!("setsid sh -c '{busy}' & {busy}");
+    let ended = job.sh(&["--cpu-time", "1s", "--grace", "0"], &script).expect(124);
+    assert_eq!(ended.report()["reason"], "cpu-time");
+    let used = cpu_seconds(ended.report());
+    // Emulated machines account in coarser steps.
+    let most = 1.0 + 0.05 * support::scaled(Duration::from_secs(1)).as_secs_f64();
+    assert!((1.0..=most).contains(&used), "{used}");
+}
+
+fn cpu_time_that_is_not_used_up_ends_nothing(backend: &str) {
+    if !offers(backend, "usage", "cpu") {
+        return;
+    }
+    let ended = Job::on(backend).sh(&["--cpu-time", "60s"], "exit 5").expect(5);
+    assert_eq!(ended.report()["reason"], serde_json::Value::Null);
+}
+
+/// A program whose child takes more memory than it may have.
+const GREEDY: &str = "sh -c 'head -c 200M /dev/zero | tail >/dev/null'; echo on >DIR/on; sleep 0.2; \
+    exit 6";
+
+fn k29_an_oom_kill_ends_the_whole_group(backend: &str) {
+    if !offers(backend, "limits", "memory") {
+        return;
+    }
+    let job = Job::on(backend);
+    let script = format!("setsid sleep 1000.MARK & {GREEDY}");
+    let ended = job.sh(&["--memory", "32M", "--grace", "100000s"], &script).expect(137);
+    assert_eq!(ended.report()["reason"], "oom");
+    assert!(ended.report()["usage"]["oom_kills"].as_u64() >= Some(1), "{:#}", ended.report());
+}
+
+fn an_oom_kill_is_survived_where_that_is_asked_for(backend: &str) {
+    if !offers(backend, "limits", "memory") {
+        return;
+    }
+    let job = Job::on(backend);
+    let ended = job.sh(&["--memory", "32M", "--on-oom", "continue"], GREEDY).expect(6);
+    assert_eq!(ended.report()["reason"], serde_json::Value::Null);
+    assert!(job.path("on").exists());
+}

@@ -58,10 +58,13 @@ impl Place {
         let mount = Dir::open_mount(&mount, Version::V2).map_err(unusable)?;
         let dir = mount.open_beneath(&relative).map_err(unusable)?;
         check_writable(&dir)?;
-        let has_kill = has_kill(&dir).map_err(unusable)?;
         let named = parent.is_some();
         let offer = Offer::of(&dir, named).map_err(unusable)?;
-        let figures = offer.figures(&dir, offer.everywhere);
+        let (has_kill, figures) = look_at_a_group(&dir, |group| {
+            // Since Linux 5.14.
+            (group.exists("cgroup.kill"), offer.figures(group, offer.everywhere))
+        })
+        .map_err(unusable)?;
         let capabilities = crate::capabilities(has_kill, offer.limits, figures);
         let (measured, leaf) = (Set::EMPTY, Arc::default());
         Ok(Self {
@@ -78,11 +81,12 @@ impl Place {
         })
     }
 
-    /// The figures that every group shows.
+    /// The figures that every group shows, with those that it is asked to.
     pub(crate) fn figures(&self) -> Set<Measure> {
         let asked = self.measured.iter().filter_map(controllers::of_figure);
         let asked = asked.filter(|one| self.offer.controllers.contains(*one));
-        self.offer.figures(&self.dir, asked.fold(self.offer.everywhere, Controllers::with))
+        let shown = self.offer.figures(&self.dir, asked.collect());
+        shown.iter().fold(self.capabilities.usage, Set::with)
     }
 
     /// What a group guarantees that was given these controllers.
@@ -106,31 +110,25 @@ impl Place {
     }
 }
 
-/// Whether the kernel has `cgroup.kill` (since 5.14). The hierarchy's root never has it, so there a
-/// group below it is looked at, one made for that where there is none.
-fn has_kill(dir: &Dir) -> Result<bool, Failure> {
-    const FILE: &str = "cgroup.kill";
-    if dir.exists(FILE) {
-        return Ok(true);
-    }
-    let is_root = !dir.exists("cgroup.events");
-    if !is_root {
-        return Ok(false);
+/// What `look` sees at a group that is like those that will be made: at the parent group itself, unless
+/// that is the hierarchy's root, which lacks files that groups have. There a group below it is
+/// looked at, one made for that where there is none.
+fn look_at_a_group<T>(dir: &Dir, look: impl Fn(&Dir) -> T) -> Result<T, Failure> {
+    if !controllers::is_root(dir) {
+        return Ok(look(dir));
     }
     for name in dir.subdirectories()? {
         let Ok(group) = dir.open_beneath(&name) else { continue };
-        if group.exists(FILE) {
-            return Ok(true);
-        }
+        let seen = look(&group);
         // One that vanished meanwhile tells nothing.
         if !group.is_gone() {
-            return Ok(false);
+            return Ok(seen);
         }
     }
     let name = crate::scratch_name();
-    let has_kill = dir.create(name.as_str())?.exists(FILE);
+    let seen = look(&dir.create(name.as_str())?);
     dir.remove_child(name.as_str())?;
-    Ok(has_kill)
+    Ok(seen)
 }
 
 /// Our own group, relative to the mount.

@@ -61,35 +61,34 @@ fn a_fork_bomb_cannot_pass_its_limit(backend: &str) {
     let mut most = 0;
     support::eventually("the bomb goes off", || {
         most = most.max(job.processes().len());
-        most >= 40 || running_is_over(&job)
+        most >= 40
     });
     for _ in 0..20 {
         most = most.max(job.processes().len());
     }
     // `contain` itself and its helpers bear the mark in their arguments, too.
-    assert!((30..=50 + 3).contains(&most), "{most}");
+    assert!(most <= 50 + 3, "{most}");
     running.signal(containment::Signal::TERM);
     let ended = running.finish();
     let peak = ended.report()["usage"]["pids_peak"].as_u64();
     assert!(peak.is_none_or(|peak| peak <= 50), "{peak:?}");
 }
 
-fn running_is_over(job: &Job) -> bool {
-    job.processes().is_empty()
-}
-
+/// Never more than its share; and its whole share as soon as the machine has that much to give.
 fn a_cpu_hog_gets_its_share(backend: &str) {
     if !has(backend, &["cpus"], &["cpu"]) {
         return;
     }
-    let job = Job::on(backend);
     let script = "(while :; do :; done) & while :; do :; done";
     let options = ["--cpus", "0.5", "--timeout", "3s", "--grace", "0"];
-    let ended = job.sh(&options, script).expect(124);
-    let report = ended.report();
     let number = |value: &serde_json::Value| value.as_f64().expect("it is measured");
-    let share = number(&report["usage"]["cpu_seconds"]) / number(&report["wall_seconds"]);
-    assert!((0.45..=0.55).contains(&share), "{share}: {report}");
+    support::eventually("a whole share", || {
+        let ended = Job::on(backend).sh(&options, script).expect(124);
+        let report = ended.report();
+        let share = number(&report["usage"]["cpu_seconds"]) / number(&report["wall_seconds"]);
+        assert!(share <= 0.55, "{share}: {report}");
+        share >= 0.45
+    });
 }
 
 fn a_program_runs_on_its_cpus_only(backend: &str) {

@@ -110,7 +110,7 @@ fn limits_are_changed_and_lifted(world: &dyn World) {
     world.end_all(group, &[]);
 }
 
-/// Half a CPU for two who would take one each.
+/// Half a CPU for two who would take one each; as soon as the machine has that much to give.
 fn the_share_of_cpu_time_holds(world: &dyn World) {
     let group = limited(world);
     group.set_limits(&Limits::new().cpus(Cpus::new(0.5).unwrap())).unwrap();
@@ -118,12 +118,13 @@ fn the_share_of_cpu_time_holds(world: &dyn World) {
     let sample = || Sample { at: clock.now(), usage: group.usage().unwrap() };
     world.start(&group, Deed::Spins);
     world.start(&group, Deed::Spins);
-    // The first periods hold the start of both.
-    world.pause(Duration::from_millis(300));
-    let before = sample();
-    world.pause(Duration::from_secs(2));
-    let rate = sample().cpu_since(&before).unwrap();
-    assert!((45.0..=55.0).contains(&rate.percent), "{rate:?}");
+    world.eventually("the whole share", || {
+        let before = sample();
+        world.pause(Duration::from_secs(1));
+        let rate = sample().cpu_since(&before).unwrap();
+        assert!(rate.percent <= 56.0, "{rate:?}");
+        rate.percent >= 45.0
+    });
     world.end_all(group, &[]);
 }
 

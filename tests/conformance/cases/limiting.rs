@@ -17,7 +17,7 @@ pub(super) const CASES: &[Case] = &[
     case!(no_limit_asks_for_nothing),
     case!(a_value_that_is_no_limit_changes_nothing),
     case!(limits_are_changed_and_lifted, needs[Need::Limit(Limit::Pids)]),
-    case!(the_share_of_cpu_time_holds, needs[Need::Limit(Limit::Cpus), Need::Measure(Measure::Cpu)]),
+    case!(the_share_of_cpu_time_holds, needs[Need::Limit(Limit::Cpus), Need::Limit(Limit::CpuWeight), Need::Measure(Measure::Cpu)]),
     case!(the_limit_on_processes_holds, needs[Need::Limit(Limit::Pids)]),
     case!(
         the_limit_on_memory_holds,
@@ -110,10 +110,12 @@ fn limits_are_changed_and_lifted(world: &dyn World) {
     world.end_all(group, &[]);
 }
 
-/// Half a CPU for two who would take one each; as soon as the machine has that much to give.
+/// Half a CPU for two who would take one each, with a weight that makes way on a busy machine.
 fn the_share_of_cpu_time_holds(world: &dyn World) {
     let group = limited(world);
-    group.set_limits(&Limits::new().cpus(Cpus::new(0.5).unwrap())).unwrap();
+    let weight = Weight::new(10_000).unwrap();
+    let half = Limits::new().cpus(Cpus::new(0.5).unwrap()).cpu_weight(weight);
+    group.set_limits(&half).unwrap();
     let clock = world.driver().waiter();
     let sample = || Sample { at: clock.now(), usage: group.usage().unwrap() };
     world.start(&group, Deed::Spins);

@@ -17,7 +17,10 @@ pub(super) const CASES: &[Case] = &[
     case!(no_limit_asks_for_nothing),
     case!(a_value_that_is_no_limit_changes_nothing),
     case!(limits_are_changed_and_lifted, needs[Need::Limit(Limit::Pids)]),
-    case!(the_share_of_cpu_time_holds, needs[Need::Limit(Limit::Cpus), Need::Limit(Limit::CpuWeight), Need::Measure(Measure::Cpu)]),
+    case!(
+        the_share_of_cpu_time_holds,
+        needs [Need::Limit(Limit::Cpus), Need::Limit(Limit::CpuWeight), Need::Measure(Measure::Cpu)]
+    ),
     case!(the_limit_on_processes_holds, needs[Need::Limit(Limit::Pids)]),
     case!(
         the_limit_on_memory_holds,

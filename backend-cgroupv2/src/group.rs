@@ -14,7 +14,8 @@ use containment_process::cgroupfs::{Dir, Failure};
 use containment_process::child::Started;
 use containment_process::proc::Stat;
 
-use crate::controllers::{self, Controllers};
+use crate::confined::Confined;
+use crate::controllers::{self, Controller, Controllers};
 use crate::events::Watching;
 use crate::home::Home;
 use crate::host::Place;
@@ -42,6 +43,7 @@ pub struct V2Group {
     pub(crate) kills: AtomicU64,
     /// Whether children have to move themselves in.
     pub(crate) self_move: AtomicBool,
+    pub(crate) confined: Confined,
     pub(crate) events: Watching,
     started: Mutex<Vec<Started>>,
     removed: AtomicBool,
@@ -58,7 +60,12 @@ impl V2Group {
         let opened = |failure: Failure| describe(failure.during(Operation::Open), &name);
         let inode = dir.inode().map_err(opened)?;
         let has = controllers::listed(&dir, "cgroup.controllers").map_err(opened)?;
+        let confined = Confined::default();
+        if has.contains(Controller::Cpuset) {
+            confined.look(&top.place.dir, &dir).map_err(opened)?;
+        }
         Ok(Self {
+            confined,
             capabilities: top.place.capabilities_of(&dir, has),
             place: Arc::clone(top.place),
             relative: top.place.relative.join(name.as_str()),

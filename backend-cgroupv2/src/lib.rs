@@ -6,6 +6,7 @@
 //! ([`containment_process::cgroupfs`]); nothing outside the parent group is ever opened.
 #![forbid(unsafe_code)]
 
+mod confined;
 mod control;
 mod controllers;
 mod events;

@@ -28,6 +28,12 @@ impl V2Group {
                 Ok(()) => self.apply_one(limit, limits),
                 Err(error) => Err(error),
             };
+            let set = set.and_then(|()| match limit {
+                Limit::Cpuset | Limit::Mems => {
+                    self.confined.look(&self.place.dir, &self.dir).map_err(failed)
+                }
+                _ => Ok(()),
+            });
             match set {
                 Ok(()) => applied.applied.push(limit),
                 Err(error) => applied.refused.push((limit, self.error(error))),

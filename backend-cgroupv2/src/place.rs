@@ -22,8 +22,9 @@ impl V2Group {
         self.refuse_frozen()?;
         let mark = Mark::read(&self.kills);
         let also: Vec<_> = self.also.iter().map(AsFd::as_fd).collect();
-        if !self.self_move.load(Ordering::Relaxed) {
-            match launch(program, Entry::Born(self.dir.as_fd(), &also), mark) {
+        if !self.self_move.load(Ordering::Relaxed) && !self.confined.at_all() {
+            let born = Entry::Born(self.dir.as_fd(), &also);
+            match launch(program, born, mark, Memory::Share) {
                 Err(Failure::KilledAtBirth(_)) if !mark.is_stale() => {}
                 Err(Failure::Clone(error)) if is_missing(&error) => {}
                 result => return self.verdict(result, program),
@@ -33,7 +34,8 @@ impl V2Group {
         let procs = self.dir.open_file("cgroup.procs", Access::Write);
         let procs = procs.map_err(|failure| self.error(failure.during(Operation::Place)))?;
         let files: Vec<_> = also.into_iter().chain([procs.as_fd()]).collect();
-        let moved = launch(program, Entry::SelfMove(&files), mark);
+        let memory = if self.confined.to_nodes() { Memory::Copy } else { Memory::Share };
+        let moved = launch(program, Entry::SelfMove(&files), mark, memory);
         self.verdict(moved, program)
     }
 
@@ -70,13 +72,18 @@ pub(crate) fn move_into(dir: &Dir, pid: Pid) -> Result<()> {
     if process.has_ended().map_err(failed)? { Err(gone()) } else { Ok(()) }
 }
 
-fn launch(program: &Program, entry: Entry<'_>, mark: Mark<'_>) -> Result<PidFd, Failure> {
+fn launch(
+    program: &Program,
+    entry: Entry<'_>,
+    mark: Mark<'_>,
+    memory: Memory,
+) -> Result<PidFd, Failure> {
     let process_group = match program.group() {
         ProcessGroup::Auto | ProcessGroup::Inherit => None,
         ProcessGroup::Lead => Some(0),
         ProcessGroup::Join(leader) => Some(leader.as_raw()),
     };
-    spawn(&Launch { program, entry, process_group, mark: Some(mark), memory: Memory::Share })
+    spawn(&Launch { program, entry, process_group, mark: Some(mark), memory })
 }
 
 /// The kernel lacks the flag, or a seccomp filter refuses the call: no verdict on the group.

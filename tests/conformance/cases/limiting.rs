@@ -96,7 +96,12 @@ fn limits_are_changed_and_lifted(world: &dyn World) {
     let group = limited(world);
     for most in [Most::At(2), Most::At(4), Most::Lifted, Most::At(3)] {
         group.set_limits(&Limits::new().pids_max(most)).unwrap();
-        let child = world.start(&group, Deed::Forks(5));
+        // Zombies of the round before count until somebody reaps them.
+        let mut child = None;
+        world.eventually("there is room", || {
+            child = group.spawn(&world.program(Deed::Forks(5))).ok();
+            child.is_some()
+        });
         match most {
             Most::Lifted => drop(world.members(group.ops(), 6)),
             Most::At(most) => {
@@ -108,7 +113,7 @@ fn limits_are_changed_and_lifted(world: &dyn World) {
             }
         }
         world.kill(group.ops());
-        child.wait().unwrap();
+        child.unwrap().wait().unwrap();
     }
     world.end_all(group, &[]);
 }

@@ -10,7 +10,7 @@ use containment_core::{
     GroupId, GroupName, GroupOps, HomeOps, Identity, KillStep, Limits, Member, Operation, Pid,
     Program, Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
 };
-use containment_process::cgroupfs::{Dir, Failure};
+use containment_process::cgroupfs::{Dir, Failure, KeptOpen};
 use containment_process::child::Started;
 use containment_process::proc::Stat;
 
@@ -43,6 +43,8 @@ pub struct V2Group {
     pub(crate) kills: AtomicU64,
     /// Whether children have to move themselves in.
     pub(crate) self_move: AtomicBool,
+    /// Those of its figures, where they are kept open.
+    pub(crate) files: KeptOpen,
     pub(crate) confined: Confined,
     pub(crate) events: Watching,
     started: Mutex<Vec<Started>>,
@@ -66,6 +68,7 @@ impl V2Group {
         }
         Ok(Self {
             confined,
+            files: KeptOpen::new(dir.clone()),
             capabilities: top.place.capabilities_of(&dir, has),
             place: Arc::clone(top.place),
             relative: top.place.relative.join(name.as_str()),
@@ -154,6 +157,7 @@ impl V2Group {
     /// Has these controllers handed down to this group.
     pub(crate) fn take_on(&self, wanted: Controllers) -> Result<()> {
         let top = Top { place: &self.place, dir: &self.place.dir, outer: None };
+        self.files.close();
         top.hand_down(&self.id.name, wanted).map_err(|error| error.during(Operation::SetLimits))
     }
 
@@ -297,7 +301,8 @@ impl GroupOps for V2Group {
 
     fn usage(&self) -> Result<Usage> {
         self.refuse_removed(Operation::Usage)?;
-        let usage = usage::read(&self.dir);
+        let usage =
+            if self.place.sampling { usage::read(&self.files) } else { usage::read(&self.dir) };
         usage.map_err(|failure| self.error(failure.during(Operation::Usage)))
     }
 

@@ -28,6 +28,8 @@ pub(crate) struct Place {
     pub(crate) offer: Offer,
     /// Figures that every group is to show, if there is a controller for them.
     pub(crate) measured: Set<Measure>,
+    /// Whether groups keep the files of their figures open.
+    pub(crate) sampling: bool,
     /// Whether it was named to us, so that it is ours to arrange.
     named: bool,
     /// Where this process stepped aside to, if it had to.
@@ -76,6 +78,7 @@ impl Place {
             capabilities,
             offer,
             measured,
+            sampling: false,
             named,
             leaf,
         })

@@ -73,6 +73,14 @@ impl CgroupV2 {
         self
     }
 
+    /// The same with groups that keep the files of their figures open once they were read: each further
+    /// reading is one `pread` a file, and a group that is measured takes some ten descriptors more.
+    #[must_use]
+    pub fn sampling(mut self) -> Self {
+        Arc::make_mut(&mut self.place).sampling = true;
+        self
+    }
+
     /// Proves that groups work here: makes one, clones a child into it that exits, removes it. A
     /// directory that can be made proves nothing: moving a process also needs the right to write to
     /// the common ancestor.

@@ -70,6 +70,28 @@ fn is_alive(pid: Pid) -> bool {
     containment_process::proc::Stat::read(pid).unwrap().is_some_and(|stat| !stat.state.is_zombie())
 }
 
+/// The same figures by files that are kept open, which are closed with the group.
+#[test]
+fn a_group_that_is_sampled_keeps_its_files_open() {
+    let Some(driver) = drivers().into_iter().next() else { return };
+    let driver = driver.sampling();
+    let group = create(&driver, "sampled");
+    let open = || {
+        let links = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let targets = links.filter_map(|link| std::fs::read_link(link.path()).ok());
+        targets.filter(|to| to.to_string_lossy().contains(group.id().name.as_str())).count()
+    };
+    let before = open();
+    let first = group.usage().unwrap();
+    let kept = open();
+    assert!(kept > before, "{kept}");
+    group.spawn(&sh("i=0; while [ $i -lt 9999 ]; do i=$((i+1)); done")).unwrap().wait().unwrap();
+    let second = group.usage().unwrap();
+    assert!(second.cpu > first.cpu, "{first:?}, {second:?}");
+    assert_eq!(open(), kept, "not one more");
+    assert!(group.terminate(&Policy::kill()).unwrap().is_clean());
+}
+
 #[test]
 fn a_name_that_is_taken_is_refused_and_left_alone() {
     for driver in drivers() {

@@ -61,6 +61,11 @@ impl KeptOpen {
     pub fn new(dir: Dir) -> Self {
         Self { dir, files: Mutex::default() }
     }
+
+    /// Closes them: the group may have files now that it did not have.
+    pub fn close(&self) {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
 }
 
 impl Texts for KeptOpen {

@@ -2,8 +2,8 @@
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use containment_core::{
     Applied, Backend, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState,
@@ -11,7 +11,7 @@ use containment_core::{
     Program, Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
 };
 use containment_process::cgroupfs::{Dir, Failure, KeptOpen};
-use containment_process::child::Started;
+use containment_process::child::Programs;
 use containment_process::proc::Stat;
 
 use crate::confined::Confined;
@@ -20,7 +20,7 @@ use crate::events::Watching;
 use crate::home::Home;
 use crate::host::Place;
 use crate::top::Top;
-use crate::{levels, usage};
+use crate::usage;
 
 /// A group of the unified hierarchy.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub struct V2Group {
     pub(crate) files: KeptOpen,
     pub(crate) confined: Confined,
     pub(crate) events: Watching,
-    started: Mutex<Vec<Started>>,
+    pub(crate) programs: Programs,
     removed: AtomicBool,
 }
 
@@ -81,7 +81,7 @@ impl V2Group {
             kills: AtomicU64::new(0),
             self_move: AtomicBool::new(false),
             events: Watching::default(),
-            started: Mutex::default(),
+            programs: Programs::default(),
             removed: AtomicBool::new(false),
         })
     }
@@ -118,14 +118,10 @@ impl V2Group {
 
     fn open_subgroups(&self) -> Result<Vec<Self>> {
         self.refuse_removed(Operation::List)?;
-        let names = self.dir.subdirectories();
+        let names = self.dir.groups();
         let names = names.map_err(|failure| self.error(failure.during(Operation::List)))?;
-        // A directory that was removed lists as an empty one does.
-        if names.is_empty() && self.dir.is_gone() {
-            return Err(self.error(Error::new(ErrorKind::Gone, Operation::List)));
-        }
         let mut groups = Vec::new();
-        for name in names.iter().filter_map(|name| name.to_str()?.parse::<GroupName>().ok()) {
+        for name in names {
             match self.as_top().open(&name) {
                 Ok(group) => groups.push(group),
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Gone) => {}
@@ -161,47 +157,11 @@ impl V2Group {
         top.hand_down(&self.id.name, wanted).map_err(|error| error.during(Operation::SetLimits))
     }
 
-    /// The programs that were started in it and have not been seen to end.
-    pub(crate) fn programs(&self) -> Vec<Pid> {
-        self.started().iter().filter(|child| !child.has_ended()).map(ChildOps::pid).collect()
-    }
-
-    fn started(&self) -> MutexGuard<'_, Vec<Started>> {
-        self.started.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn refuse_removed(&self, operation: Operation) -> Result<()> {
         if self.removed.load(Ordering::Acquire) {
             return Err(self.error(Error::new(ErrorKind::Gone, operation)));
         }
         Ok(())
-    }
-
-    /// Removes what bears the name now, if it is this group: cgroupfs cannot remove by handle. In the
-    /// moment between, a namesake could only be hit when empty.
-    fn remove_directory(&self) -> Result<(), Failure> {
-        let (above, last) = self.local.split_last();
-        let parent = self.top.open_beneath(above.unwrap_or_default())?;
-        let now = parent.open_beneath(last)?.inode()?;
-        if Identity::Cgroup(now) == self.id.identity {
-            parent.remove_tree(last)?;
-        }
-        Ok(())
-    }
-
-    fn reap_started(&self) -> Result<Reaped> {
-        let mut started = self.started();
-        let mut reaped = Reaped::default();
-        for child in started.iter().filter(|child| !child.has_ended()) {
-            match child.try_wait() {
-                Ok(outcome) => reaped.count += usize::from(outcome.is_some()),
-                // Told to whoever waits for this child; for the group it has ended.
-                Err(error) if error.kind() == ErrorKind::StatusLost => {}
-                Err(error) => return Err(error),
-            }
-        }
-        started.retain(|child| !child.is_forgotten());
-        Ok(reaped)
     }
 
     pub(crate) fn error(&self, error: Error) -> Error {
@@ -225,7 +185,7 @@ impl GroupOps for V2Group {
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
         self.refuse_removed(Operation::Spawn)?;
         let child = self.start(program)?;
-        self.started().push(child.clone());
+        self.programs.add(child.clone());
         Ok(Box::new(child))
     }
 
@@ -251,7 +211,7 @@ impl GroupOps for V2Group {
 
     fn members(&self) -> Result<Vec<Member>> {
         self.refuse_removed(Operation::Members)?;
-        let programs = self.programs();
+        let programs = self.programs.running();
         let mut members = Vec::new();
         for pid in self.pids(Operation::Members)? {
             let stat = Stat::read(pid).map_err(|error| {
@@ -324,23 +284,19 @@ impl GroupOps for V2Group {
 
     fn reap(&self) -> Result<Reaped> {
         self.refuse_removed(Operation::Reap)?;
-        self.reap_started()
+        self.programs.reap()
     }
 
     fn remove(&self) -> Result<()> {
         self.refuse_removed(Operation::Remove)?;
-        match self.remove_directory() {
-            Err(failure) if !failure.is_gone() => {
-                return Err(self.error(failure.during(Operation::Remove)));
-            }
-            Ok(()) | Err(_) => {}
-        }
+        let removed = self.top.remove_named(&self.local, self.inode());
+        removed.map_err(|failure| self.error(failure.during(Operation::Remove)))?;
         self.removed.store(true, Ordering::Release);
         // Who died between the last reaping and the removal; nobody asks the group for it again.
-        if let Err(error) = self.reap_started() {
+        if let Err(error) = self.programs.reap() {
             tracing::warn!(%error, group = %self.id.name, "a program may be left a zombie");
         }
-        levels::remove_above(&self.top, &self.local, self.made_above);
+        self.top.remove_levels_above(&self.local, self.made_above);
         Ok(())
     }
 }

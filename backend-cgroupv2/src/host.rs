@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use containment_core::{Capabilities, Error, ErrorKind, Measure, Operation, Result, Set};
+use containment_core::{
+    Capabilities, Error, ErrorKind, GroupName, Measure, Operation, Result, Set,
+};
 use containment_process::cgroupfs::{Dir, Failure, Version};
 use containment_process::proc::{cgroup, mountinfo};
 use mountinfo::Mount;
@@ -128,7 +130,7 @@ fn look_at_a_group<T>(dir: &Dir, look: impl Fn(&Dir) -> T) -> Result<T, Failure>
             return Ok(seen);
         }
     }
-    let name = crate::scratch_name();
+    let name = GroupName::scratch();
     let seen = look(&dir.create(name.as_str())?);
     dir.remove_child(name.as_str())?;
     Ok(seen)

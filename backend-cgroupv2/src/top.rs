@@ -10,7 +10,7 @@ use containment_process::cgroupfs::Dir;
 use crate::controllers::{self, Controllers};
 use crate::group::{V2Group, describe};
 use crate::host::Place;
-use crate::{levels, offer};
+use crate::offer;
 
 /// Where a group's name begins: a directory, and the name of the group that this is, if it is one.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +25,7 @@ impl Top<'_> {
     pub(crate) fn create(self, name: &GroupName, with: ControllerSet) -> Result<V2Group> {
         let full = self.full_name(name, Operation::Create)?;
         self.refuse_limits(with).map_err(|error| describe(error, &full))?;
-        let (dir, made_above) = levels::make(self.dir, name).map_err(|failure| {
+        let (dir, made_above) = self.dir.create_levels(name, |_| Ok(())).map_err(|failure| {
             let error = describe(failure.during(Operation::Create), &full);
             match error.kind() {
                 ErrorKind::AlreadyExists => {
@@ -43,10 +43,22 @@ impl Top<'_> {
             .filter(|one| self.place.offer.controllers.contains(*one))
             .fold(wanted, Controllers::with);
         if let Err(error) = self.hand_down(name, wanted) {
-            levels::unmake(self.dir, name, made_above);
+            self.unmake(name, made_above);
             return Err(describe(error, &full));
         }
         V2Group::new(self, name, full, dir, made_above)
+    }
+
+    /// Removes a group that was just made, and the levels that were made above it.
+    fn unmake(self, name: &GroupName, made_above: usize) {
+        let (above, last) = name.split_last();
+        let parent = self.dir.open_beneath(above.unwrap_or_default());
+        if let Err(failure) = parent.and_then(|parent| parent.remove_child(last))
+            && !failure.is_gone()
+        {
+            tracing::warn!(%failure, group = %name, "cannot remove a half-made group; remove it by hand");
+        }
+        self.dir.remove_levels_above(name, made_above);
     }
 
     /// Opens the group of that name as it is now.

@@ -97,11 +97,10 @@ fn limits_are_changed_and_lifted(world: &dyn World) {
     for most in [Most::At(2), Most::At(4), Most::Lifted, Most::At(3)] {
         group.set_limits(&Limits::new().pids_max(most)).unwrap();
         // Zombies of the round before count until somebody reaps them.
-        let mut child = None;
         world.eventually("there is room", || {
-            child = group.spawn(&world.program(Deed::Forks(5))).ok();
-            child.is_some()
+            group.usage().unwrap().pids.is_none_or(|pids| pids == 0)
         });
+        let child = world.start(&group, Deed::Forks(5));
         match most {
             Most::Lifted => drop(world.members(group.ops(), 6)),
             Most::At(most) => {
@@ -113,7 +112,7 @@ fn limits_are_changed_and_lifted(world: &dyn World) {
             }
         }
         world.kill(group.ops());
-        child.unwrap().wait().unwrap();
+        child.wait().unwrap();
     }
     world.end_all(group, &[]);
 }

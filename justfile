@@ -30,6 +30,7 @@ static:
 bench:
     cargo bench -p containment-process --bench resident
     cargo bench -p backend-cgroupv1 --bench spawn
+    cargo bench --bench hybrid_spawn
 
 # Fuzzes each parser of kernel text for so many seconds (600 for the full figure); needs a nightly compiler and cargo-fuzz.
 fuzz seconds="60":

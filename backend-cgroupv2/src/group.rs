@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use containment_core::{
-    Applied, Backend, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState,
-    GroupId, GroupName, GroupOps, HomeOps, Identity, KillStep, Limits, Member, Operation, Pid,
-    Program, Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
+    Applied, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState, GroupId,
+    GroupName, GroupOps, HomeOps, Identity, KillStep, Limits, Member, Operation, Pid, Program,
+    Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
 };
 use containment_process::cgroupfs::{Dir, Failure, KeptOpen};
 use containment_process::child::Programs;
@@ -37,8 +37,6 @@ pub struct V2Group {
     made_above: usize,
     /// Its path below the mount.
     pub(crate) relative: PathBuf,
-    /// Files of other hierarchies' groups that every member writes itself to as well.
-    pub(crate) also: Vec<OwnedFd>,
     /// How often it was killed: a spawn that sees this change never runs its program.
     pub(crate) kills: AtomicU64,
     /// Whether children have to move themselves in.
@@ -59,7 +57,7 @@ impl V2Group {
         dir: Dir,
         made_above: usize,
     ) -> Result<Self> {
-        let opened = |failure: Failure| describe(failure.during(Operation::Open), &name);
+        let opened = |failure: Failure| top.place.describe(failure.during(Operation::Open), &name);
         let inode = dir.inode().map_err(opened)?;
         let has = controllers::listed(&dir, "cgroup.controllers").map_err(opened)?;
         let confined = Confined::default();
@@ -72,12 +70,11 @@ impl V2Group {
             capabilities: top.place.capabilities_of(&dir, has),
             place: Arc::clone(top.place),
             relative: top.place.relative.join(name.as_str()),
-            id: GroupId { backend: Backend::CgroupV2, name, identity: Identity::Cgroup(inode) },
+            id: GroupId { backend: top.place.backend, name, identity: Identity::Cgroup(inode) },
             dir,
             top: top.dir.clone(),
             local: local.clone(),
             made_above,
-            also: Vec::new(),
             kills: AtomicU64::new(0),
             self_move: AtomicBool::new(false),
             events: Watching::default(),
@@ -94,29 +91,49 @@ impl V2Group {
         }
     }
 
+    /// The cgroup ids of the levels of its name, outermost first, its own last; 0 for one that cannot be
+    /// told.
+    pub fn inodes(&self) -> Vec<u64> {
+        let levels = self.id.name.components().count();
+        let mut inodes = Vec::new();
+        let mut here = self.place.dir.clone();
+        for level in self.id.name.components().take(levels - 1) {
+            let Ok(below) = here.open_beneath(level) else { break };
+            inodes.push(below.inode().unwrap_or_default());
+            here = below;
+        }
+        inodes.resize(levels - 1, 0);
+        inodes.push(self.inode());
+        inodes
+    }
+
     /// Makes a group inside this one like [`CgroupV2::create_joined`](crate::CgroupV2::create_joined).
-    pub fn subgroup_joined(
+    pub fn subgroup_joined<T>(
         &self,
         name: &GroupName,
-        also: impl FnOnce(u64) -> Result<Vec<OwnedFd>>,
-    ) -> Result<Self> {
+        also: impl FnOnce(&Self) -> Result<T>,
+    ) -> Result<(Self, T)> {
         self.refuse_removed(Operation::Create)?;
         self.as_top().create(name, ControllerSet::EMPTY)?.joined(also)
     }
 
-    /// The groups directly inside this one, each joined like `subgroup_joined`.
-    pub fn subgroups_joined(
-        &self,
-        also: impl Fn(u64) -> Result<Vec<OwnedFd>>,
-    ) -> Result<Vec<Self>> {
-        let mut groups = self.open_subgroups()?;
-        for group in &mut groups {
-            group.also = also(group.inode())?;
-        }
-        Ok(groups)
+    /// Starts a program that also writes `0` to these files of other hierarchies before it executes
+    /// anything (v1: `tasks`).
+    pub fn spawn_joined(&self, program: &Program, also: &[OwnedFd]) -> Result<Box<dyn ChildOps>> {
+        self.refuse_removed(Operation::Spawn)?;
+        let child = self.start(program, also)?;
+        self.programs.add(child.clone());
+        Ok(Box::new(child))
     }
 
-    fn open_subgroups(&self) -> Result<Vec<Self>> {
+    /// Whether there are, or may be, groups inside it.
+    pub fn is_nested(&self) -> bool {
+        let inner = self.dir.subdirectories();
+        inner.map_or(true, |inner| !inner.is_empty() || self.dir.is_gone())
+    }
+
+    /// The groups directly inside this one.
+    pub fn open_subgroups(&self) -> Result<Vec<Self>> {
         self.refuse_removed(Operation::List)?;
         let names = self.dir.groups();
         let names = names.map_err(|failure| self.error(failure.during(Operation::List)))?;
@@ -131,13 +148,10 @@ impl V2Group {
         Ok(groups)
     }
 
-    /// This new group with the files that its programs join besides, or nothing of it.
-    pub(crate) fn joined(mut self, also: impl FnOnce(u64) -> Result<Vec<OwnedFd>>) -> Result<Self> {
-        match also(self.inode()) {
-            Ok(files) => {
-                self.also = files;
-                Ok(self)
-            }
+    /// This new group and what is made besides it, or nothing of either.
+    pub(crate) fn joined<T>(self, also: impl FnOnce(&Self) -> Result<T>) -> Result<(Self, T)> {
+        match also(&self) {
+            Ok(made) => Ok((self, made)),
             Err(error) => {
                 // The reason why it is of no use is what gets reported.
                 let _ = self.remove();
@@ -165,7 +179,7 @@ impl V2Group {
     }
 
     pub(crate) fn error(&self, error: Error) -> Error {
-        describe(error, &self.id.name)
+        self.place.describe(error, &self.id.name)
     }
 
     pub(crate) fn errno(&self, operation: Operation, errno: rustix::io::Errno) -> Error {
@@ -183,10 +197,7 @@ impl GroupOps for V2Group {
     }
 
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
-        self.refuse_removed(Operation::Spawn)?;
-        let child = self.start(program)?;
-        self.programs.add(child.clone());
-        Ok(Box::new(child))
+        self.spawn_joined(program, &[])
     }
 
     fn attach(&self, pid: Pid) -> Result<()> {
@@ -299,8 +310,4 @@ impl GroupOps for V2Group {
         self.top.remove_levels_above(&self.local, self.made_above);
         Ok(())
     }
-}
-
-pub(crate) fn describe(error: Error, name: &GroupName) -> Error {
-    error.with_backend(Backend::CgroupV2).with_group(name)
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use containment_core::{
-    Capabilities, Error, ErrorKind, GroupName, Measure, Operation, Result, Set,
+    Backend, Capabilities, Error, ErrorKind, GroupName, Measure, Operation, Result, Set,
 };
 use containment_process::cgroupfs::{Dir, Failure, Version};
 use containment_process::proc::{cgroup, mountinfo};
@@ -17,6 +17,8 @@ use crate::offer::Offer;
 /// The group below which groups are made, and what the kernel offers there.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
+    /// The backend that the groups are of.
+    pub(crate) backend: Backend,
     /// The mount's directory.
     pub(crate) mount: Dir,
     /// Its directory.
@@ -72,6 +74,7 @@ impl Place {
         let capabilities = crate::capabilities(has_kill, offer.limits, figures);
         let (measured, leaf) = (Set::EMPTY, Arc::default());
         Ok(Self {
+            backend: Backend::CgroupV2,
             mount,
             dir,
             mount_root,
@@ -112,6 +115,11 @@ impl Place {
         }
         *leaf = Some(Leaf::step_aside(&self.dir, wanted).map_err(controllers::refused)?);
         Ok(())
+    }
+
+    /// An error of a group.
+    pub(crate) fn describe(&self, error: Error, name: &GroupName) -> Error {
+        error.with_backend(self.backend).with_group(name)
     }
 }
 

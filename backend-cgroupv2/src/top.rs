@@ -8,7 +8,7 @@ use containment_core::{
 use containment_process::cgroupfs::Dir;
 
 use crate::controllers::{self, Controllers};
-use crate::group::{V2Group, describe};
+use crate::group::V2Group;
 use crate::host::Place;
 use crate::offer;
 
@@ -24,9 +24,9 @@ impl Top<'_> {
     /// Makes the group, and the levels of its name that are missing.
     pub(crate) fn create(self, name: &GroupName, with: ControllerSet) -> Result<V2Group> {
         let full = self.full_name(name, Operation::Create)?;
-        self.refuse_limits(with).map_err(|error| describe(error, &full))?;
+        self.refuse_limits(with).map_err(|error| self.place.describe(error, &full))?;
         let (dir, made_above) = self.dir.create_levels(name, |_| Ok(())).map_err(|failure| {
-            let error = describe(failure.during(Operation::Create), &full);
+            let error = self.place.describe(failure.during(Operation::Create), &full);
             match error.kind() {
                 ErrorKind::AlreadyExists => {
                     error.advise("choose another name, or remove that group")
@@ -44,7 +44,7 @@ impl Top<'_> {
             .fold(wanted, Controllers::with);
         if let Err(error) = self.hand_down(name, wanted) {
             self.unmake(name, made_above);
-            return Err(describe(error, &full));
+            return Err(self.place.describe(error, &full));
         }
         V2Group::new(self, name, full, dir, made_above)
     }
@@ -65,7 +65,8 @@ impl Top<'_> {
     pub(crate) fn open(self, name: &GroupName) -> Result<V2Group> {
         let full = self.full_name(name, Operation::Open)?;
         let dir = self.dir.open_beneath(name.as_str());
-        let dir = dir.map_err(|failure| describe(failure.during(Operation::Open), &full))?;
+        let dir =
+            dir.map_err(|failure| self.place.describe(failure.during(Operation::Open), &full))?;
         V2Group::new(self, name, full, dir, 0)
     }
 
@@ -73,7 +74,8 @@ impl Top<'_> {
     fn full_name(self, local: &GroupName, operation: Operation) -> Result<GroupName> {
         let Some(outer) = self.outer else { return Ok(local.clone()) };
         let too_long = |error: InvalidName| {
-            describe(Error::new(ErrorKind::InvalidInput, operation), outer)
+            self.place
+                .describe(Error::new(ErrorKind::InvalidInput, operation), outer)
                 .because(error.to_string())
         };
         outer.join(local).map_err(too_long)

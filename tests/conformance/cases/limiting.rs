@@ -129,9 +129,10 @@ fn the_share_of_cpu_time_holds(world: &dyn World) {
     world.start(&group, Deed::Spins);
     world.eventually("the whole share", || {
         let before = sample();
-        world.pause(Duration::from_secs(1));
+        world.pause(Duration::from_secs(2));
         let rate = sample().cpu_since(&before).unwrap();
-        assert!(rate.percent <= 56.0, "{rate:?}");
+        // A sample's clock and its figures are read one after the other.
+        assert!(rate.percent <= 60.0, "{rate:?}");
         rate.percent >= 45.0
     });
     world.end_all(group, &[]);

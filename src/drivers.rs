@@ -69,7 +69,10 @@ impl Host for ThisHost {
 
     fn probe(&self, backend: Backend, place: &Place) -> Result<Arc<dyn Driver>> {
         match backend {
-            Backend::CgroupV2 => Ok(Arc::new(CgroupV2::probe(place.parent.as_deref())?)),
+            Backend::CgroupV2 => {
+                let driver = CgroupV2::probe(place.parent.as_deref())?;
+                Ok(Arc::new(driver.measuring(place.figures)))
+            }
             Backend::CgroupV1 => {
                 let driver = CgroupV1::probe(place.parent.as_deref())?;
                 Ok(Arc::new(driver.measuring(place.figures)?))

@@ -40,6 +40,7 @@ impl Builder {
         name: &GroupName,
         mut program: impl FnMut(&Group) -> Program,
     ) -> Result<Launch> {
+        self.limits.check().map_err(|invalid| Error::from(invalid).with_group(name))?;
         let mut rejected = Vec::new();
         for backend in self.candidates() {
             match self.attempt(backend, name, &mut program) {

@@ -175,6 +175,8 @@ pub(super) mod tests {
             comm: "sleep".to_owned(),
             state: ProcessState('D'),
             standing: Standing::Inside,
+            cpu: None,
+            memory: None,
         }
     }
 

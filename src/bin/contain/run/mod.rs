@@ -61,7 +61,7 @@ fn builder(global: &Global, options: &Run) -> Builder {
             Orphans::Keep => Keeper::Lasting,
         })
         .proof(Proof::OnUse)
-        .limits(&options.limits.of_new_group());
+        .limits(&options.limits.limits().of_new_group());
     // Where a figure has its price it is measured for those who look at it. What is throttled has a CPU
     // limit, and is measured by that.
     if options.report.is_some() || options.stats {

@@ -7,11 +7,11 @@ use containment_core::{
     GroupOps, Identity, Operation, Result, Waiter,
 };
 
+use crate::Fake;
 use crate::clock::VirtualClock;
 use crate::group::FakeGroup;
 use crate::record::Call;
 use crate::world::{OUTSIDE, World};
-use crate::{Fake, Persona};
 
 impl CgroupOps for Fake {
     fn backend(&self) -> Backend {
@@ -36,7 +36,7 @@ impl CgroupOps for Fake {
 
     fn open(&self, id: &GroupId) -> Result<Box<dyn GroupOps>> {
         let generation = self.call("open", Operation::Open, Some(&id.name), |world| {
-            if self.persona == Persona::ProcessGroup {
+            if self.persona.is_process_group() {
                 // The kernel knows process groups by no name.
                 return Err(Error::new(ErrorKind::Unsupported, Operation::Open));
             }
@@ -67,7 +67,7 @@ impl Fake {
     /// The identity of the group of this generation.
     pub(crate) fn identify(&self, name: &GroupName, generation: u64) -> GroupId {
         let identity = match self.persona {
-            Persona::ProcessGroup => Identity::Serial(generation),
+            persona if persona.is_process_group() => Identity::Serial(generation),
             _ => Identity::Cgroup(generation),
         };
         GroupId { backend: Backend::Fake, name: name.clone(), identity }

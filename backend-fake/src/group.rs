@@ -89,7 +89,7 @@ impl FakeGroup {
             Persona::V2WithoutKill => true,
             // Pidfds first; the freezer only for those who are left then.
             Persona::V1 => earlier > 0,
-            Persona::ProcessGroup => false,
+            Persona::ProcessGroup | Persona::ProcessGroupWithoutKeeper => false,
         };
         if freezes && world.freeze_state(self.generation) != FreezeState::Frozen {
             world.faults.meet(Operation::Freeze)?;
@@ -108,7 +108,7 @@ impl FakeGroup {
         let name = program.name().to_string_lossy();
         let comm = name.rsplit('/').next().unwrap_or_default();
         let birth = world.born(script, Process::program(self.generation, comm));
-        if self.fake.persona == Persona::ProcessGroup
+        if self.fake.persona.is_process_group()
             && let Some(node) = world.node_mut(self.generation)
         {
             node.leader.get_or_insert(birth);
@@ -117,7 +117,7 @@ impl FakeGroup {
     }
 
     fn stops_instead(&self) -> bool {
-        self.fake.persona == Persona::ProcessGroup
+        self.fake.persona.is_process_group()
     }
 
     fn empty_watch(&self, world: &mut World) -> Watch {
@@ -125,7 +125,9 @@ impl FakeGroup {
             Persona::V2 | Persona::V2WithoutKill | Persona::Hybrid => {
                 Trigger::Changed(self.generation)
             }
-            Persona::ProcessGroup => Trigger::Empty(self.generation),
+            Persona::ProcessGroup | Persona::ProcessGroupWithoutKeeper => {
+                Trigger::Empty(self.generation)
+            }
             Persona::V1 => match world.members_of(self.generation).last() {
                 Some(member) => Trigger::Ended(member),
                 None => return Watch::Backoff,

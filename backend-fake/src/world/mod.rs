@@ -7,6 +7,7 @@ mod caller;
 mod freezer;
 mod process;
 mod rules;
+mod signals;
 mod tree;
 mod view;
 
@@ -118,6 +119,19 @@ impl World {
         self.processes[&birth].pid
     }
 
+    pub(crate) fn tell(&mut self, pid: Pid, script: Script) {
+        let Some(birth) = self.by_pid(pid) else { return };
+        self.act(birth, Action::Ignore(script.ignored));
+        for (after, action) in script.actions {
+            if after.is_zero() {
+                self.act(birth, action);
+            } else {
+                self.schedule(after, Event::Act(birth, action));
+            }
+        }
+        self.settle();
+    }
+
     pub(crate) fn release(&mut self, pid: Pid) {
         for process in self.processes.values_mut().filter(|p| p.pid == pid) {
             process.uninterruptible = false;
@@ -175,7 +189,7 @@ impl World {
 
     /// Lets happen what has become possible, and announces what has changed.
     pub(crate) fn settle(&mut self) {
-        while self.end_the_killed() | self.act_on_the_deferred() {}
+        while self.end_the_killed() | self.meet_the_pending() | self.act_on_the_deferred() {}
         self.publish();
     }
 

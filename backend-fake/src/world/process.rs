@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use containment_core::{Outcome, Pid, ProcessState, Time};
+use containment_core::{Outcome, Pid, ProcessState, Signal, SignalSet, Time};
 
 use super::OUTSIDE;
 use crate::script::{Action, Script};
@@ -24,8 +24,10 @@ pub(crate) struct Process {
     pub(crate) escaped: bool,
     pub(crate) stopped: bool,
     pub(crate) uninterruptible: bool,
-    /// Since when it ought to be dead, if it was killed.
-    pub(crate) killed: Option<Time>,
+    /// Since when it ought to be dead, and of what, if it was killed.
+    pub(crate) killed: Option<(Time, Signal)>,
+    /// Signals that wait until it can run.
+    pub(crate) pending: SignalSet,
     pub(crate) ended: Option<Outcome>,
     pub(crate) memory: u64,
     pub(crate) dodges: u32,
@@ -47,6 +49,7 @@ impl Process {
             stopped: false,
             uninterruptible: false,
             killed: None,
+            pending: SignalSet::default(),
             ended: None,
             memory: 0,
             dodges: 0,

@@ -1,6 +1,6 @@
 //! Accounts and views: memory and process counts, members, snapshots.
 
-use containment_core::{Member, Signal, Standing, Usage};
+use containment_core::{Member, ProcessState, Signal, Standing, Usage};
 
 use super::{Birth, OUTSIDE, Process, World};
 use crate::Persona;
@@ -39,7 +39,7 @@ impl World {
 
     pub(crate) fn usage(&self, generation: u64) -> Usage {
         let Some(node) = self.nodes.get(&generation) else { return Usage::default() };
-        let groups = self.persona != Persona::ProcessGroup;
+        let groups = !self.persona.is_process_group();
         Usage {
             memory: Some(self.memory_of(generation)),
             memory_peak: Some(node.memory_peak),
@@ -57,7 +57,7 @@ impl World {
             parent: self.parent_of(process),
             started: birth,
             comm: process.comm.clone(),
-            state: process.state(),
+            state: self.state(process),
             standing: self.standing(process),
         })
     }
@@ -91,6 +91,12 @@ impl World {
         self.processes.iter().filter(|(_, p)| ours(p)).map(|(birth, _)| *birth).collect()
     }
 
+    /// What `ps` shows; a task that version 1 has frozen is in state D.
+    fn state(&self, process: &Process) -> ProcessState {
+        let frozen = self.persona == Persona::V1 && self.stands_still(process.node);
+        if process.is_alive() && frozen { ProcessState('D') } else { process.state() }
+    }
+
     fn standing(&self, process: &Process) -> Standing {
         match (process.program, self.persona) {
             (true, _) => Standing::Program,
@@ -105,18 +111,19 @@ impl World {
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let view = |p: &Process| ProcessView {
+        let view = |(birth, p): (&Birth, &Process)| ProcessView {
             pid: p.pid,
             parent: self.parent_of(p),
             comm: p.comm.clone(),
-            state: p.state(),
+            state: self.state(p),
+            runs: self.can_run(*birth),
             group: self.nodes.get(&p.node).and_then(|node| node.name.clone()),
             escaped: p.escaped,
         };
         let named = self.nodes.iter().filter(|(generation, _)| **generation != OUTSIDE);
         let mut groups: Vec<_> = named.filter_map(|(_, node)| node.name.clone()).collect();
         groups.sort();
-        let processes = self.processes.values().map(view).collect();
+        let processes = self.processes.iter().map(view).collect();
         Snapshot { now: self.now, work: self.work, processes, groups }
     }
 }

@@ -1,0 +1,259 @@
+//! Playing a sequence: first on the fake, which decides what each act means and says what is to be
+//! seen, then on the real backend, which is given time at each barrier until it shows the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use containment_core::Signal;
+
+use crate::acts::{Act, Asking, INNER_NAMES, NAMES, SIGNALS, Step};
+use crate::helper::{Birth, Order};
+use crate::pairs::Rules;
+use crate::stage::{Facts, Stage};
+use crate::support::scaled;
+use crate::world::World;
+
+/// What a step came to on the fake: the result, and what was to be seen after it.
+#[derive(Debug)]
+struct Scene {
+    step: Step,
+    result: String,
+    facts: Facts,
+}
+
+/// A sequence as the fake has played it.
+#[derive(Debug)]
+pub(crate) struct Script(Vec<Scene>);
+
+impl Script {
+    /// Plays the acts on the fake. At the end every group is terminated.
+    pub(crate) fn of(acts: &[Act], fake: &dyn World, rules: Rules, prefix: &str) -> Self {
+        let mut author = Author::new(fake, rules, prefix);
+        for act in acts {
+            if let Some(step) = author.step(*act) {
+                author.play(step);
+            }
+        }
+        for group in (0..author.stage.groups()).rev() {
+            author.play(Step::Terminate { group, asking: None });
+        }
+        Self(author.scenes)
+    }
+
+    /// How many steps it has.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Plays the same steps in another world; says how that differs, at the first step where it does.
+    pub(crate) fn compare(&self, other: &dyn World, prefix: &str) -> Option<String> {
+        let mut stage = Stage::new(other, prefix);
+        for (number, scene) in self.0.iter().enumerate() {
+            let result = stage.take(&scene.step);
+            let mut differences = Facts::new();
+            if result != scene.result {
+                differences.insert("result".to_owned(), beside(&scene.result, &result));
+            }
+            differences.append(&mut await_alike(&stage, &scene.facts));
+            if !differences.is_empty() {
+                return Some(self.tell(number, &differences));
+            }
+        }
+        None
+    }
+
+    /// The sequence up to the step `last`, and what differs after it.
+    fn tell(&self, last: usize, differences: &Facts) -> String {
+        let mut text = String::new();
+        for (number, scene) in self.0.iter().take(last + 1).enumerate() {
+            let (step, result) = (&scene.step, &scene.result);
+            writeln!(text, "{:>3}. {step}: {result}", number + 1).expect("a string takes text");
+        }
+        for (about, values) in differences {
+            writeln!(text, "  {about}: {values}").expect("a string takes text");
+        }
+        text
+    }
+}
+
+/// How long a barrier waits for what is to be seen.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// Looks until everything is as expected; what is not by the deadline differs.
+fn await_alike(stage: &Stage<'_>, expected: &Facts) -> Facts {
+    let obey = |(about, how): (&String, &String)| {
+        (how == "obeys").then(|| about.strip_prefix('p')?.parse().ok())?
+    };
+    let obedient: BTreeSet<Birth> = expected.iter().filter_map(obey).collect();
+    let until = Instant::now() + scaled(PATIENCE);
+    loop {
+        let differences = differences(expected, &stage.facts(&obedient));
+        if differences.is_empty() || Instant::now() >= until {
+            return differences;
+        }
+        std::thread::sleep(Duration::from_micros(300));
+    }
+}
+
+fn differences(expected: &Facts, seen: &Facts) -> Facts {
+    let abouts: BTreeSet<_> = expected.keys().chain(seen.keys()).collect();
+    let value = |facts: &Facts, about: &String| {
+        facts.get(about).cloned().unwrap_or_else(|| "nothing".to_owned())
+    };
+    let differ = |about: &&String| expected.get(*about) != seen.get(*about);
+    let pair = |about: &String| beside(&value(expected, about), &value(seen, about));
+    abouts.into_iter().filter(differ).map(|about| (about.clone(), pair(about))).collect()
+}
+
+fn beside(fake: &str, real: &str) -> String {
+    format!("the fake says {fake:?}, the other {real:?}")
+}
+
+/// Makes steps out of acts, on the fake.
+struct Author<'a> {
+    stage: Stage<'a>,
+    rules: Rules,
+    births: Birth,
+    /// Helpers for which SIGTERM is certainly nothing, and those for which it may be.
+    term_proof: BTreeMap<Birth, Certainty>,
+    facts: Facts,
+    scenes: Vec<Scene>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Certainty {
+    Certain,
+    Perhaps,
+}
+
+impl<'a> Author<'a> {
+    fn new(fake: &'a dyn World, rules: Rules, prefix: &'a str) -> Self {
+        Self {
+            stage: Stage::new(fake, prefix),
+            rules,
+            births: 0,
+            term_proof: BTreeMap::new(),
+            facts: Facts::new(),
+            scenes: Vec::new(),
+        }
+    }
+
+    fn play(&mut self, step: Step) {
+        let result = self.stage.take(&step);
+        self.facts = self.stage.facts(&BTreeSet::new());
+        self.scenes.push(Scene { step, result, facts: self.facts.clone() });
+    }
+
+    /// What the act means now; nothing where there is nothing to act on.
+    fn step(&mut self, act: Act) -> Option<Step> {
+        Some(match act {
+            Act::Create(name) => Step::Create { name: self.top_name(name) },
+            Act::Nest(group, name) => {
+                Step::Nest { group: self.group(group)?, name: INNER_NAMES[pick(name, 3)] }
+            }
+            Act::Open(group) => Step::Open { group: self.group(group)? },
+            Act::Spawn(group) => Step::Spawn { group: self.group(group)?, birth: self.birth() },
+            Act::SpawnNothing(group, there) => {
+                Step::SpawnNothing { group: self.group(group)?, there }
+            }
+            Act::StartOutside if !self.rules.outsiders => return None,
+            Act::StartOutside => Step::StartOutside { birth: self.birth() },
+            Act::Attach(group, process) => {
+                Step::Attach { group: self.group(group)?, birth: self.living(process)? }
+            }
+            Act::Signal(group, signal) => {
+                Step::Signal { group: self.group(group)?, signal: signal_of(signal) }
+            }
+            Act::SignalProgram(child, signal) => {
+                Step::SignalProgram { birth: self.program(child)?, signal: signal_of(signal) }
+            }
+            Act::Freeze(group) => Step::Freeze { group: self.group(group)? },
+            Act::Thaw(group) => Step::Thaw { group: self.group(group)? },
+            Act::Kill(group) => Step::Kill { group: self.group(group)? },
+            Act::Wait(child) => Step::Wait { birth: self.program(child)? },
+            Act::Reap(group) => Step::Reap { group: self.group(group)? },
+            Act::Remove(group) => Step::Remove { group: self.group(group)? },
+            Act::Terminate(group, asks) => {
+                let asking = asks.then(|| self.asking());
+                Step::Terminate { group: self.group(group)?, asking }
+            }
+            order => self.order(order)?,
+        })
+    }
+
+    fn order(&mut self, act: Act) -> Option<Step> {
+        let (choice, order) = match act {
+            Act::Fork(process) => (process, Order::Fork(self.birth())),
+            Act::Daemonise(process) => (process, Order::Daemonise(self.birth())),
+            Act::Exit(process, status) => (process, Order::Exit(status)),
+            Act::LeaveSession(process) => (process, Order::LeaveSession),
+            Act::IgnoreTerm(process) => (process, Order::IgnoreTerm),
+            Act::StopItself(process) => (process, Order::StopItself),
+            _ => return None,
+        };
+        let birth = self.living(choice)?;
+        self.note_proof(birth, order);
+        Some(Step::Order { birth, order })
+    }
+
+    /// Who is frozen or stopped obeys later, after the signals that wait for it.
+    fn note_proof(&mut self, birth: Birth, order: Order) {
+        let obeys = self.facts.get(&format!("p{birth}")).is_some_and(|how| how == "obeys");
+        let certainty = if obeys { Certainty::Certain } else { Certainty::Perhaps };
+        match order {
+            Order::IgnoreTerm => {
+                self.term_proof.entry(birth).or_insert(certainty);
+            }
+            Order::Fork(child) | Order::Daemonise(child) => {
+                if let Some(parent) = self.term_proof.get(&birth).copied() {
+                    self.term_proof.insert(child, parent);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// When a program is there to be asked, it is a matter of time who else is left when it has ended.
+    fn asking(&self) -> Asking {
+        let program = self.stage.programs().any(|birth| self.lives(birth));
+        let certain = self.term_proof.iter().filter(|(_, how)| **how == Certainty::Certain);
+        Asking { outlive: program.then(|| certain.map(|(birth, _)| *birth).collect()) }
+    }
+
+    fn birth(&mut self) -> Birth {
+        self.births += 1;
+        self.births
+    }
+
+    fn lives(&self, birth: Birth) -> bool {
+        self.facts.contains_key(&format!("p{birth}"))
+    }
+
+    fn top_name(&self, choice: u8) -> &'static str {
+        NAMES[if self.rules.one_group { 0 } else { pick(choice, NAMES.len()) }]
+    }
+
+    fn group(&self, choice: u8) -> Option<usize> {
+        let count = self.stage.groups();
+        (count > 0).then(|| pick(choice, count))
+    }
+
+    fn living(&self, choice: u8) -> Option<Birth> {
+        let living: Vec<_> = (1..=self.births).filter(|birth| self.lives(*birth)).collect();
+        (!living.is_empty()).then(|| living[pick(choice, living.len())])
+    }
+
+    fn program(&self, choice: u8) -> Option<Birth> {
+        let programs: Vec<_> = self.stage.programs().collect();
+        (!programs.is_empty()).then(|| programs[pick(choice, programs.len())])
+    }
+}
+
+fn pick(choice: u8, count: usize) -> usize {
+    usize::from(choice) % count
+}
+
+fn signal_of(choice: u8) -> Signal {
+    SIGNALS[pick(choice, SIGNALS.len())]
+}

@@ -164,14 +164,17 @@ impl GroupOps for HeldGroup {
     }
 
     fn attach(&self, _: Pid) -> Result<()> {
+        let _state = self.state(Operation::Attach)?;
         self.unsupported(Operation::Attach)
     }
 
     fn home(&self) -> Result<Box<dyn HomeOps>> {
+        let _state = self.state(Operation::Attach)?;
         self.unsupported(Operation::Attach)
     }
 
     fn subgroup(&self, _: &GroupName, _: ControllerSet) -> Result<Box<dyn GroupOps>> {
+        let _state = self.state(Operation::Create)?;
         self.unsupported(Operation::Create)
     }
 

@@ -27,23 +27,23 @@ impl CgroupOps for Fake {
     }
 
     fn create(&self, name: &GroupName, with: ControllerSet) -> Result<Box<dyn GroupOps>> {
-        let made = self.call("create", Operation::Create, Some(name), |world| {
+        self.call("create", Operation::Create, Some(name), |world| {
             self.refuse_lacking(with)?;
-            world.make(name, with)
-        })?;
-        Ok(Box::new(FakeGroup::made(self.clone(), name, made)))
+            let made = world.make(name, with)?;
+            Ok(Box::new(FakeGroup::made(self.clone(), world, name, made)) as _)
+        })
     }
 
     fn open(&self, id: &GroupId) -> Result<Box<dyn GroupOps>> {
-        let generation = self.call("open", Operation::Open, Some(&id.name), |world| {
+        self.call("open", Operation::Open, Some(&id.name), |world| {
             if self.persona.is_process_group() {
                 // The kernel knows process groups by no name.
                 return Err(Error::new(ErrorKind::Unsupported, Operation::Open));
             }
             let found = world.find(&id.name).filter(|g| self.identify(&id.name, *g) == *id);
-            found.ok_or_else(|| Error::new(ErrorKind::NotFound, Operation::Open))
-        })?;
-        Ok(Box::new(FakeGroup::new(self.clone(), id.clone(), generation)))
+            let found = found.ok_or_else(|| Error::new(ErrorKind::NotFound, Operation::Open))?;
+            Ok(Box::new(FakeGroup::new(self.clone(), world, id.clone(), found)) as _)
+        })
     }
 
     fn list(&self) -> Result<Vec<GroupId>> {

@@ -1,5 +1,7 @@
 //! One open group of the fake.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use containment_core::{
     Applied, Backend, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState,
     GroupId, GroupName, GroupOps, HomeOps, KillStep, Limit, Limits, Member, Operation, Pid,
@@ -10,7 +12,7 @@ use crate::child::FakeChild;
 use crate::home::FakeHome;
 use crate::record::SentSignal;
 use crate::script::Executable;
-use crate::world::{Birth, Made, Process, Trigger, World};
+use crate::world::{Birth, Handle, Made, Process, Trigger, World};
 use crate::{Fake, Persona, Script};
 
 const ENOENT: i32 = 2;
@@ -21,20 +23,23 @@ pub(crate) struct FakeGroup {
     fake: Fake,
     id: GroupId,
     generation: u64,
+    handle: Handle,
+    removed: AtomicBool,
     /// The levels above it that were made for it, which go with it when they are empty.
     made_above: Vec<u64>,
 }
 
 impl FakeGroup {
     /// A group that is there.
-    pub(crate) fn new(fake: Fake, id: GroupId, generation: u64) -> Self {
-        Self { fake, id, generation, made_above: Vec::new() }
+    pub(crate) fn new(fake: Fake, world: &mut World, id: GroupId, generation: u64) -> Self {
+        let (handle, removed) = (world.new_handle(), AtomicBool::new(false));
+        Self { fake, id, generation, handle, removed, made_above: Vec::new() }
     }
 
     /// A group that was made just now.
-    pub(crate) fn made(fake: Fake, name: &GroupName, made: Made) -> Self {
+    pub(crate) fn made(fake: Fake, world: &mut World, name: &GroupName, made: Made) -> Self {
         let id = fake.identify(name, made.generation);
-        Self { fake, id, generation: made.generation, made_above: made.above }
+        Self { made_above: made.above, ..Self::new(fake, world, id, made.generation) }
     }
 
     /// One call on a group that must still be there.
@@ -48,10 +53,10 @@ impl FakeGroup {
         self.fake.call_on(method, operation, group, generation, act)
     }
 
-    fn inner(&self, world: &World, generation: u64) -> Option<Box<dyn GroupOps>> {
+    fn inner(&self, world: &mut World, generation: u64) -> Option<Box<dyn GroupOps>> {
         let name = world.node(generation)?.name.clone()?;
         let id = self.fake.identify(&name, generation);
-        Some(Box::new(Self::new(self.fake.clone(), id, generation)))
+        Some(Box::new(Self::new(self.fake.clone(), world, id, generation)))
     }
 
     /// One pass of signalling over the subtree, programs first.
@@ -107,7 +112,7 @@ impl FakeGroup {
         let script = executable(world, program)?;
         let name = program.name().to_string_lossy();
         let comm = name.rsplit('/').next().unwrap_or_default();
-        let birth = world.born(script, Process::program(self.generation, comm));
+        let birth = world.born(script, Process::program(self.generation, comm, self.handle));
         if self.fake.persona.is_process_group()
             && let Some(node) = world.node_mut(self.generation)
         {
@@ -198,7 +203,7 @@ impl GroupOps for FakeGroup {
             let invalid = |_| Error::new(ErrorKind::InvalidInput, Operation::Create);
             let full = full.map_err(invalid)?;
             let made = world.make(&full, with).map_err(|error| error.with_group(&full))?;
-            Ok(Box::new(Self::made(self.fake.clone(), &full, made)) as Box<dyn GroupOps>)
+            Ok(Box::new(Self::made(self.fake.clone(), world, &full, made)) as Box<dyn GroupOps>)
         })
     }
 
@@ -212,7 +217,7 @@ impl GroupOps for FakeGroup {
     fn members(&self) -> Result<Vec<Member>> {
         self.call("members", Operation::Members, |world| {
             let members = world.members_of(self.generation);
-            Ok(members.filter_map(|birth| world.member(birth)).collect())
+            Ok(members.filter_map(|birth| world.member(birth, self.handle)).collect())
         })
     }
 
@@ -319,15 +324,26 @@ impl GroupOps for FakeGroup {
     fn reap(&self) -> Result<Reaped> {
         self.call("reap", Operation::Reap, |world| {
             let held = world.node(self.generation).and_then(|node| node.leader);
-            let zombies = world.zombies_of(self.generation);
+            let zombies = match self.fake.persona {
+                Persona::ProcessGroup => world.zombies_of(self.generation),
+                _ => world.zombies_started_by(self.handle),
+            };
             let ours = zombies.into_iter().filter(|birth| Some(*birth) != held);
             Ok(Reaped { count: ours.inspect(|birth| world.reap(*birth)).count() })
         })
     }
 
     fn remove(&self) -> Result<()> {
-        self.call("remove", Operation::Remove, |world| {
-            world.remove(self.generation)?;
+        let (group, operation) = (Some(&self.id.name), Operation::Remove);
+        self.fake.call_on("remove", operation, group, None, |world| {
+            if self.removed.load(Ordering::Relaxed) {
+                return Err(Error::new(ErrorKind::Gone, operation));
+            }
+            // Somebody else's removal is as good as ours.
+            if world.node(self.generation).is_some() {
+                world.remove(self.generation)?;
+            }
+            self.removed.store(true, Ordering::Relaxed);
             world.remove_levels(&self.made_above);
             Ok(())
         })

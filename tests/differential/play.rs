@@ -11,7 +11,6 @@ use crate::acts::{Act, Asking, INNER_NAMES, NAMES, SIGNALS, Step};
 use crate::helper::{Birth, Order};
 use crate::pairs::Rules;
 use crate::stage::{Facts, Stage};
-use crate::support::scaled;
 use crate::world::World;
 
 /// What a step came to on the fake: the result, and what was to be seen after it.
@@ -46,8 +45,14 @@ impl Script {
         self.0.len()
     }
 
-    /// Plays the same steps in another world; says how that differs, at the first step where it does.
-    pub(crate) fn compare(&self, other: &dyn World, prefix: &str) -> Option<String> {
+    /// Plays the same steps in another world; says how that differs, at the first step where it does. A
+    /// barrier waits for what is to be seen as long as `patience`.
+    pub(crate) fn compare(
+        &self,
+        other: &dyn World,
+        prefix: &str,
+        patience: Duration,
+    ) -> Option<String> {
         let mut stage = Stage::new(other, prefix);
         for (number, scene) in self.0.iter().enumerate() {
             let result = stage.take(&scene.step);
@@ -55,7 +60,7 @@ impl Script {
             if result != scene.result {
                 differences.insert("result".to_owned(), beside(&scene.result, &result));
             }
-            differences.append(&mut await_alike(&stage, &scene.facts));
+            differences.append(&mut await_alike(&stage, &scene.facts, patience));
             if !differences.is_empty() {
                 return Some(self.tell(number, &differences));
             }
@@ -77,16 +82,13 @@ impl Script {
     }
 }
 
-/// How long a barrier waits for what is to be seen.
-const PATIENCE: Duration = Duration::from_millis(1500);
-
 /// Looks until everything is as expected; what is not by the deadline differs.
-fn await_alike(stage: &Stage<'_>, expected: &Facts) -> Facts {
+fn await_alike(stage: &Stage<'_>, expected: &Facts, patience: Duration) -> Facts {
     let obey = |(about, how): (&String, &String)| {
         (how == "obeys").then(|| about.strip_prefix('p')?.parse().ok())?
     };
     let obedient: BTreeSet<Birth> = expected.iter().filter_map(obey).collect();
-    let until = Instant::now() + scaled(PATIENCE);
+    let until = Instant::now() + patience;
     loop {
         let differences = differences(expected, &stage.facts(&obedient));
         if differences.is_empty() || Instant::now() >= until {

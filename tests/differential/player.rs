@@ -29,12 +29,18 @@ pub(crate) fn play(pair: &Pair, acts: &[Act]) -> Played {
     if pair.rules.one_group { play_elsewhere(pair, acts) } else { play_here(pair, acts) }
 }
 
+/// How long a barrier waits for what is to be seen.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
 fn play_here(pair: &Pair, acts: &[Act]) -> Played {
     static SERIAL: AtomicU32 = AtomicU32::new(0);
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
     let prefix = format!("contain-diff-{}-{serial}", std::process::id());
     let script = Script::of(acts, &pair.fake(), pair.rules, &prefix);
-    Played { steps: script.len(), difference: script.compare(&pair.real(), &prefix) }
+    Played {
+        steps: script.len(),
+        difference: script.compare(&pair.real(), &prefix, scaled(PATIENCE)),
+    }
 }
 
 /// Plays what it was started for, and says on stdout how it went.

@@ -21,7 +21,7 @@ use crate::inject::Faults;
 use crate::persona::Persona;
 use crate::record::{Call, SentSignal};
 use crate::script::{Action, Script};
-pub(crate) use process::{Birth, Process};
+pub(crate) use process::{Birth, Handle, Process};
 pub(crate) use tree::{Made, Node, OUTSIDE};
 
 /// How long the kernel takes to end a process, unless its script says otherwise.
@@ -52,6 +52,7 @@ pub(crate) struct World {
     caller: Option<Birth>,
     births: u64,
     generations: u64,
+    handles: Handle,
     scheduled: u64,
     work: u64,
     /// Waits that took no time, and the moment of the last.
@@ -99,10 +100,16 @@ impl World {
             caller: None,
             births: 0,
             generations: OUTSIDE,
+            handles: 0,
             scheduled: 0,
             work: 0,
             spins: (Time::ZERO, 0),
         }
+    }
+
+    pub(crate) fn new_handle(&mut self) -> Handle {
+        self.handles += 1;
+        self.handles
     }
 
     pub(crate) fn install(&mut self, name: OsString, script: Script) {

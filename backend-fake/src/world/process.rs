@@ -10,16 +10,18 @@ use crate::script::{Action, Script};
 /// The how-manieth process of the world it is: never used twice, as a start time is on a real host.
 pub(crate) type Birth = u64;
 
+/// One open group: several may be of the same group, and each knows its own programs only.
+pub(crate) type Handle = u64;
+
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, as the kernel's own flags")]
 pub(crate) struct Process {
     pub(crate) pid: Pid,
     pub(crate) parent: Option<Birth>,
     pub(crate) comm: String,
     /// The generation of the group that it is in, [`OUTSIDE`] for none of ours.
     pub(crate) node: u64,
-    /// Whether it was spawned through the driver: then it is ours to reap.
-    pub(crate) program: bool,
+    /// The handle that it was spawned through, if it was: then it is that one's to reap.
+    pub(crate) starter: Option<Handle>,
     /// Whether it left its process group, itself or by an ancestor.
     pub(crate) escaped: bool,
     pub(crate) stopped: bool,
@@ -44,7 +46,7 @@ impl Process {
             parent: None,
             comm: String::new(),
             node: OUTSIDE,
-            program: false,
+            starter: None,
             escaped: false,
             stopped: false,
             uninterruptible: false,
@@ -58,8 +60,8 @@ impl Process {
         }
     }
 
-    pub(crate) fn program(node: u64, name: &str) -> Self {
-        Self { comm: name.to_owned(), node, program: true, ..Self::outside() }
+    pub(crate) fn program(node: u64, name: &str, starter: Handle) -> Self {
+        Self { comm: name.to_owned(), node, starter: Some(starter), ..Self::outside() }
     }
 
     pub(crate) fn child_of(parent: &Self, birth: Birth) -> Self {
@@ -70,6 +72,11 @@ impl Process {
             escaped: parent.escaped,
             ..Self::outside()
         }
+    }
+
+    /// Whether it was spawned through the driver.
+    pub(crate) fn is_program(&self) -> bool {
+        self.starter.is_some()
     }
 
     pub(crate) fn is_alive(&self) -> bool {

@@ -100,7 +100,7 @@ impl World {
     /// With a keeper every program leads a process group, without one the first does.
     fn leads_a_group(&self, birth: Birth) -> bool {
         match self.persona {
-            Persona::ProcessGroup => self.processes.get(&birth).is_some_and(|p| p.program),
+            Persona::ProcessGroup => self.processes.get(&birth).is_some_and(Process::is_program),
             _ => self.is_leader(birth),
         }
     }
@@ -110,7 +110,7 @@ impl World {
     fn orphan(&mut self, node: u64) {
         let members: Vec<_> = self.alive_in(node).collect();
         let member = |birth: &Birth| &self.processes[birth];
-        let parted = !members.iter().any(|birth| member(birth).program);
+        let parted = !members.iter().any(|birth| member(birth).is_program());
         if parted && members.iter().any(|birth| member(birth).stopped) {
             for birth in members {
                 self.send(birth, Signal::HUP);
@@ -160,10 +160,10 @@ impl World {
         process.ended = Some(outcome);
         process.memory = 0;
         process.deferred.clear();
-        if process.program {
+        if process.is_program() {
             self.outcomes.insert(birth, outcome);
         }
-        let (parent, program, node) = (process.parent, process.program, process.node);
+        let (parent, program, node) = (process.parent, process.is_program(), process.node);
         for child in self.processes.values_mut().filter(|p| p.parent == Some(birth)) {
             child.parent = None;
         }
@@ -184,7 +184,7 @@ impl World {
     fn reap_strangers(&mut self) {
         let kept = self.persona == Persona::ProcessGroup;
         self.processes.retain(|_, p| {
-            let ours = p.program || (kept && p.node != super::OUTSIDE);
+            let ours = p.is_program() || (kept && p.node != super::OUTSIDE);
             p.is_alive() || p.parent.is_some() || ours
         });
     }

@@ -165,7 +165,7 @@ impl World {
             self.reap(leader);
         }
         for zombie in self.zombies_of(generation) {
-            if !self.processes[&zombie].program {
+            if !self.processes[&zombie].is_program() {
                 self.reap(zombie);
             }
         }
@@ -213,7 +213,7 @@ impl World {
         let subtree = self.subtree(generation);
         let inside = |p: &super::Process| p.is_alive() && subtree.contains(&p.node);
         let mut members: Vec<_> = self.processes.iter().filter(|(_, p)| inside(p)).collect();
-        members.sort_by_key(|(_, p)| !p.program);
+        members.sort_by_key(|(_, p)| !p.is_program());
         members.into_iter().map(|(birth, _)| *birth).collect::<Vec<_>>().into_iter()
     }
 

@@ -2,7 +2,7 @@
 
 use containment_core::{Member, ProcessState, Signal, Standing, Usage};
 
-use super::{Birth, OUTSIDE, Process, World};
+use super::{Birth, Handle, OUTSIDE, Process, World};
 use crate::Persona;
 use crate::record::{ProcessView, Snapshot};
 
@@ -50,7 +50,7 @@ impl World {
         }
     }
 
-    pub(crate) fn member(&self, birth: Birth) -> Option<Member> {
+    pub(crate) fn member(&self, birth: Birth, seen_by: Handle) -> Option<Member> {
         let process = self.processes.get(&birth)?;
         Some(Member {
             pid: process.pid,
@@ -58,7 +58,7 @@ impl World {
             started: birth,
             comm: process.comm.clone(),
             state: self.state(process),
-            standing: self.standing(process),
+            standing: self.standing(process, seen_by),
         })
     }
 
@@ -84,7 +84,13 @@ impl World {
         self.nodes.values().any(|node| node.leader == Some(birth))
     }
 
-    /// The zombies of a subtree that are its driver's to reap.
+    /// The zombies that are a handle's to reap: its programs, wherever they ended.
+    pub(crate) fn zombies_started_by(&self, handle: Handle) -> Vec<Birth> {
+        let ours = |p: &Process| !p.is_alive() && p.starter == Some(handle);
+        self.processes.iter().filter(|(_, p)| ours(p)).map(|(birth, _)| *birth).collect()
+    }
+
+    /// The zombies of a subtree that nobody else reaps.
     pub(crate) fn zombies_of(&self, generation: u64) -> Vec<Birth> {
         let subtree = self.subtree(generation);
         let ours = |p: &Process| !p.is_alive() && p.parent.is_none() && subtree.contains(&p.node);
@@ -97,8 +103,8 @@ impl World {
         if process.is_alive() && frozen { ProcessState('D') } else { process.state() }
     }
 
-    fn standing(&self, process: &Process) -> Standing {
-        match (process.program, self.persona) {
+    fn standing(&self, process: &Process, seen_by: Handle) -> Standing {
+        match (process.starter == Some(seen_by), self.persona) {
             (true, _) => Standing::Program,
             (false, Persona::ProcessGroup) if process.escaped => Standing::Escaped,
             (false, _) => Standing::Inside,

@@ -16,7 +16,12 @@ use crate::{brake, freezer};
 
 impl V1Group {
     pub(crate) fn pids(&self, operation: Operation) -> Result<Vec<Pid>> {
-        self.branches.pids().map_err(|failure| self.failed(operation, failure))
+        let pids = self.branches.pids().map_err(|failure| self.failed(operation, failure))?;
+        // A group that was removed lists as an empty one does.
+        if pids.is_empty() && self.branches.are_gone() {
+            return Err(self.error(Error::new(ErrorKind::Gone, operation)));
+        }
+        Ok(pids)
     }
 
     /// One pass of a signal, the programs first. Each process is opened by pidfd and then listed

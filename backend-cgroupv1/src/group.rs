@@ -102,6 +102,10 @@ impl GroupOps for V1Group {
         let Some(first) = self.branches.all.first() else { return Ok(Vec::new()) };
         let names = first.dir.subdirectories();
         let names = names.map_err(|failure| self.failed(Operation::List, failure))?;
+        // A directory that was removed lists as an empty one does.
+        if names.is_empty() && first.dir.is_gone() {
+            return Err(self.error(Error::new(ErrorKind::Gone, Operation::List)));
+        }
         let mut groups: Vec<Box<dyn GroupOps>> = Vec::new();
         for name in names.iter().filter_map(|name| name.to_str()?.parse::<GroupName>().ok()) {
             match self.driver.open(self.as_top(), &name) {
@@ -190,6 +194,7 @@ impl GroupOps for V1Group {
     }
 
     fn reap(&self) -> Result<Reaped> {
+        self.refuse_removed(Operation::Reap)?;
         self.programs.reap()
     }
 

@@ -94,6 +94,9 @@ impl V1Group {
     /// Thaws the group and every group in it, and lets it fork again.
     pub(crate) fn thaw(&self) -> Result<()> {
         let freezer = self.freezer(Operation::Thaw)?;
+        if freezer.dir.is_gone() {
+            return Err(self.error(Error::new(ErrorKind::Gone, Operation::Thaw)));
+        }
         let failed = |failure| self.failed(Operation::Thaw, failure);
         let thawed = freezer::thaw(freezer).map_err(failed);
         let released = self.with_pids(brake::release).map_err(failed);

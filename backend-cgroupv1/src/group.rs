@@ -94,7 +94,11 @@ impl GroupOps for V1Group {
 
     fn subgroup(&self, name: &GroupName, with: ControllerSet) -> Result<Box<dyn GroupOps>> {
         self.refuse_removed(Operation::Create)?;
-        Ok(Box::new(self.driver.create(self.as_top(), name, with)?))
+        let made = self.driver.create(self.as_top(), name, with).map_err(|error| {
+            let vanished = error.kind() == ErrorKind::NotFound && self.branches.are_gone();
+            if vanished { self.error(error.with_kind(ErrorKind::Gone)) } else { error }
+        });
+        Ok(Box::new(made?))
     }
 
     fn subgroups(&self) -> Result<Vec<Box<dyn GroupOps>>> {

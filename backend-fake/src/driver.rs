@@ -64,6 +64,11 @@ impl Fake {
         Err(Error::new(ErrorKind::Unsupported, Operation::SetLimits))
     }
 
+    /// Whether the group of this generation was removed.
+    pub(crate) fn is_gone(&self, generation: u64) -> bool {
+        self.world.lock().node(generation).is_none()
+    }
+
     /// The identity of the group of this generation.
     pub(crate) fn identify(&self, name: &GroupName, generation: u64) -> GroupId {
         let identity = match self.persona {

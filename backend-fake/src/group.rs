@@ -121,6 +121,19 @@ impl FakeGroup {
         Ok((birth, world.process(birth).map_or(Pid::current(), |p| p.pid)))
     }
 
+    fn refuse_removed(&self, operation: Operation) -> Result<()> {
+        match self.removed.load(Ordering::Relaxed) {
+            true => Err(Error::new(ErrorKind::Gone, operation)),
+            false => Ok(()),
+        }
+    }
+
+    /// That somebody else has removed the group is found out when the program is placed.
+    fn operation_of_a_spawn(&self) -> Operation {
+        let vanished = !self.removed.load(Ordering::Relaxed) && self.fake.is_gone(self.generation);
+        if vanished { Operation::Place } else { Operation::Spawn }
+    }
+
     fn stops_instead(&self) -> bool {
         self.fake.persona.is_process_group()
     }
@@ -176,7 +189,8 @@ impl GroupOps for FakeGroup {
     }
 
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
-        let (birth, pid) = self.call("spawn", Operation::Spawn, |w| self.place(w, program))?;
+        let operation = self.operation_of_a_spawn();
+        let (birth, pid) = self.call("spawn", operation, |w| self.place(w, program))?;
         Ok(Box::new(FakeChild { fake: self.fake.clone(), birth, pid }))
     }
 
@@ -322,7 +336,10 @@ impl GroupOps for FakeGroup {
     }
 
     fn reap(&self) -> Result<Reaped> {
-        self.call("reap", Operation::Reap, |world| {
+        let (group, operation) = (Some(&self.id.name), Operation::Reap);
+        // Programs are children of ours, whatever became of their group.
+        self.fake.call_on("reap", operation, group, None, |world| {
+            self.refuse_removed(operation)?;
             let held = world.node(self.generation).and_then(|node| node.leader);
             let zombies = match self.fake.persona {
                 Persona::ProcessGroup => world.zombies_of(self.generation),
@@ -336,9 +353,7 @@ impl GroupOps for FakeGroup {
     fn remove(&self) -> Result<()> {
         let (group, operation) = (Some(&self.id.name), Operation::Remove);
         self.fake.call_on("remove", operation, group, None, |world| {
-            if self.removed.load(Ordering::Relaxed) {
-                return Err(Error::new(ErrorKind::Gone, operation));
-            }
+            self.refuse_removed(operation)?;
             // Somebody else's removal is as good as ours.
             if world.node(self.generation).is_some() {
                 world.remove(self.generation)?;

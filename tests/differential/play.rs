@@ -10,7 +10,7 @@ use containment_core::Signal;
 use crate::acts::{Act, Asking, INNER_NAMES, NAMES, SIGNALS, Step};
 use crate::helper::{Birth, Order};
 use crate::pairs::Rules;
-use crate::stage::{Facts, Stage};
+use crate::stage::{Facts, OBEYS, STANDS_STILL, Stage};
 use crate::world::World;
 
 /// What a step came to on the fake: the result, and what was to be seen after it.
@@ -82,19 +82,32 @@ impl Script {
     }
 }
 
+/// Between two looks.
+const PAUSE: Duration = Duration::from_micros(300);
+/// How long it has to be as expected where some stand still.
+const STABLE: Duration = Duration::from_millis(4);
+
 /// Looks until everything is as expected; what is not by the deadline differs.
 fn await_alike(stage: &Stage<'_>, expected: &Facts, patience: Duration) -> Facts {
     let obey = |(about, how): (&String, &String)| {
-        (how == "obeys").then(|| about.strip_prefix('p')?.parse().ok())?
+        (how == OBEYS).then(|| about.strip_prefix('p')?.parse().ok())?
     };
     let obedient: BTreeSet<Birth> = expected.iter().filter_map(obey).collect();
     let until = Instant::now() + patience;
+    // Who obeys has met its signals by then; who stands still may be about to do what it should not.
+    let still = expected.values().any(|how| how == STANDS_STILL);
+    let mut alike_since = None;
     loop {
         let differences = differences(expected, &stage.facts(&obedient));
-        if differences.is_empty() || Instant::now() >= until {
-            return differences;
+        let now = Instant::now();
+        match (differences.is_empty(), alike_since) {
+            (true, None) if still && !patience.is_zero() => alike_since = Some(now),
+            (true, Some(since)) if now < since + STABLE => {}
+            (true, _) => return differences,
+            (false, _) if now >= until => return differences,
+            (false, _) => alike_since = None,
         }
-        std::thread::sleep(Duration::from_micros(300));
+        std::thread::sleep(PAUSE);
     }
 }
 
@@ -201,7 +214,7 @@ impl<'a> Author<'a> {
 
     /// Who is frozen or stopped obeys later, after the signals that wait for it.
     fn note_proof(&mut self, birth: Birth, order: Order) {
-        let obeys = self.facts.get(&format!("p{birth}")).is_some_and(|how| how == "obeys");
+        let obeys = self.facts.get(&format!("p{birth}")).is_some_and(|how| how == OBEYS);
         let certainty = if obeys { Certainty::Certain } else { Certainty::Perhaps };
         match order {
             Order::IgnoreTerm => {

@@ -18,6 +18,11 @@ use crate::world::World;
 /// What is observed at a barrier, by what it is about. Two worlds are alike where these are.
 pub(crate) type Facts = BTreeMap<String, String>;
 
+/// Of a helper that has done everything that it was told.
+pub(crate) const OBEYS: &str = "obeys";
+/// Of one that has not.
+pub(crate) const STANDS_STILL: &str = "stands still";
+
 /// A sequence being played.
 pub(crate) struct Stage<'a> {
     world: &'a dyn World,
@@ -118,7 +123,7 @@ impl<'a> Stage<'a> {
     pub(crate) fn facts(&self, expected: &BTreeSet<Birth>) -> Facts {
         let mut facts = Facts::new();
         for (birth, obeys) in self.world.look(expected) {
-            let how = if obeys { "obeys" } else { "stands still" };
+            let how = if obeys { OBEYS } else { STANDS_STILL };
             facts.insert(format!("p{birth}"), how.to_owned());
         }
         for (number, group) in self.groups.iter().enumerate() {

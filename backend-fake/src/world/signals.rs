@@ -1,13 +1,26 @@
-//! The kernel's rules of signals (signal(7)): SIGKILL, SIGSTOP and SIGCONT act on whoever it is, the
-//! others on those who run; what waits is met before the program executes anything more.
+//! The kernel's rules of signals (signal(7)): SIGKILL, SIGCONT and what else is fatal act on whoever it
+//! is, the others on those who run; what waits is met before the program executes anything more.
 
 use containment_core::{Outcome, Signal, SignalSet};
 
-use super::{Birth, DYING, Event, World};
+use super::{Birth, DYING, Event, Process, World};
 use crate::script::Action;
 
 /// Signals that end nobody by default.
 const HARMLESS: [Signal; 3] = [Signal::CHLD, Signal::CONT, Signal::WINCH];
+
+/// Signals that dump a core by default.
+const DUMPING: [i32; 10] = [3, 4, 5, 6, 7, 8, 11, 24, 25, 31];
+
+impl Process {
+    /// A signal that ends a process by default, without a core, is made a SIGKILL as it is sent (kernel:
+    /// `complete_signal`), so that a frozen process dies of it as of that; but not for one that is
+    /// stopped.
+    fn is_doomed_by(&self, signal: Signal) -> bool {
+        let by_default = self.script.linger.is_zero();
+        by_default && !self.stopped && signal != Signal::STOP && !DUMPING.contains(&signal.as_raw())
+    }
+}
 
 impl World {
     /// Sends a signal to a process.
@@ -20,6 +33,7 @@ impl World {
                 process.pending = without(process.pending, Signal::STOP);
             }
             _ if HARMLESS.contains(&signal) || process.script.ignored.contains(signal) => {}
+            _ if process.is_doomed_by(signal) => return self.strike(birth, signal),
             _ => process.pending = process.pending.with(signal),
         }
         self.meet_the_pending();

@@ -155,9 +155,10 @@ impl World {
         !self.generations_up(generation).any(|g| full(&g))
     }
 
-    /// Removes a group and the empty groups in it.
+    /// Removes a group and the empty groups in it; those go too when it cannot.
     pub(crate) fn remove(&mut self, generation: u64) -> Result<()> {
         if self.populated(generation) {
+            self.remove_empty(generation);
             return Err(Error::from_errno(Operation::Remove, EBUSY));
         }
         let leader = self.nodes.get(&generation).and_then(|node| node.leader);
@@ -173,6 +174,15 @@ impl World {
             self.nodes.remove(&gone);
         }
         Ok(())
+    }
+
+    /// Removes the groups of the subtree in which nothing lives.
+    fn remove_empty(&mut self, generation: u64) {
+        for inside in self.subtree(generation) {
+            if !self.populated(inside) {
+                self.nodes.remove(&inside);
+            }
+        }
     }
 
     pub(crate) fn find(&self, name: &GroupName) -> Option<u64> {

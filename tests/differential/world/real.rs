@@ -41,6 +41,9 @@ struct Helper {
     waiting: usize,
 }
 
+/// This executable, be its file still there or not.
+const ITSELF: &str = "/proc/self/exe";
+
 /// How long a helper may take to answer until it is looked at again.
 const MOMENT: Duration = Duration::from_millis(20);
 
@@ -152,8 +155,7 @@ impl World for RealWorld {
     }
 
     fn helper(&self, birth: Birth) -> Program {
-        let itself = std::env::current_exe().expect("this executable has a path");
-        let helper = Program::new(itself).arg(birth.to_string()).env(LINE, self.path());
+        let helper = Program::new(ITSELF).arg(birth.to_string()).env(LINE, self.path());
         helper.stdin(Stream::Null).stdout(Stream::Null).stderr(Stream::Null)
     }
 
@@ -166,8 +168,7 @@ impl World for RealWorld {
     }
 
     fn start_outside(&self, birth: Birth) {
-        let itself = std::env::current_exe().expect("this executable has a path");
-        let mut helper = Command::new(itself);
+        let mut helper = Command::new(ITSELF);
         helper.arg(birth.to_string()).env(LINE, self.path());
         helper.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = helper.spawn().expect("this executable can be executed");

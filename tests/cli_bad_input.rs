@@ -73,13 +73,6 @@ fn options_of_the_environment_are_checked_too() {
 }
 
 #[test]
-fn options_that_this_version_does_not_have_are_not_taken() {
-    for option in ["--systemd=never", "--state-dir=/tmp", "--user=root", "--seal", "--cpu-time=1"] {
-        assert_eq!(run(&["run", option, "true"]).status, 125, "{option}");
-    }
-}
-
-#[test]
 fn a_file_that_cannot_be_opened_runs_nothing() {
     let start = "failed to start a program in group x: ";
     let report = "failed to open the report of group x: ";

@@ -25,29 +25,27 @@ fn check(backend: &str, script: &str, status: i32) {
     for grace in ["0", "100s"] {
         let directory = tempfile::tempdir().unwrap();
         let trace = directory.path().join("trace");
-        let words = ["strace", "-f", "-qq", "-e", CALLS, "-o", trace.to_str().unwrap()];
+        // One file for each process.
+        let words = ["strace", "-ff", "-qq", "-e", CALLS, "-o", trace.to_str().unwrap()];
         Job::on(backend).behind(&words).sh(&["--grace", grace], script).expect(status);
-        check_calls(&std::fs::read_to_string(&trace).unwrap());
+        let files = std::fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().path());
+        let traces: Vec<_> = files.map(|file| std::fs::read_to_string(file).unwrap()).collect();
+        check_calls(&traces);
     }
 }
 
-/// The first process of the trace is `contain`; another one that executes something is a program.
-fn check_calls(trace: &str) {
-    let calls: Vec<_> = trace.lines().filter_map(|line| line.split_once(' ')).collect();
-    let executes = |call: &str| call.trim_start().starts_with("execve");
-    let contain = calls.first().expect("there is a trace").0;
-    let programs: Vec<_> = calls.iter().filter(|(_, call)| executes(call)).map(|c| c.0).collect();
-    let ours = calls.iter().filter(|(pid, _)| *pid == contain || !programs.contains(pid));
+/// A process that executes something else than `contain` is a program.
+fn check_calls(traces: &[String]) {
+    let executes = |call: &&str| call.starts_with("execve(");
+    let is_ours =
+        |trace: &&String| trace.lines().filter(executes).all(|call| call.contains("contain"));
     // A poll that does not wait only looks.
     let looks = |call: &str| call.contains(", 0) = 0") || call.contains("{tv_sec=0, tv_nsec=0}");
-    let waits = |call: &str| !executes(call) && !looks(call);
-    let ours: Vec<_> = ours.filter(|(_, call)| waits(call)).collect();
-    assert!(
-        ours.iter().any(|(_, call)| call.contains("poll")),
-        "contain waits by polling: {trace}"
-    );
-    for (_, call) in ours {
-        assert!(!call.contains("sleep"), "a timed sleep: {call}\n{trace}");
-        assert!(!call.contains("= 0"), "a wait that ended by its time-out: {call}\n{trace}");
+    let ours = traces.iter().filter(is_ours).flat_map(|trace| trace.lines());
+    let waits: Vec<_> = ours.filter(|call| !executes(call) && !looks(call)).collect();
+    assert!(waits.iter().any(|call| call.contains("poll")), "contain waits by poll: {traces:#?}");
+    for call in waits {
+        assert!(!call.contains("sleep"), "a timed sleep: {call}\n{traces:#?}");
+        assert!(!call.contains("= 0"), "a wait that ended by its time-out: {call}\n{traces:#?}");
     }
 }

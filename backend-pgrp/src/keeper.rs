@@ -33,6 +33,8 @@ pub(crate) struct Charge<'a> {
     pub(crate) supervisor: PidFd,
     pub(crate) id: GroupId,
     pub(crate) capabilities: Capabilities,
+    /// Whether the group is to outlive the supervisor from the first.
+    pub(crate) lasting: bool,
 }
 
 /// The signal by which its supervisor tells a keeper that the group is to outlive it.
@@ -79,10 +81,10 @@ impl Keeper {
         };
         Message::send(&[Message::Started(program.pid())], pipe.as_fd())?;
         setpgid(None, None)?;
-        let Charge { supervisor, id, capabilities, .. } = charge;
+        let Charge { supervisor, id, capabilities, lasting, .. } = charge;
         worker::detach(&[pipe.as_fd(), supervisor.as_fd(), program.as_fd()])?;
         let inbox = Inbox::open_all(SignalSet::default().with(Signal::CHLD).with(LET_GO))?;
-        let [told, let_go] = [false; 2].map(AtomicBool::new);
+        let [told, let_go] = [false, lasting].map(AtomicBool::new);
         Ok(Some(Self { pipe, inbox, supervisor, program, told, let_go, id, capabilities }))
     }
 

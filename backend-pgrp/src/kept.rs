@@ -25,6 +25,8 @@ pub(crate) struct KeptGroup {
     claim: Claim,
     capabilities: Capabilities,
     lines: Mutex<Vec<Arc<Line>>>,
+    /// Whether its keepers leave it alone when we die.
+    lasting: bool,
     /// Whether a keeper may have been lost before it could tell of its program, which may run all the
     /// same.
     orphans: AtomicBool,
@@ -35,7 +37,14 @@ pub(crate) struct KeptGroup {
 impl KeptGroup {
     pub(crate) fn new(claim: Claim, capabilities: Capabilities) -> Self {
         let [orphans, killed, removed] = [false; 3].map(AtomicBool::new);
-        Self { claim, capabilities, lines: Mutex::default(), orphans, killed, removed }
+        let lines = Mutex::default();
+        Self { claim, capabilities, lines, lasting: false, orphans, killed, removed }
+    }
+
+    /// The same, and it outlives this process.
+    pub(crate) fn lasting(mut self) -> Self {
+        self.lasting = true;
+        self
     }
 
     /// A group of everything that descends from this process.
@@ -132,11 +141,12 @@ impl GroupOps for KeptGroup {
 
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
         self.refuse_removed(Operation::Spawn)?;
-        let line = Line::open(self.id(), &self.capabilities, program).map_err(|error| {
-            // The keeper may have started the program before it was lost.
-            self.orphans.store(true, Ordering::Release);
-            self.error(error)
-        })?;
+        let line =
+            Line::open(self.id(), &self.capabilities, program, self.lasting).map_err(|error| {
+                // The keeper may have started the program before it was lost.
+                self.orphans.store(true, Ordering::Release);
+                self.error(error)
+            })?;
         let line = Arc::new(line);
         self.lines().push(Arc::clone(&line));
         Ok(Box::new(Kept(line)))

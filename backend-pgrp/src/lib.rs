@@ -41,7 +41,11 @@ pub enum Keeper {
     /// A fork of this process for each program. This process must be single-threaded at every spawn,
     /// serve one group only, and have no children of its own: it becomes a sub-reaper, and should a
     /// keeper be killed, everything that descends from it is taken for the group's.
+    ///
+    /// It ends the group when this process dies.
     Worker,
+    /// The same, and it leaves the group alone when this process dies.
+    Lasting,
 }
 
 /// The driver of process groups.
@@ -112,7 +116,7 @@ impl CgroupOps for ProcessGroups {
         if !with.is_empty() {
             return Err(unsupported(Operation::SetLimits).with_group(name));
         }
-        if self.keeper == Keeper::Worker {
+        if self.keeper != Keeper::None {
             become_sub_reaper().map_err(|error| {
                 Error::from_io(Operation::Create, &error).with_backend(Backend::ProcessGroup)
             })?;
@@ -122,6 +126,7 @@ impl CgroupOps for ProcessGroups {
         Ok(match self.keeper {
             Keeper::None => Box::new(held::HeldGroup::new(claim, capabilities)),
             Keeper::Worker => Box::new(kept::KeptGroup::new(claim, capabilities)),
+            Keeper::Lasting => Box::new(kept::KeptGroup::new(claim, capabilities).lasting()),
         })
     }
 
@@ -140,7 +145,7 @@ fn capabilities(keeper: Keeper) -> Capabilities {
     let usage = Set::EMPTY;
     let (escape, usage) = match keeper {
         Keeper::None => (Escape::Voluntary, usage),
-        Keeper::Worker => (Escape::Swept, usage.with(Measure::Cpu)),
+        Keeper::Worker | Keeper::Lasting => (Escape::Swept, usage.with(Measure::Cpu)),
     };
     Capabilities {
         kill: Kill::Repeated,

@@ -57,6 +57,7 @@ impl Line {
         id: &GroupId,
         capabilities: &Capabilities,
         program: &Program,
+        lasting: bool,
     ) -> Result<Self> {
         let failed = |error: io::Error| Error::from_io(Operation::Spawn, &error);
         let (reader, writer) = io::pipe().map_err(failed)?;
@@ -68,6 +69,7 @@ impl Line {
             supervisor,
             id: id.clone(),
             capabilities: capabilities.clone(),
+            lasting,
         };
         let keeper = worker::fork(move || serve(charge, writer)).map_err(failed)?;
         let line = match first_message(&reader, &keeper) {

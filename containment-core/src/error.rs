@@ -73,6 +73,8 @@ pub enum ErrorKind {
     TimedOut,
     /// The caller is not the process that made the guard.
     NotOwner,
+    /// Whoever was to do it stopped before it was done.
+    Abandoned,
     /// Any other failure of the system; see [`Error::errno`].
     System,
 }
@@ -179,6 +181,7 @@ impl ErrorKind {
             Self::KeeperLost => "its keeper died",
             Self::TimedOut => "it did not happen in time",
             Self::NotOwner => "this process does not own it",
+            Self::Abandoned => "it was given up before it was done",
             Self::System => "the system call failed",
         }
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::teardown::{Policy, Step, Teardown, TeardownReport};
+use crate::teardown::{Policy, Stage, Step, Teardown, TeardownReport};
 use crate::{
     Backoff, Capabilities, Change, Child, Error, ErrorKind, GroupId, GroupOps, Limits, Member,
     Operation, Pid, Program, Result, Signal, Signalled, Time, Usage, Waiter, Watch,
@@ -97,19 +97,7 @@ impl Group {
     /// # Errors
     /// [`NotOwner`](ErrorKind::NotOwner) in a fork of the process that made the guard.
     pub fn terminate(self, policy: &Policy) -> Result<TeardownReport> {
-        let waiter = Arc::clone(&self.waiter);
-        let started = waiter.now();
-        let mut termination = self.begin_termination(policy.clone())?;
-        loop {
-            match termination.step(waiter.now()) {
-                Step::Again => {}
-                Step::Wait { until, on } => waiter.wait(until, &on),
-                Step::Done(mut report) => {
-                    report.elapsed = waiter.now().since(started);
-                    return Ok(*report);
-                }
-            }
-        }
+        Ok(self.begin_termination(policy.clone())?.run())
     }
 
     /// Ends the group like [`terminate`](Self::terminate), for callers that do the waiting themselves.
@@ -183,9 +171,30 @@ impl Termination {
         step
     }
 
+    /// Goes on to the end. Blocks until it is over.
+    pub fn run(mut self) -> TeardownReport {
+        let waiter = Arc::clone(&self.group.waiter);
+        let started = waiter.now();
+        loop {
+            match self.step(waiter.now()) {
+                Step::Again => {}
+                Step::Wait { until, on } => waiter.wait(until, &on),
+                Step::Done(mut report) => {
+                    report.elapsed = waiter.now().since(started);
+                    return *report;
+                }
+            }
+        }
+    }
+
     /// Ends the grace now.
     pub fn hurry(&mut self) {
         self.teardown.hurry();
+    }
+
+    /// How far it has come.
+    pub fn stage(&self) -> Stage {
+        self.teardown.stage()
     }
 
     /// The group that is being ended.

@@ -19,6 +19,7 @@ mod name;
 mod ops;
 mod pid;
 mod program;
+mod reaper;
 mod signal;
 pub mod teardown;
 mod time;
@@ -46,8 +47,9 @@ pub use ops::{
 pub use ops::{MockCgroupOps, MockChildOps, MockGroupOps, MockHomeOps};
 pub use pid::{InvalidPid, Pid};
 pub use program::{ProcessGroup, Program, Stream};
+pub use reaper::{Reaper, Reaping};
 pub use signal::{InvalidSignal, Signal, SignalSet};
-pub use teardown::{Policy, Step, Teardown, TeardownReport};
+pub use teardown::{Policy, Stage, Step, Teardown, TeardownReport};
 pub use time::{Backoff, EventId, Interest, Source, SystemWaiter, Time, Waiter, Watch, timeout};
 pub use topology::Topology;
 pub use usage::Usage;

@@ -112,8 +112,10 @@ impl PidFd {
             Look::Hold => WaitIdOptions::NOWAIT,
             Look::Reap => WaitIdOptions::empty(),
         };
+        // Children that do not announce their end (`worker::fork_apart`) are waited for like others.
+        let any_kind = WaitIdOptions::from_bits_retain(libc::__WALL.cast_unsigned());
         loop {
-            let options = WaitIdOptions::EXITED | options | hold;
+            let options = WaitIdOptions::EXITED | any_kind | options | hold;
             return match waitid(WaitId::PidFd(self.fd.as_fd()), options) {
                 Ok(None) => Ok(Waited::Running),
                 Ok(Some(status)) => Ok(outcome(&status).map_or(Waited::Running, Waited::Ended)),

@@ -1,10 +1,11 @@
 //! A fork of a single-threaded process that goes on in Rust.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use containment_core::Pid;
 
+use crate::cgroupfs;
 use crate::pidfd::PidFd;
 
 /// Forks; the child runs `work` and exits with what it returns, without running the destructors and
@@ -15,21 +16,11 @@ use crate::pidfd::PidFd;
 /// `EBUSY`-like [`io::ErrorKind::ResourceBusy`] when this process has other threads: their locks
 /// would stay locked in the child for ever.
 pub fn fork(work: impl FnOnce() -> u8) -> io::Result<PidFd> {
-    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
-        return Err(io::Error::new(
-            io::ErrorKind::ResourceBusy,
-            "a worker can be forked only by a single-threaded process",
-        ));
-    }
+    refuse_threads()?;
     // SAFETY: this process has one thread, so that the child's copy is consistent.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
-        0 => {
-            let guard = ExitGuard;
-            let status = work();
-            std::mem::forget(guard);
-            exit(status)
-        }
+        0 => run(work),
         pid => {
             let pid = Pid::new(pid).ok_or(io::ErrorKind::InvalidData)?;
             match PidFd::open(pid) {
@@ -42,6 +33,45 @@ pub fn fork(work: impl FnOnce() -> u8) -> io::Result<PidFd> {
             }
         }
     }
+}
+
+/// Forks like [`fork`], a child that stands apart: its end sends no SIGCHLD, and a wait for any child
+/// does not see it. Only its pidfd tells.
+pub fn fork_apart(work: impl FnOnce() -> u8) -> io::Result<PidFd> {
+    refuse_threads()?;
+    let mut pidfd: libc::c_int = -1;
+    // SAFETY: without CLONE_VM and a stack this forks: the child goes on here, on a copy of the only
+    // thread's stack. The exit signal, the low byte of the flags, is none.
+    let pid = unsafe {
+        libc::syscall(libc::SYS_clone, libc::CLONE_PIDFD, 0_usize, &raw mut pidfd, 0_usize, 0_usize)
+    };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => run(work),
+        pid => {
+            // SAFETY: the clone succeeded, so the kernel stored a new descriptor of ours.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            let pid =
+                i32::try_from(pid).ok().and_then(Pid::new).ok_or(io::ErrorKind::InvalidData)?;
+            Ok(PidFd::from_fd(pid, pidfd))
+        }
+    }
+}
+
+fn refuse_threads() -> io::Result<()> {
+    if std::fs::read_dir("/proc/self/task")?.count() == 1 {
+        return Ok(());
+    }
+    let why = "a worker can be forked only by a single-threaded process";
+    Err(io::Error::new(io::ErrorKind::ResourceBusy, why))
+}
+
+/// The child's life.
+fn run(work: impl FnOnce() -> u8) -> ! {
+    let guard = ExitGuard;
+    let status = work();
+    std::mem::forget(guard);
+    exit(status)
 }
 
 /// Kills and reaps a child of ours.
@@ -71,13 +101,32 @@ fn exit(status: u8) -> ! {
 /// streams lead nowhere, and the directory is `/`. Objects that own the closed descriptors must be
 /// forgotten, not dropped.
 pub fn detach(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+    close_but(keep.iter().map(AsRawFd::as_raw_fd).collect())
+}
+
+/// The same, but everything by which groups and processes are held is kept: what is open on cgroup
+/// file systems, pidfds, and other descriptors that lead to no file and hold nobody up.
+pub fn detach_with_handles() -> io::Result<()> {
+    let open = open_descriptors()?.into_iter();
+    close_but(open.filter(|fd| is_kernel_object(*fd) || cgroupfs::is_cgroupfs(*fd)).collect())
+}
+
+/// Whether a descriptor is a pidfd, an eventfd or the like. Since Linux 6.9 pidfds have a file system of
+/// their own.
+fn is_kernel_object(fd: i32) -> bool {
+    let target = std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap_or_default();
+    let target = target.as_os_str().as_encoded_bytes();
+    target.starts_with(b"anon_inode:") || target.starts_with(b"pidfd:")
+}
+
+fn close_but(mut kept: Vec<i32>) -> io::Result<()> {
     std::env::set_current_dir("/")?;
     let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
     drop(null);
-    let mut kept: Vec<_> = keep.iter().map(AsRawFd::as_raw_fd).filter(|fd| *fd > 2).collect();
+    kept.retain(|fd| *fd > 2);
     kept.sort_unstable();
     let mut first = 3;
     for fd in kept {
@@ -100,14 +149,16 @@ fn close_range(first: i32, last: i32) -> io::Result<()> {
 }
 
 fn close_listed(first: i32, last: i32) -> io::Result<()> {
-    let open: Vec<i32> = std::fs::read_dir("/proc/self/fd")?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect();
-    for fd in open.into_iter().filter(|fd| (first..=last).contains(fd)) {
+    for fd in open_descriptors()?.into_iter().filter(|fd| (first..=last).contains(fd)) {
         // SAFETY: an integer; EBADF for the listing's own descriptor is of no interest.
         unsafe { libc::close(fd) };
     }
     Ok(())
+}
+
+fn open_descriptors() -> io::Result<Vec<i32>> {
+    let listed = std::fs::read_dir("/proc/self/fd")?;
+    Ok(listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
 }
 
 #[cfg(test)]

@@ -43,6 +43,21 @@ pub enum Step {
     },
 }
 
+/// How far a teardown has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// Members are listed and asked to end.
+    Asking,
+    /// They have their grace.
+    Grace,
+    /// They are killed.
+    Killing,
+    /// The group is empty, and is being removed.
+    Removing,
+    /// It is over.
+    Over,
+}
+
 /// The teardown of one group.
 #[derive(Debug)]
 pub struct Teardown {
@@ -92,6 +107,18 @@ impl Teardown {
             blind: false,
             pauses: Backoff::default(),
             report: TeardownReport::default(),
+        }
+    }
+
+    /// How far it has come. A member that comes in while the group is being removed leads back to the
+    /// kill.
+    pub fn stage(&self) -> Stage {
+        match self.phase {
+            Phase::Begin | Phase::Ask => Stage::Asking,
+            Phase::Grace { .. } => Stage::Grace,
+            Phase::Kill(_) => Stage::Killing,
+            Phase::Empty | Phase::Remove { .. } => Stage::Removing,
+            Phase::Done => Stage::Over,
         }
     }
 

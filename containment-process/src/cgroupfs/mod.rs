@@ -49,6 +49,14 @@ impl Version {
     }
 }
 
+/// Whether a descriptor of this process is open on a cgroup file system of either version.
+pub(crate) fn is_cgroupfs(fd: i32) -> bool {
+    // By number: whoever owns it may be anybody.
+    let stat = rustix::fs::statfs(format!("/proc/self/fd/{fd}"));
+    let magic = [Version::V1.magic(), Version::V2.magic()];
+    stat.is_ok_and(|stat| u64::try_from(stat.f_type).is_ok_and(|kind| magic.contains(&kind)))
+}
+
 /// An open group directory. Clones share the one descriptor.
 #[derive(Debug, Clone)]
 pub struct Dir {

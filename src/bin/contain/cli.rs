@@ -132,6 +132,9 @@ pub(crate) struct Run {
     /// Leave the group and what runs in it when PROGRAM ends
     #[arg(long)]
     pub(crate) keep: bool,
+    /// When contain itself is killed: kill the group, too, or keep it
+    #[arg(long, value_name = "kill|keep", default_value = "kill", hide_possible_values = true)]
+    pub(crate) orphans: Orphans,
 
     /// End the group after this time (500ms, 1.5s, 2m, plain seconds)
     #[arg(long, value_name = "DUR", value_parser = values::duration)]
@@ -189,6 +192,13 @@ impl Run {
         let bounds = self.timeout.into_iter().fold(bounds, Bounds::wall);
         self.cpu_time.into_iter().fold(bounds, Bounds::cpu)
     }
+}
+
+/// What becomes of a group when `contain` is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Orphans {
+    Kill,
+    Keep,
 }
 
 /// What becomes of the rest of a group when the OOM killer took a member.

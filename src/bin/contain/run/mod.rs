@@ -1,6 +1,7 @@
 //! `contain run`: a program in a group of its own, until nothing that it started is left.
 
 mod end;
+mod post;
 mod program;
 mod report;
 mod stats;
@@ -15,9 +16,10 @@ use containment::{
 use containment_process::reap::become_sub_reaper;
 use containment_process::signals::Inbox;
 
-use crate::cli::{Global, Run};
+use crate::cli::{Global, Orphans, Run};
 use crate::{errors, exit};
 use end::End;
+use post::Post;
 use program::Prepared;
 use report::ReportFile;
 use supervise::Supervisor;
@@ -42,16 +44,22 @@ fn run_in_group(global: &Global, options: &Run) -> Result<u8> {
     let inbox = Inbox::open(supervise::taken()).map_err(failed)?;
     become_sub_reaper().map_err(failed)?;
     let started = Instant::now();
-    let launch = builder(global, options)
-        .launch(&name, |group| program.in_group(group, inbox.original_mask()))?;
+    let mut post = Post::new(options.orphans);
+    let launch = builder(global, options).launch(&name, |group| {
+        post.fill(group);
+        program.in_group(group, inbox.original_mask())
+    })?;
     tracing::debug!(selection = %launch.containment.selection(), "launched");
-    let end = supervised(launch, options, inbox, started);
+    let end = supervised(launch, options, inbox, post, started);
     Ok(conclude(&end, report, options))
 }
 
 fn builder(global: &Global, options: &Run) -> Builder {
     let mut builder = Containment::builder()
-        .keeper(Keeper::Worker)
+        .keeper(match options.orphans {
+            Orphans::Kill => Keeper::Worker,
+            Orphans::Keep => Keeper::Lasting,
+        })
         .proof(Proof::OnUse)
         .limits(&options.limits.of_new_group());
     if let Some(backend) = global.backend.explicit() {
@@ -69,8 +77,15 @@ fn builder(global: &Global, options: &Run) -> Builder {
 }
 
 /// Sees the program and its group through to their end.
-fn supervised(launch: Launch, options: &Run, inbox: Inbox, started: Instant) -> End {
-    let Launch { containment, group, degraded, child } = launch;
+fn supervised(
+    launch: Launch,
+    options: &Run,
+    inbox: Inbox,
+    mut post: Post,
+    started: Instant,
+) -> End {
+    let Launch { containment, group, mut degraded, child } = launch;
+    degraded.extend(post.degradation());
     let mut end = End::new(&group, degraded);
     let child = match child {
         Ok(child) => child,
@@ -83,7 +98,7 @@ fn supervised(launch: Launch, options: &Run, inbox: Inbox, started: Instant) -> 
     end.pid = Some(child.pid());
     // A keeper reaps what it adopts; where there is none the orphans come to us.
     let adopts = containment.backend() != Backend::ProcessGroup;
-    let supervisor = Supervisor::new(&child, inbox, containment.waiter(), adopts);
+    let supervisor = Supervisor::new(&child, inbox, post, containment.waiter(), adopts);
     supervisor.see_through(group, options, &mut end, started);
     end
 }

@@ -13,6 +13,7 @@ use containment_process::reap::{Children, reap_children};
 use containment_process::signals::{Inbox, Received};
 
 use super::end::{End, Reason};
+use super::post::Post;
 use crate::cli::Run;
 
 /// The signals that we take by reading. The others do what they do by default: a terminal's Ctrl-Z
@@ -28,6 +29,7 @@ pub(super) fn taken() -> SignalSet {
 pub(super) struct Supervisor<'a> {
     child: &'a Child,
     inbox: Inbox,
+    post: Post,
     waiter: Arc<dyn Waiter>,
     /// Whether orphans of the group come to us to be reaped.
     adopts: bool,
@@ -61,10 +63,11 @@ impl<'a> Supervisor<'a> {
     pub(super) fn new(
         child: &'a Child,
         inbox: Inbox,
+        post: Post,
         waiter: Arc<dyn Waiter>,
         adopts: bool,
     ) -> Self {
-        Self { child, inbox, waiter, adopts, outcome: None }
+        Self { child, inbox, post, waiter, adopts, outcome: None }
     }
 
     /// Waits for what ends the group, ends it, and takes down in `end` how it went.
@@ -79,6 +82,7 @@ impl<'a> Supervisor<'a> {
         end.wall = started.elapsed();
         let ran_on = self.outcome.is_none();
         if matches!(ending, Ending::Program) && options.keep {
+            self.post.dismiss();
             end.keep(group);
         } else {
             end.tear_down(self.terminate(group, policy(options, &ending)));
@@ -102,6 +106,7 @@ impl<'a> Supervisor<'a> {
         loop {
             // Watch, then read, then wait: an end in between makes the watch ready.
             let watch = self.child.watch()?;
+            self.post.refill(group);
             // SIGCHLD before the look, too: it may tell that a keeper was stopped.
             let asked = self.read_inbox();
             self.outcome = self.child.try_wait()?;
@@ -134,10 +139,12 @@ impl<'a> Supervisor<'a> {
             if self.read_inbox().is_some() {
                 termination.hurry();
             }
+            self.post.refill(termination.group());
             let step = termination.step(self.waiter.now());
             self.collect_outcome();
             match step {
                 Step::Done(mut report) => {
+                    self.post.dismiss();
                     self.end_escaped(&name, &mut report);
                     report.elapsed = self.waiter.now().since(started);
                     return Ok(*report);
@@ -207,6 +214,7 @@ impl<'a> Supervisor<'a> {
             Watch::Virtual(_) | Watch::Backoff => Vec::new(),
         };
         sources.push(self.inbox.source());
+        sources.extend(self.post.source());
         self.waiter.wait(until, &Watch::Sources(sources));
     }
 
@@ -370,7 +378,8 @@ mod tests {
         let group = Group::new(Box::new(group), Arc::clone(&waiter));
         let mut end = End::new(&group, Vec::new());
         let inbox = Inbox::open(SignalSet::default()).unwrap();
-        let supervisor = Supervisor::new(&child, inbox, waiter, false);
+        let post = Post::new(options.orphans);
+        let supervisor = Supervisor::new(&child, inbox, post, waiter, false);
         supervisor.see_through(group, &options, &mut end, Instant::now());
         end
     }

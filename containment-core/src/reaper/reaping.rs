@@ -1,0 +1,146 @@
+//! What is told of a group that a reaper ends, and to whom.
+
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use crate::{Error, ErrorKind, GroupName, Operation, Result, Stage, TeardownReport};
+
+/// The end of one group. Dropping it does not stop the teardown.
+///
+/// As a future it gives what [`wait`](Self::wait) gives.
+#[derive(Debug)]
+#[must_use = "the report tells whether anything survived"]
+pub struct Reaping {
+    news: Arc<News>,
+}
+
+/// The side that ends the group. Dropped unkept it tells that the group was abandoned.
+#[derive(Debug)]
+pub(super) struct Promise {
+    news: Arc<News>,
+    group: GroupName,
+}
+
+#[derive(Debug)]
+struct News {
+    known: Mutex<Known>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct Known {
+    stage: Stage,
+    /// Whether there was a result; it may have been fetched since.
+    settled: bool,
+    result: Option<Result<TeardownReport>>,
+    waker: Option<Waker>,
+}
+
+pub(super) fn promise(group: &GroupName) -> (Promise, Reaping) {
+    let known = Known { stage: Stage::Asking, settled: false, result: None, waker: None };
+    let news = Arc::new(News { known: Mutex::new(known), changed: Condvar::new() });
+    (Promise { news: Arc::clone(&news), group: group.clone() }, Reaping { news })
+}
+
+impl Reaping {
+    /// How far it has come.
+    pub fn stage(&self) -> Stage {
+        self.news.known().stage
+    }
+
+    /// Waits until the group is ended.
+    ///
+    /// # Errors
+    /// [`NotOwner`](ErrorKind::NotOwner) as with [`Group::terminate`](crate::Group::terminate);
+    /// [`Abandoned`](ErrorKind::Abandoned) when the reaper was stopped before.
+    pub fn wait(self) -> Result<TeardownReport> {
+        let mut known = self.news.known();
+        loop {
+            match known.result.take() {
+                Some(result) => return result,
+                None => {
+                    known = self.news.changed.wait(known).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+
+    /// Waits at most `timeout`, and gives itself back when that has passed.
+    ///
+    /// # Errors
+    /// The inner ones are those of [`wait`](Self::wait).
+    pub fn wait_for(self, timeout: Duration) -> std::result::Result<Result<TeardownReport>, Self> {
+        let deadline = Instant::now() + timeout;
+        let mut known = self.news.known();
+        loop {
+            if let Some(result) = known.result.take() {
+                return Ok(result);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                drop(known);
+                return Err(self);
+            }
+            let waited = self.news.changed.wait_timeout(known, left);
+            known = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Future for Reaping {
+    type Output = Result<TeardownReport>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut known = self.news.known();
+        if let Some(result) = known.result.take() {
+            return Poll::Ready(result);
+        }
+        known.waker = Some(context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Promise {
+    /// Tells how far it has come.
+    pub(super) fn tell(&self, stage: Stage) {
+        self.news.known().stage = stage;
+    }
+
+    /// Tells how it ended.
+    pub(super) fn keep(self, result: Result<TeardownReport>) {
+        self.settle(result);
+    }
+
+    fn settle(&self, result: Result<TeardownReport>) {
+        let waker = {
+            let mut known = self.news.known();
+            if known.settled {
+                return;
+            }
+            known.settled = true;
+            known.result = Some(result);
+            known.waker.take()
+        };
+        self.news.changed.notify_all();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        let abandoned = Error::new(ErrorKind::Abandoned, Operation::Kill)
+            .with_group(&self.group)
+            .because("the reaper was stopped before it was ended");
+        self.settle(Err(abandoned));
+    }
+}
+
+impl News {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

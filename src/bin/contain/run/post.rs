@@ -1,0 +1,59 @@
+//! The guardian's post: who ends the group should `contain` itself be killed.
+
+use containment::{Backend, Degradation, Error, Group, Guardian, Source};
+
+use crate::cli::Orphans;
+
+/// Where a guardian stands, if one has to. A process group needs none: its keeper is one.
+#[derive(Debug)]
+pub(super) struct Post {
+    orphans: Orphans,
+    guardian: Option<Guardian>,
+    vacant: Option<Error>,
+}
+
+impl Post {
+    pub(super) fn new(orphans: Orphans) -> Self {
+        Self { orphans, guardian: None, vacant: None }
+    }
+
+    /// Posts a guardian over a group that was just made, instead of one over a group that did not work.
+    pub(super) fn fill(&mut self, group: &Group) {
+        self.guardian = None;
+        if self.orphans == Orphans::Keep || group.id().backend == Backend::ProcessGroup {
+            return;
+        }
+        match Guardian::post(group) {
+            Ok(guardian) => self.guardian = Some(guardian),
+            Err(error) => self.vacant = Some(error),
+        }
+    }
+
+    /// Posts a new guardian where the old one was killed.
+    pub(super) fn refill(&mut self, group: &Group) {
+        if self.guardian.as_ref().is_some_and(Guardian::is_lost) {
+            self.fill(group);
+            if let Some(error) = self.vacant.take() {
+                tracing::warn!(%error, "the guardian was killed; if contain is killed, too, run: contain gc");
+            }
+        }
+    }
+
+    /// What announces that the guardian was killed.
+    pub(super) fn source(&self) -> Option<Source> {
+        self.guardian.as_ref().map(Guardian::source)
+    }
+
+    /// Lets the guardian end: the group is gone, or kept. Its end is waited for when this is dropped.
+    pub(super) fn dismiss(&self) {
+        if let Some(guardian) = &self.guardian {
+            guardian.dismiss();
+        }
+    }
+
+    /// That nobody stands there, and why.
+    pub(super) fn degradation(&mut self) -> Option<Degradation> {
+        let why = self.vacant.take()?;
+        Some(Degradation { what: "orphans".to_owned(), why })
+    }
+}

@@ -1,0 +1,93 @@
+//! Who ends a group when its owner dies without having done so.
+//!
+//! A guardian is a fork of this process that does nothing but wait for our end, by our pidfd. It has
+//! the group's handles, so that it acts on that group and no namesake; a process group of its own, so
+//! that what is sent to ours does not reach it; and no file or pipe of ours, so that nobody waits for it.
+
+use containment_core::{
+    Error, Group, Operation, Pid, Policy, Result, Signal, SignalSet, Source, SystemWaiter,
+    Teardown, Time, Waiter as _, Watch,
+};
+use containment_process::pidfd::PidFd;
+use containment_process::signals::set_mask;
+use containment_process::worker;
+use rustix::process::{getpid, setpgid};
+
+/// The process that kills and removes a group once this process has died, unless it was dismissed.
+///
+/// Dropping it dismisses it.
+#[derive(Debug)]
+#[must_use = "dropping the guardian dismisses it"]
+pub struct Guardian {
+    process: PidFd,
+    owner: Pid,
+}
+
+impl Guardian {
+    /// Posts a guardian over `group`. Only a process with one thread can.
+    ///
+    /// # Errors
+    /// When there is a second thread, or no room for another process or descriptor.
+    pub fn post(group: &Group) -> Result<Self> {
+        let failed = |error| {
+            Error::from_io(Operation::Spawn, &error)
+                .with_group(&group.id().name)
+                .because("cannot post a guardian over the group")
+        };
+        let owner = Pid::current();
+        let us = PidFd::open(owner).map_err(failed)?;
+        let us = us.ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
+        let process = worker::fork_apart(|| guard(group, &us)).map_err(failed)?;
+        // It does so itself, too: whoever comes first, nothing that is sent to our group reaches it.
+        // It may have died meanwhile, or it has done it.
+        let _ = setpgid(rustix::process::Pid::from_raw(process.pid().as_raw()), None);
+        Ok(Self { process, owner })
+    }
+
+    /// Ready when the guardian has ended: somebody killed it.
+    pub fn source(&self) -> Source {
+        self.process.source()
+    }
+
+    /// Whether it stands no more.
+    pub fn is_lost(&self) -> bool {
+        self.process.has_ended().unwrap_or(false)
+    }
+
+    /// Lets it end, without waiting for that: dropping it does.
+    pub fn dismiss(&self) {
+        if self.owner == Pid::current()
+            && let Err(error) = self.process.signal(Signal::KILL)
+        {
+            tracing::warn!(%error, "a guardian cannot be dismissed; it ends with its group");
+        }
+    }
+}
+
+impl Drop for Guardian {
+    fn drop(&mut self) {
+        self.dismiss();
+        if self.owner == Pid::current()
+            && let Err(error) = self.process.wait()
+        {
+            tracing::debug!(%error, "the guardian was reaped by somebody else");
+        }
+    }
+}
+
+/// The guardian's life.
+fn guard(group: &Group, supervisor: &PidFd) -> u8 {
+    let prepared = set_mask(SignalSet::ALL)
+        .and_then(|_| Ok(setpgid(Some(getpid()), None)?))
+        .and_then(|()| worker::detach_with_handles());
+    if prepared.is_err() {
+        return 1;
+    }
+    let waiter = SystemWaiter::new();
+    let on = Watch::Sources(vec![supervisor.source()]);
+    while let Ok(false) = supervisor.has_ended() {
+        waiter.wait(Time::NEVER, &on);
+    }
+    let report = Teardown::new(Policy::kill()).run(group.ops(), &waiter);
+    u8::from(!report.is_clean())
+}

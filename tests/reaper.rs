@@ -1,0 +1,200 @@
+//! The reaper on real groups: many of them, on one thread, with somebody waiting or not.
+
+mod support;
+
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use containment::{Backend, Containment, ErrorKind, Group, Policy, Program, Reaper, Stage, Stream};
+use support::backends::{on_each_backend, skip};
+use support::{deadline, eventually};
+
+on_each_backend!(
+    many_groups_end_on_one_thread,
+    a_reaping_is_a_future,
+    nobody_has_to_wait,
+    one_long_grace_holds_up_nobody_else,
+    hurrying_ends_the_graces,
+    what_is_not_ended_is_handed_back,
+    dropping_the_reaper_ends_what_it_has,
+);
+
+/// Descriptors and threads of this process are counted: one test at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn host(backend: &str) -> Containment {
+    let all = [Backend::CgroupV2, Backend::Hybrid, Backend::CgroupV1, Backend::ProcessGroup];
+    let wanted = all.into_iter().find(|known| known.name() == backend).expect("a backend's name");
+    Containment::builder().backend(wanted).build().expect("it can be used, says doctor")
+}
+
+/// A group in which these shell scripts run.
+fn group(host: &Containment, scripts: &[&str]) -> Group {
+    static SERIAL: Mutex<u32> = Mutex::new(0);
+    let serial = {
+        let mut serial = SERIAL.lock().unwrap_or_else(PoisonError::into_inner);
+        *serial += 1;
+        *serial
+    };
+    let name = format!("contain-reaper-{}-{serial}", std::process::id());
+    let group = host.group(name).create().expect("it can be made");
+    for script in scripts {
+        let program = Program::new("sh").args(["-c", script]);
+        let program = program.stdin(Stream::Null).stdout(Stream::Null).stderr(Stream::Null);
+        group.spawn(&program).expect("it can be started");
+    }
+    group
+}
+
+const SLEEP: &str = "exec sleep 1000";
+/// Says that the signal is ignored by becoming `sleep`.
+const STUBBORN: &str = "trap '' TERM; exec sleep 1000";
+
+fn await_stubborn(group: &Group) {
+    eventually("TERM is ignored", || {
+        group.members().expect("they can be listed").iter().all(|member| member.comm == "sleep")
+    });
+}
+
+fn count(directory: &str) -> usize {
+    std::fs::read_dir(directory).expect("/proc is mounted").count()
+}
+
+/// As many as `just soak` asks for, a twentieth otherwise.
+fn groups() -> usize {
+    if std::env::var_os("CONTAIN_SOAK").is_some() { 1000 } else { 50 }
+}
+
+fn many_groups_end_on_one_thread(backend: &str) {
+    let _alone = alone();
+    if backend == "process-group" && groups() > 300 {
+        return skip("1,000 process groups", "a pidfd a program is held: beyond 1,024 descriptors");
+    }
+    let host = host(backend);
+    let (descriptors, threads) = (count("/proc/self/fd"), count("/proc/self/task"));
+    let groups: Vec<_> =
+        (0..groups()).map(|_| group(&host, &["sleep 1000 & sleep 1000 & wait"])).collect();
+    let names: Vec<_> = groups.iter().map(|group| group.id().clone()).collect();
+    let reaper = Reaper::start().unwrap();
+    let reapings: Vec<_> =
+        groups.into_iter().map(|group| reaper.submit(group, Policy::kill())).collect();
+    assert_eq!(count("/proc/self/task"), threads + 1);
+    for reaping in reapings {
+        let report = reaping.wait().unwrap();
+        assert!(report.is_clean() && report.errors.is_empty(), "{report:?}");
+    }
+    reaper.finish();
+    let listed = host.list().unwrap();
+    assert!(!names.iter().any(|name| listed.contains(name)), "{listed:?}");
+    assert_eq!(count("/proc/self/task"), threads);
+    assert_eq!(count("/proc/self/fd"), descriptors);
+}
+
+/// Wakes the thread that polls.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// The smallest executor that there is.
+fn block_on<F: Future>(future: F) -> F::Output {
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = pin!(future);
+    let until = Instant::now() + deadline();
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return output;
+        }
+        assert!(Instant::now() < until, "it was not woken in time");
+        std::thread::park_timeout(deadline());
+    }
+}
+
+fn a_reaping_is_a_future(backend: &str) {
+    let _alone = alone();
+    let reaper = Reaper::start().unwrap();
+    let group = group(&host(backend), &[SLEEP]);
+    let report = block_on(reaper.submit(group, Policy::kill())).unwrap();
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!(report.rounds, 1);
+}
+
+fn nobody_has_to_wait(backend: &str) {
+    let _alone = alone();
+    let host = host(backend);
+    let reaper = Reaper::start().unwrap();
+    let group = group(&host, &[SLEEP]);
+    let id = group.id().clone();
+    drop(reaper.submit(group, Policy::kill()));
+    eventually("the group is gone", || !host.list().unwrap().contains(&id));
+    reaper.finish();
+}
+
+fn one_long_grace_holds_up_nobody_else(backend: &str) {
+    let _alone = alone();
+    let host = host(backend);
+    let reaper = Reaper::start().unwrap();
+    let stubborn = group(&host, &[STUBBORN]);
+    await_stubborn(&stubborn);
+    let patient = reaper.submit(stubborn, Policy::graceful(Duration::from_secs(100_000)));
+    let polite = reaper.submit(group(&host, &[SLEEP]), Policy::graceful(deadline()));
+    assert!(polite.wait().unwrap().is_clean());
+    let patient = patient.wait_for(Duration::from_millis(20)).expect_err("it is not over");
+    assert_eq!(patient.stage(), Stage::Grace);
+    reaper.hurry();
+    assert!(patient.wait().unwrap().is_clean());
+}
+
+fn hurrying_ends_the_graces(backend: &str) {
+    let _alone = alone();
+    let host = host(backend);
+    let stubborn: Vec<_> = (0..3).map(|_| group(&host, &[STUBBORN])).collect();
+    stubborn.iter().for_each(await_stubborn);
+    let reaper = Reaper::start().unwrap();
+    let policy = Policy::graceful(Duration::from_secs(100_000));
+    let reapings: Vec<_> =
+        stubborn.into_iter().map(|group| reaper.submit(group, policy.clone())).collect();
+    reaper.hurry();
+    for reaping in reapings {
+        assert!(reaping.wait().unwrap().is_clean());
+    }
+}
+
+fn what_is_not_ended_is_handed_back(backend: &str) {
+    let _alone = alone();
+    let group = group(&host(backend), &[STUBBORN]);
+    await_stubborn(&group);
+    let id = group.id().clone();
+    let reaper = Reaper::start().unwrap();
+    let reaping = reaper.submit(group, Policy::graceful(Duration::from_secs(100_000)));
+    eventually("it has its grace", || reaping.stage() == Stage::Grace);
+    let mut back = reaper.stop();
+    assert_eq!(reaping.wait().unwrap_err().kind(), ErrorKind::Abandoned);
+    assert_eq!((back.len(), back[0].group().id()), (1, &id));
+    assert!(back[0].group().ops().populated().unwrap(), "it is handed back alive");
+    let mut termination = back.remove(0);
+    termination.hurry();
+    assert!(termination.run().is_clean());
+}
+
+fn dropping_the_reaper_ends_what_it_has(backend: &str) {
+    let _alone = alone();
+    let host = host(backend);
+    let group = group(&host, &[STUBBORN]);
+    await_stubborn(&group);
+    let reaper = Reaper::start().unwrap();
+    let reaping = reaper.submit(group, Policy::graceful(Duration::from_secs(100_000)));
+    drop(reaper);
+    assert_eq!(reaping.stage(), Stage::Over);
+    let report = reaping.wait().unwrap();
+    assert!(report.is_clean(), "{report:?}");
+}

@@ -122,10 +122,10 @@ impl FakeGroup {
     }
 
     fn refuse_removed(&self, operation: Operation) -> Result<()> {
-        match self.removed.load(Ordering::Relaxed) {
-            true => Err(Error::new(ErrorKind::Gone, operation)),
-            false => Ok(()),
+        if self.removed.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Gone, operation));
         }
+        Ok(())
     }
 
     /// That somebody else has removed the group is found out when the program is placed.

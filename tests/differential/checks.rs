@@ -57,7 +57,7 @@ fn a_failing_operation_is_found() {
 
 fn what_shows_once_is_no_difference() {
     let plays = Cell::new(0);
-    let found = quick().run(|acts| {
+    let found = quick().run(|acts, _| {
         plays.set(plays.get() + 1);
         let difference = (plays.get() == 5).then(|| "a passing one".to_owned());
         Played { steps: acts.len(), difference }
@@ -67,7 +67,7 @@ fn what_shows_once_is_no_difference() {
 }
 
 fn search(fake: fn() -> Fake, other: fn() -> Fake) -> Found {
-    quick().run(|acts| play(acts, fake(), other()))
+    quick().run(|acts, _| play(acts, fake(), other()))
 }
 
 fn play(acts: &[Act], fake: Fake, other: Fake) -> Played {

@@ -48,7 +48,8 @@ fn compare(pair: &'static Pair) -> Result<Completion, Failed> {
         }
     };
     compare_promises(&pair.promised(), &usable)?;
-    let found = Search::asked_for(pair.name).run(|acts| player::play(pair, acts));
+    let found =
+        Search::asked_for(pair.name).run(|acts, patience| player::play(pair, acts, patience));
     println!("differential: {}: {}", pair.name, summary(&found));
     match found.difference {
         None => Ok(Completion::Completed),

@@ -1,12 +1,11 @@
 //! The backends that are compared, each with the persona of the fake that is its twin. A new one is one
 //! line of [`ALL`].
 
-use backend_cgroupv1::CgroupV1;
 use backend_fake::Fake;
 use backend_pgrp::Keeper;
 use containment_core::{Capabilities, CgroupOps, Result};
 
-use crate::drivers::{cgroup_v2, process_groups};
+use crate::drivers::{cgroup_v1, cgroup_v2, process_groups};
 use crate::world::{FakeWorld, RealWorld};
 
 /// A backend, or a variant of one, and its twin.
@@ -40,11 +39,7 @@ pub(crate) const ALL: &[Pair] = &[
     pair("cgroup-v2-without-kill", "cgroup-v2", CGROUPS, Fake::v2_without_kill, || {
         Ok(Box::new(cgroup_v2()?.without_kill_file()))
     }),
-    pair("cgroup-v1", "cgroup-v1", CGROUPS, Fake::v1, || {
-        let driver = CgroupV1::probe(None)?;
-        driver.prove()?;
-        Ok(Box::new(driver))
-    }),
+    pair("cgroup-v1", "cgroup-v1", CGROUPS, Fake::v1, || Ok(Box::new(cgroup_v1()?))),
     pair("process-group", "process-group", HELD, Fake::process_group_without_keeper, || {
         process_groups(Keeper::None)
     }),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::acts::Act;
 use crate::pairs::Pair;
 use crate::play::Script;
-use crate::search::Played;
+use crate::search::{Patience, Played};
 use crate::support::scaled;
 
 /// The sequence that this process is to play, and where.
@@ -22,32 +22,35 @@ pub(crate) const SEQUENCE: &str = "DIFFERENTIAL_SEQUENCE";
 struct Assignment {
     pair: String,
     acts: Vec<Act>,
+    patience: Duration,
 }
 
 /// Plays the sequence on both sides of the pair.
-pub(crate) fn play(pair: &Pair, acts: &[Act]) -> Played {
-    if pair.rules.one_group { play_elsewhere(pair, acts) } else { play_here(pair, acts) }
+pub(crate) fn play(pair: &Pair, acts: &[Act], patience: Patience) -> Played {
+    let time = scaled(match patience {
+        Patience::Long => Duration::from_millis(1500),
+        Patience::Short => Duration::from_millis(300),
+    });
+    if pair.rules.one_group {
+        play_elsewhere(pair, acts, time)
+    } else {
+        play_here(pair, acts, time)
+    }
 }
 
-/// How long a barrier waits for what is to be seen.
-const PATIENCE: Duration = Duration::from_millis(1500);
-
-fn play_here(pair: &Pair, acts: &[Act]) -> Played {
+fn play_here(pair: &Pair, acts: &[Act], patience: Duration) -> Played {
     static SERIAL: AtomicU32 = AtomicU32::new(0);
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
     let prefix = format!("contain-diff-{}-{serial}", std::process::id());
     let script = Script::of(acts, &pair.fake(), pair.rules, &prefix);
-    Played {
-        steps: script.len(),
-        difference: script.compare(&pair.real(), &prefix, scaled(PATIENCE)),
-    }
+    Played { steps: script.len(), difference: script.compare(&pair.real(), &prefix, patience) }
 }
 
 /// Plays what it was started for, and says on stdout how it went.
 pub(crate) fn play_alone(assignment: &str) -> ExitCode {
-    let Assignment { pair, acts } =
+    let Assignment { pair, acts, patience } =
         serde_json::from_str(assignment).expect("it was written by this executable");
-    let played = play_here(Pair::named(&pair).expect("it is in the table"), &acts);
+    let played = play_here(Pair::named(&pair).expect("it is in the table"), &acts, patience);
     println!("{}", serde_json::to_string(&played).expect("it can be written"));
     ExitCode::SUCCESS
 }
@@ -55,8 +58,8 @@ pub(crate) fn play_alone(assignment: &str) -> ExitCode {
 /// How long a sequence may take: generous, since it is there for a hang only.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-fn play_elsewhere(pair: &Pair, acts: &[Act]) -> Played {
-    let assignment = Assignment { pair: pair.name.to_owned(), acts: acts.to_vec() };
+fn play_elsewhere(pair: &Pair, acts: &[Act], patience: Duration) -> Played {
+    let assignment = Assignment { pair: pair.name.to_owned(), acts: acts.to_vec(), patience };
     let assignment = serde_json::to_string(&assignment).expect("it can be written");
     let mut player = Command::new("/proc/self/exe")
         .env(SEQUENCE, assignment)

@@ -33,6 +33,15 @@ pub(crate) struct Found {
     pub(crate) difference: Option<String>,
 }
 
+/// How long a barrier waits for what is to be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// While nothing is wrong.
+    Long,
+    /// While a sequence that differs is made shorter.
+    Short,
+}
+
 /// What is searched.
 pub(crate) struct Search {
     /// How many sequences.
@@ -55,17 +64,22 @@ impl Search {
     }
 
     /// Searches; `play` compares the two worlds over one sequence.
-    pub(crate) fn run(&self, play: impl Fn(&[Act]) -> Played) -> Found {
+    pub(crate) fn run(&self, play: impl Fn(&[Act], Patience) -> Played) -> Found {
         let (config, seed) = self.config();
-        let (sequences_played, steps) = (Cell::new(0), Cell::new(0));
+        let (sequences_played, steps, found) = (Cell::new(0), Cell::new(0), Cell::new(false));
         let passing = std::cell::RefCell::new(Vec::new());
         let outcome = TestRunner::new(config).run(&sequences(), |acts| {
-            let first = play(&acts);
-            sequences_played.set(sequences_played.get() + 1);
-            steps.set(steps.get() + first.steps);
+            let patience = if found.get() { Patience::Short } else { Patience::Long };
+            let first = play(&acts, patience);
+            if !found.get() {
+                sequences_played.set(sequences_played.get() + 1);
+                steps.set(steps.get() + first.steps);
+            }
             let Some(difference) = first.difference else { return Ok(()) };
-            let again: Option<Vec<_>> = (1..SHOWS).map(|_| play(&acts).difference).collect();
+            let again: Option<Vec<_>> =
+                (1..SHOWS).map(|_| play(&acts, patience).difference).collect();
             if again.is_some() {
+                found.set(true);
                 return Err(TestCaseError::fail(difference));
             }
             passing.borrow_mut().push(difference);

@@ -1,5 +1,6 @@
 //! The real drivers as suites of drivers use them, one function each: proven to work here, or why not.
 
+use backend_cgroupv1::CgroupV1;
 use backend_cgroupv2::CgroupV2;
 use backend_pgrp::{Keeper, ProcessGroups};
 use containment_core::{CgroupOps, Result};
@@ -7,6 +8,13 @@ use containment_core::{CgroupOps, Result};
 /// The unified hierarchy.
 pub(crate) fn cgroup_v2() -> Result<CgroupV2> {
     let driver = CgroupV2::probe(None)?;
+    driver.prove()?;
+    Ok(driver)
+}
+
+/// The hierarchies of version 1.
+pub(crate) fn cgroup_v1() -> Result<CgroupV1> {
+    let driver = CgroupV1::probe(None)?;
     driver.prove()?;
     Ok(driver)
 }

@@ -99,9 +99,15 @@ impl World {
 
     /// With a keeper every program leads a process group, without one the first does.
     fn leads_a_group(&self, birth: Birth) -> bool {
+        let Some(process) = self.processes.get(&birth).filter(|p| p.is_program()) else {
+            return false;
+        };
+        // A first program acts before its group has learnt that it leads it.
+        let known = self.node(process.node).and_then(|node| node.leader);
         match self.persona {
-            Persona::ProcessGroup => self.processes.get(&birth).is_some_and(Process::is_program),
-            _ => self.is_leader(birth),
+            Persona::ProcessGroup => true,
+            Persona::ProcessGroupWithoutKeeper => known.is_none_or(|leader| leader == birth),
+            _ => false,
         }
     }
 

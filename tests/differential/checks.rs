@@ -80,7 +80,7 @@ fn play(acts: &[Act], fake: Fake, other: Fake) -> Played {
 }
 
 fn quick() -> Search {
-    Search { cases: 100, regressions: None }
+    Search { cases: 100, shrinks: 5000, regressions: None }
 }
 
 /// An input/output error.

@@ -175,7 +175,11 @@ impl<'a> Author<'a> {
             Act::StartOutside if !self.rules.outsiders => return None,
             Act::StartOutside => Step::StartOutside { birth: self.birth() },
             Act::Attach(group, process) => {
-                Step::Attach { group: self.group(group)?, birth: self.living(process)? }
+                let birth = self.living(process)?;
+                if self.is_owing(birth) {
+                    return None;
+                }
+                Step::Attach { group: self.group(group)?, birth }
             }
             Act::Signal(group, signal) => {
                 Step::Signal { group: self.group(group)?, signal: signal_of(signal) }
@@ -227,6 +231,16 @@ impl<'a> Author<'a> {
             }
             _ => {}
         }
+    }
+
+    /// Whether it was told what it has not done yet: moved out of a frozen group it does that while it
+    /// is being moved, in the old group or in the new one.
+    fn is_owing(&self, birth: Birth) -> bool {
+        let told = |step: &Step| matches!(step, Step::Order { birth: told, .. } if *told == birth);
+        let about = format!("p{birth}");
+        let stood_still =
+            |scene: &&Scene| scene.facts.get(&about).is_some_and(|how| how == STANDS_STILL);
+        self.scenes.iter().rev().take_while(stood_still).any(|scene| told(&scene.step))
     }
 
     /// When a program is there to be asked, it is a matter of time who else is left when it has ended.

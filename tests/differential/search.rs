@@ -46,6 +46,8 @@ pub(crate) enum Patience {
 pub(crate) struct Search {
     /// How many sequences.
     pub(crate) cases: u32,
+    /// How many attempts at making it shorter.
+    pub(crate) shrinks: u32,
     /// Where seeds are kept of what was found, to be tried first the next time.
     pub(crate) regressions: Option<PathBuf>,
 }
@@ -60,7 +62,7 @@ impl Search {
         let cases = number("CONTAIN_SOAK").or_else(|| number("PROPTEST_CASES")).unwrap_or(100);
         let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/differential/regressions");
         let regressions = PathBuf::from(directory).join(name).with_extension("txt");
-        Self { cases, regressions: Some(regressions) }
+        Self { cases, shrinks: 400, regressions: Some(regressions) }
     }
 
     /// Searches; `play` compares the two worlds over one sequence.
@@ -112,7 +114,7 @@ impl Search {
             cases: self.cases,
             rng_seed: RngSeed::Fixed(seed),
             failure_persistence: kept,
-            max_shrink_iters: asked.max_shrink_iters.min(400),
+            max_shrink_iters: asked.max_shrink_iters.min(self.shrinks),
             ..asked
         };
         (config, seed)

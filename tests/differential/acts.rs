@@ -18,27 +18,33 @@ type Choice = u8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Act {
     Create(Choice),
-    Nest(Choice, Choice),
-    Open(Choice),
-    Spawn(Choice),
-    SpawnNothing(Choice, bool),
+    StartOutside,
     Fork(Choice),
     Daemonise(Choice),
     Exit(Choice, u8),
     LeaveSession(Choice),
     IgnoreTerm(Choice),
     StopItself(Choice),
-    StartOutside,
-    Attach(Choice, Choice),
-    Signal(Choice, Choice),
     SignalProgram(Choice, Choice),
-    Freeze(Choice),
-    Thaw(Choice),
-    Kill(Choice),
     Wait(Choice),
-    Reap(Choice),
-    Remove(Choice),
-    Terminate(Choice, bool),
+    OnGroup(Choice, GroupAct),
+}
+
+/// One random thing to do with a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum GroupAct {
+    Nest(Choice),
+    Open,
+    Spawn,
+    SpawnNothing(bool),
+    Attach(Choice),
+    Signal(Choice),
+    Freeze,
+    Thaw,
+    Kill,
+    Reap,
+    Remove,
+    Terminate(bool),
 }
 
 /// The names that groups are made under at the top. Few, so that namesakes meet.
@@ -56,59 +62,84 @@ pub(crate) const SIGNALS: [Signal; 7] = [
     Signal::KILL,
 ];
 
-/// Something to do with a group and processes in it comes more often than the rest.
+/// A group with a program in it, and then anything.
 pub(crate) fn sequences() -> impl Strategy<Value = Vec<Act>> {
-    let choice = any::<u8>;
     let act = prop_oneof![
-        4 => choice().prop_map(Act::Create),
-        3 => (choice(), choice()).prop_map(|(group, name)| Act::Nest(group, name)),
-        1 => choice().prop_map(Act::Open),
-        6 => choice().prop_map(Act::Spawn),
-        1 => (choice(), any::<bool>()).prop_map(|(group, there)| Act::SpawnNothing(group, there)),
+        4 => any::<Choice>().prop_map(Act::Create),
+        19 => process_acts(),
+        27 => (any::<Choice>(), group_acts()).prop_map(|(group, act)| Act::OnGroup(group, act)),
+    ];
+    vec(act, 4..20).prop_map(|acts| {
+        let begin = [Act::Create(0), Act::OnGroup(0, GroupAct::Spawn)];
+        begin.into_iter().chain(acts).collect()
+    })
+}
+
+fn process_acts() -> impl Strategy<Value = Act> {
+    let choice = any::<Choice>;
+    prop_oneof![
+        1 => Just(Act::StartOutside),
         5 => choice().prop_map(Act::Fork),
         2 => choice().prop_map(Act::Daemonise),
         3 => (choice(), 0..3_u8).prop_map(|(process, status)| Act::Exit(process, status)),
         2 => choice().prop_map(Act::LeaveSession),
         2 => choice().prop_map(Act::IgnoreTerm),
         2 => choice().prop_map(Act::StopItself),
-        1 => Just(Act::StartOutside),
-        2 => (choice(), choice()).prop_map(|(group, process)| Act::Attach(group, process)),
-        4 => (choice(), choice()).prop_map(|(group, signal)| Act::Signal(group, signal)),
         2 => (choice(), choice()).prop_map(|(child, signal)| Act::SignalProgram(child, signal)),
-        3 => choice().prop_map(Act::Freeze),
-        3 => choice().prop_map(Act::Thaw),
-        2 => choice().prop_map(Act::Kill),
         2 => choice().prop_map(Act::Wait),
-        1 => choice().prop_map(Act::Reap),
-        2 => choice().prop_map(Act::Remove),
-        2 => (choice(), any::<bool>()).prop_map(|(group, asks)| Act::Terminate(group, asks)),
-    ];
-    vec(act, 4..20).prop_map(|acts| {
-        let begin = [Act::Create(0), Act::Spawn(0)];
-        begin.into_iter().chain(acts).collect()
-    })
+    ]
+}
+
+fn group_acts() -> impl Strategy<Value = GroupAct> {
+    let choice = any::<Choice>;
+    prop_oneof![
+        3 => choice().prop_map(GroupAct::Nest),
+        1 => Just(GroupAct::Open),
+        6 => Just(GroupAct::Spawn),
+        1 => any::<bool>().prop_map(GroupAct::SpawnNothing),
+        2 => choice().prop_map(GroupAct::Attach),
+        4 => choice().prop_map(GroupAct::Signal),
+        3 => Just(GroupAct::Freeze),
+        3 => Just(GroupAct::Thaw),
+        2 => Just(GroupAct::Kill),
+        1 => Just(GroupAct::Reap),
+        2 => Just(GroupAct::Remove),
+        2 => any::<bool>().prop_map(GroupAct::Terminate),
+    ]
 }
 
 /// One thing to do for certain. Groups are known by their handle's number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
     Create { name: &'static str },
-    Nest { group: usize, name: &'static str },
-    Open { group: usize },
-    Spawn { group: usize, birth: Birth },
-    SpawnNothing { group: usize, there: bool },
-    Order { birth: Birth, order: Order },
     StartOutside { birth: Birth },
-    Attach { group: usize, birth: Birth },
-    Signal { group: usize, signal: Signal },
-    SignalProgram { birth: Birth, signal: Signal },
-    Freeze { group: usize },
-    Thaw { group: usize },
-    Kill { group: usize },
-    Wait { birth: Birth },
-    Reap { group: usize },
-    Remove { group: usize },
-    Terminate { group: usize, asking: Option<Asking> },
+    Order { birth: Birth, order: Order },
+    OnProgram { birth: Birth, what: OnProgram },
+    OnGroup { group: usize, what: OnGroup },
+}
+
+/// What is done with a spawned program through its handle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum OnProgram {
+    Signal(Signal),
+    Wait,
+}
+
+/// What is done with a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum OnGroup {
+    Nest(&'static str),
+    Open,
+    Spawn(Birth),
+    SpawnNothing { there: bool },
+    Attach(Birth),
+    Signal(Signal),
+    Freeze,
+    Thaw,
+    Kill,
+    Reap,
+    Remove,
+    Terminate(Option<Asking>),
 }
 
 /// A termination that asks first.
@@ -123,36 +154,37 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Create { name } => write!(f, "create {name}"),
-            Self::Nest { group, name } => write!(f, "create {name} in #{group}"),
-            Self::Open { group } => write!(f, "open #{group} once more"),
-            Self::Spawn { group, birth } => write!(f, "spawn p{birth} in #{group}"),
-            Self::SpawnNothing { group, there } => {
-                let what = if *there { "not executable" } else { "not there" };
-                write!(f, "spawn in #{group} what is {what}")
-            }
-            Self::Order { birth, order } => match order {
-                Order::Answer => write!(f, "p{birth} answers"),
-                Order::Fork(child) => write!(f, "p{birth} forks p{child}"),
-                Order::Daemonise(daemon) => write!(f, "p{birth} daemonises p{daemon}"),
-                Order::Exit(status) => write!(f, "p{birth} exits with {status}"),
-                Order::LeaveSession => write!(f, "p{birth} calls setsid"),
-                Order::IgnoreTerm => write!(f, "p{birth} ignores SIGTERM"),
-                Order::StopItself => write!(f, "p{birth} stops itself"),
-            },
             Self::StartOutside { birth } => write!(f, "p{birth} is started outside"),
-            Self::Attach { group, birth } => write!(f, "attach p{birth} to #{group}"),
-            Self::Signal { group, signal } => write!(f, "{signal} to #{group}"),
-            Self::SignalProgram { birth, signal } => write!(f, "{signal} to the program p{birth}"),
-            Self::Freeze { group } => write!(f, "freeze #{group}"),
-            Self::Thaw { group } => write!(f, "thaw #{group}"),
-            Self::Kill { group } => write!(f, "kill #{group}"),
-            Self::Wait { birth } => write!(f, "wait for the program p{birth}"),
-            Self::Reap { group } => write!(f, "reap in #{group}"),
-            Self::Remove { group } => write!(f, "remove #{group}"),
-            Self::Terminate { group, asking: None } => write!(f, "terminate #{group}"),
-            Self::Terminate { group, asking: Some(_) } => {
-                write!(f, "terminate #{group} gracefully")
+            Self::Order { birth, order } => write!(f, "p{birth} {order}"),
+            Self::OnProgram { birth, what: OnProgram::Signal(signal) } => {
+                write!(f, "{signal} to the program p{birth}")
             }
+            Self::OnProgram { birth, what: OnProgram::Wait } => {
+                write!(f, "wait for the program p{birth}")
+            }
+            Self::OnGroup { group, what } => write!(f, "{what} #{group}"),
+        }
+    }
+}
+
+/// Without the group, which follows.
+impl fmt::Display for OnGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nest(name) => write!(f, "create {name} in"),
+            Self::Open => f.write_str("open once more"),
+            Self::Spawn(birth) => write!(f, "spawn p{birth} in"),
+            Self::SpawnNothing { there: true } => f.write_str("spawn what is not executable in"),
+            Self::SpawnNothing { there: false } => f.write_str("spawn what is not there in"),
+            Self::Attach(birth) => write!(f, "attach p{birth} to"),
+            Self::Signal(signal) => write!(f, "{signal} to"),
+            Self::Freeze => f.write_str("freeze"),
+            Self::Thaw => f.write_str("thaw"),
+            Self::Kill => f.write_str("kill"),
+            Self::Reap => f.write_str("reap in"),
+            Self::Remove => f.write_str("remove"),
+            Self::Terminate(None) => f.write_str("terminate"),
+            Self::Terminate(Some(_)) => f.write_str("terminate gracefully"),
         }
     }
 }

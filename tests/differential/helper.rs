@@ -3,6 +3,7 @@
 //!
 //! Its forks are helpers too, each with a line of its own.
 
+use std::fmt;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
@@ -36,6 +37,20 @@ pub(crate) enum Order {
     IgnoreTerm,
     /// Sends SIGSTOP to itself.
     StopItself,
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answer => f.write_str("answers"),
+            Self::Fork(child) => write!(f, "forks p{child}"),
+            Self::Daemonise(daemon) => write!(f, "daemonises p{daemon}"),
+            Self::Exit(status) => write!(f, "exits with {status}"),
+            Self::LeaveSession => f.write_str("calls setsid"),
+            Self::IgnoreTerm => f.write_str("ignores SIGTERM"),
+            Self::StopItself => f.write_str("stops itself"),
+        }
+    }
 }
 
 /// The length of an order on the line, and of the greeting.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use containment_core::Signal;
 
-use crate::acts::{Act, Asking, INNER_NAMES, NAMES, SIGNALS, Step};
+use crate::acts::{Act, Asking, GroupAct, INNER_NAMES, NAMES, OnGroup, OnProgram, SIGNALS, Step};
 use crate::helper::{Birth, Order};
 use crate::pairs::Rules;
 use crate::stage::{Facts, OBEYS, STANDS_STILL, Stage};
@@ -35,7 +35,7 @@ impl Script {
             }
         }
         for group in (0..author.stage.groups()).rev() {
-            author.play(Step::Terminate { group, asking: None });
+            author.play(Step::OnGroup { group, what: OnGroup::Terminate(None) });
         }
         Self(author.scenes)
     }
@@ -164,53 +164,56 @@ impl<'a> Author<'a> {
     fn step(&mut self, act: Act) -> Option<Step> {
         Some(match act {
             Act::Create(name) => Step::Create { name: self.top_name(name) },
-            Act::Nest(group, name) => {
-                Step::Nest { group: self.group(group)?, name: INNER_NAMES[pick(name, 3)] }
-            }
-            Act::Open(group) => Step::Open { group: self.group(group)? },
-            Act::Spawn(group) => Step::Spawn { group: self.group(group)?, birth: self.birth() },
-            Act::SpawnNothing(group, there) => {
-                Step::SpawnNothing { group: self.group(group)?, there }
-            }
-            Act::StartOutside if !self.rules.outsiders => return None,
-            Act::StartOutside => Step::StartOutside { birth: self.birth() },
-            Act::Attach(group, process) => {
-                let birth = self.living(process)?;
-                if self.is_owing(birth) {
-                    return None;
-                }
-                Step::Attach { group: self.group(group)?, birth }
-            }
-            Act::Signal(group, signal) => {
-                Step::Signal { group: self.group(group)?, signal: signal_of(signal) }
+            Act::StartOutside => {
+                let birth = self.rules.outsiders.then(|| self.birth())?;
+                Step::StartOutside { birth }
             }
             Act::SignalProgram(child, signal) => {
-                Step::SignalProgram { birth: self.program(child)?, signal: signal_of(signal) }
+                let what = OnProgram::Signal(signal_of(signal));
+                Step::OnProgram { birth: self.program(child)?, what }
             }
-            Act::Freeze(group) => Step::Freeze { group: self.group(group)? },
-            Act::Thaw(group) => Step::Thaw { group: self.group(group)? },
-            Act::Kill(group) => Step::Kill { group: self.group(group)? },
-            Act::Wait(child) => Step::Wait { birth: self.program(child)? },
-            Act::Reap(group) => Step::Reap { group: self.group(group)? },
-            Act::Remove(group) => Step::Remove { group: self.group(group)? },
-            Act::Terminate(group, asks) => {
-                let asking = asks.then(|| self.asking());
-                Step::Terminate { group: self.group(group)?, asking }
+            Act::Wait(child) => {
+                Step::OnProgram { birth: self.program(child)?, what: OnProgram::Wait }
             }
-            order => self.order(order)?,
+            Act::Fork(process) => {
+                let child = self.birth();
+                self.order(process, Order::Fork(child))?
+            }
+            Act::Daemonise(process) => {
+                let daemon = self.birth();
+                self.order(process, Order::Daemonise(daemon))?
+            }
+            Act::Exit(process, status) => self.order(process, Order::Exit(status))?,
+            Act::LeaveSession(process) => self.order(process, Order::LeaveSession)?,
+            Act::IgnoreTerm(process) => self.order(process, Order::IgnoreTerm)?,
+            Act::StopItself(process) => self.order(process, Order::StopItself)?,
+            Act::OnGroup(group, act) => {
+                let group = self.group(group)?;
+                Step::OnGroup { group, what: self.on_group(act)? }
+            }
         })
     }
 
-    fn order(&mut self, act: Act) -> Option<Step> {
-        let (choice, order) = match act {
-            Act::Fork(process) => (process, Order::Fork(self.birth())),
-            Act::Daemonise(process) => (process, Order::Daemonise(self.birth())),
-            Act::Exit(process, status) => (process, Order::Exit(status)),
-            Act::LeaveSession(process) => (process, Order::LeaveSession),
-            Act::IgnoreTerm(process) => (process, Order::IgnoreTerm),
-            Act::StopItself(process) => (process, Order::StopItself),
-            _ => return None,
-        };
+    fn on_group(&mut self, act: GroupAct) -> Option<OnGroup> {
+        Some(match act {
+            GroupAct::Nest(name) => OnGroup::Nest(INNER_NAMES[pick(name, INNER_NAMES.len())]),
+            GroupAct::Open => OnGroup::Open,
+            GroupAct::Spawn => OnGroup::Spawn(self.birth()),
+            GroupAct::SpawnNothing(there) => OnGroup::SpawnNothing { there },
+            GroupAct::Attach(process) => {
+                OnGroup::Attach(self.living(process).filter(|birth| !self.is_owing(*birth))?)
+            }
+            GroupAct::Signal(signal) => OnGroup::Signal(signal_of(signal)),
+            GroupAct::Freeze => OnGroup::Freeze,
+            GroupAct::Thaw => OnGroup::Thaw,
+            GroupAct::Kill => OnGroup::Kill,
+            GroupAct::Reap => OnGroup::Reap,
+            GroupAct::Remove => OnGroup::Remove,
+            GroupAct::Terminate(asks) => OnGroup::Terminate(asks.then(|| self.asking())),
+        })
+    }
+
+    fn order(&mut self, choice: u8, order: Order) -> Option<Step> {
         let birth = self.living(choice)?;
         self.note_proof(birth, order);
         Some(Step::Order { birth, order })

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use containment_core::{
     ChildOps, ControllerSet, Error, FreezeState, GroupName, GroupOps, Kill, KillStep, Member,
-    Policy, ProcessState, Program, Result, Teardown, TeardownReport, Watch,
+    Policy, ProcessState, Result, Teardown, TeardownReport, Watch,
 };
 
-use crate::acts::{Asking, Step};
+use crate::acts::{Asking, OnGroup, OnProgram, Step};
 use crate::helper::Birth;
 use crate::support::scaled;
 use crate::world::World;
@@ -61,61 +61,47 @@ impl<'a> Stage<'a> {
                 let made = self.world.driver().create(&name, ControllerSet::EMPTY);
                 self.add(made)
             }
-            Step::Nest { group, name } => {
-                let made = self.groups[*group].subgroup(&name_of(name), ControllerSet::EMPTY);
-                self.add(made)
-            }
-            Step::Open { group } => {
-                let opened = self.world.driver().open(self.groups[*group].id());
-                self.add(opened)
-            }
-            Step::Spawn { group, birth } => self.spawn(*group, *birth),
-            Step::SpawnNothing { group, there } => {
-                let program: Program = self.world.nothing(*there);
-                told(self.groups[*group].spawn(&program), |child| format!("{}", child.pid()))
+            Step::StartOutside { birth } => {
+                self.world.start_outside(*birth);
+                done()
             }
             Step::Order { birth, order } => {
                 self.world.tell(*birth, *order);
                 done()
             }
-            Step::StartOutside { birth } => {
-                self.world.start_outside(*birth);
-                done()
-            }
-            Step::Attach { group, birth } => match self.world.pid(*birth) {
-                Some(pid) => told(self.groups[*group].attach(pid), |()| done()),
-                None => "no such process".to_owned(),
-            },
-            Step::SignalProgram { birth, signal } => {
+            Step::OnProgram { birth, what: OnProgram::Signal(signal) } => {
                 told(self.programs[birth].signal(*signal), |()| done())
             }
-            Step::Wait { birth } => {
+            Step::OnProgram { birth, what: OnProgram::Wait } => {
                 told(self.programs[birth].try_wait(), |outcome| format!("{outcome:?}"))
             }
-            step => self.act_on_a_group(step),
+            Step::OnGroup { group, what } => self.act_on(&Arc::clone(&self.groups[*group]), what),
         }
     }
 
-    fn act_on_a_group(&mut self, step: &Step) -> String {
-        let group = |group: &usize| &*self.groups[*group];
-        match step {
-            Step::Signal { group: number, signal } => told(group(number).signal(*signal), |pass| {
+    fn act_on(&mut self, group: &Arc<dyn GroupOps>, what: &OnGroup) -> String {
+        match what {
+            OnGroup::Nest(name) => self.add(group.subgroup(&name_of(name), ControllerSet::EMPTY)),
+            OnGroup::Open => self.add(self.world.driver().open(group.id())),
+            OnGroup::Spawn(birth) => self.spawn(&**group, *birth),
+            OnGroup::SpawnNothing { there } => {
+                told(group.spawn(&self.world.nothing(*there)), |child| child.pid().to_string())
+            }
+            OnGroup::Attach(birth) => self.attach(&**group, *birth),
+            OnGroup::Signal(signal) => told(group.signal(*signal), |pass| {
                 let failed: Vec<_> = pass.failed.iter().map(refusal).collect();
                 format!("{} got it, failed {failed:?}", pass.count)
             }),
-            Step::Freeze { group: number } => told(group(number).request_freeze(), |()| done()),
-            Step::Thaw { group: number } => told(group(number).request_thaw(), |()| done()),
-            Step::Kill { group: number } => told(self.kill(group(number)), |()| done()),
-            Step::Reap { group: number } => told(group(number).reap(), |reaped| {
-                let counts = group(number).capabilities().nesting;
+            OnGroup::Freeze => told(group.request_freeze(), |()| done()),
+            OnGroup::Thaw => told(group.request_thaw(), |()| done()),
+            OnGroup::Kill => told(self.kill(&**group), |()| done()),
+            OnGroup::Reap => told(group.reap(), |reaped| {
+                let counts = group.capabilities().nesting;
                 // With a keeper it is keepers that are reaped, and when is theirs to say.
                 if counts { format!("{} reaped", reaped.count) } else { done() }
             }),
-            Step::Remove { group: number } => told(group(number).remove(), |()| done()),
-            Step::Terminate { group: number, asking } => {
-                self.terminate(group(number), asking.as_ref())
-            }
-            _ => unreachable!("not a step on a group: {step}"),
+            OnGroup::Remove => told(group.remove(), |()| done()),
+            OnGroup::Terminate(asking) => self.terminate(&**group, asking.as_ref()),
         }
     }
 
@@ -149,8 +135,15 @@ impl<'a> Stage<'a> {
         })
     }
 
-    fn spawn(&mut self, group: usize, birth: Birth) -> String {
-        let spawned = self.groups[group].spawn(&self.world.helper(birth));
+    fn attach(&self, group: &dyn GroupOps, birth: Birth) -> String {
+        match self.world.pid(birth) {
+            Some(pid) => told(group.attach(pid), |()| done()),
+            None => "no such process".to_owned(),
+        }
+    }
+
+    fn spawn(&mut self, group: &dyn GroupOps, birth: Birth) -> String {
+        let spawned = group.spawn(&self.world.helper(birth));
         told(spawned, |child| {
             self.world.spawned(birth, child.pid());
             self.programs.insert(birth, child);

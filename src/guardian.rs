@@ -54,6 +54,11 @@ impl Guardian {
         self.process.has_ended().unwrap_or(false)
     }
 
+    /// Leaves it standing: what this process could not end it tries to end once this process is gone.
+    pub fn stand(self) {
+        std::mem::forget(self);
+    }
+
     /// Lets it end, without waiting for that: dropping it does.
     pub fn dismiss(&self) {
         if self.owner == Pid::current()

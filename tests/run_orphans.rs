@@ -112,12 +112,27 @@ fn a_guardian_that_is_killed_is_replaced() {
     });
 }
 
+/// A member moves `contain` itself into the group, which refuses to be killed by a member (K38): that is a
+/// loss of containment, and over once `contain` is gone.
+#[test]
+fn k38_what_contain_cannot_end_from_within_its_guardian_ends() {
+    run_on("cgroup-v2", |backend| {
+        let job = Job::on(backend);
+        let script = "d=$(find $(awk '$8==\"cgroup2\"||$9==\"cgroup2\"{print $5}' /proc/self/mountinfo) \
+            -type d -name NAME); echo $PPID >$d/cgroup.procs; sleep 1000.MARK & exit 3";
+        let running = job.start_sh(&["--grace", "0"], &script.replace("NAME", job.name()));
+        let ended = running.finish_unchecked().expect(125);
+        assert!(ended.error_line().contains("still alive"), "{}", ended.stderr);
+        nothing_left_soon(&job);
+    });
+}
+
 /// It has no pipe of anybody's open, and no file.
 #[test]
 fn a_guardian_holds_nobody_up() {
     run_on("cgroup-v2", |backend| {
         let job = Job::on(backend);
-        let contain = started(&job, &[]);
+        let contain = started(&job, &["--grace", "0"]);
         let guardian = guardian_of(&job, contain).expect("there is a guardian");
         let open = || {
             let listed = fs::read_dir(format!("/proc/{guardian}/fd")).expect("it runs");

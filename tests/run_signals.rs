@@ -174,20 +174,6 @@ fn a_keeper_that_is_killed_ends_the_run_with_125_and_nothing_is_left() {
 }
 
 #[test]
-fn contain_killed_leaves_its_keeper_which_ends_everything() {
-    run_on("process-group", |backend| {
-        let job = Job::on(backend);
-        let script = "trap '' TERM; setsid sleep 1000.MARK & echo up >DIR/up; sleep 1001.MARK";
-        let running = job.start_sh(&[], script);
-        job.await_line("up");
-        running.signal(Signal::KILL);
-        assert_eq!(running.finish_unchecked().status, None, "it died of the signal");
-        eventually("nothing is left", || job.processes().is_empty());
-        job.check_nothing_left();
-    });
-}
-
-#[test]
 fn the_keeper_holds_no_descriptor_of_the_programs() {
     run_on("process-group", |backend| {
         let job = Job::on(backend);

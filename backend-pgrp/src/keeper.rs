@@ -1,7 +1,7 @@
 //! The keeper: a small process that starts the program, adopts and reaps whatever it leaves, tells
 //! its supervisor, and ends everything when the supervisor dies.
 //!
-//! It has a process group of its own in the same session, works in `/`, blocks every signal that can
+//! It has a process group of its own, works in `/`, blocks every signal that can
 //! be blocked, and holds no descriptor of the program's. It ends when its last child was reaped.
 
 use std::io::{self, PipeWriter};
@@ -14,11 +14,12 @@ use containment_core::{
     Signal, SignalSet, Signalled, SystemWaiter, Teardown, Time, Usage, Waiter, Watch,
 };
 use containment_process::pidfd::{Look, PidFd, Waited};
+use containment_process::proc::Stat;
 use containment_process::reap::{Children, become_sub_reaper, reap_children};
 use containment_process::signals::{Inbox, set_mask};
 use containment_process::spawn::{Entry, Failure, Launch, Memory, spawn};
 use containment_process::{rusage, worker};
-use rustix::process::setpgid;
+use rustix::process::{setpgid, setsid};
 
 use crate::message::Message;
 use crate::tree::Tree;
@@ -72,6 +73,11 @@ impl Keeper {
     fn begin(charge: Charge<'_>, pipe: PipeWriter) -> io::Result<Option<Self>> {
         let inherited = set_mask(SignalSet::ALL)?;
         become_sub_reaper()?;
+        let orphaned = is_orphaned(charge.supervisor.pid())?;
+        if !orphaned {
+            // First of all: what is sent to the supervisor's process group is not for us.
+            setpgid(None, None)?;
+        }
         let program = match start(&charge, inherited) {
             Ok(program) => program,
             Err(failure) => {
@@ -80,7 +86,12 @@ impl Keeper {
             }
         };
         Message::send(&[Message::Started(program.pid())], pipe.as_fd())?;
-        setpgid(None, None)?;
+        if orphaned {
+            // To the terminal all stays as it was without us: a process group that nobody in its session
+            // would continue is not stopped by Ctrl-Z, and we, the program's parent, must not seem to be
+            // somebody who would. Before its start the program could not have joined the group.
+            setsid()?;
+        }
         let Charge { supervisor, id, capabilities, lasting, .. } = charge;
         worker::detach(&[pipe.as_fd(), supervisor.as_fd(), program.as_fd()])?;
         let inbox = Inbox::open_all(SignalSet::default().with(Signal::CHLD).with(LET_GO))?;
@@ -145,6 +156,26 @@ impl Keeper {
 
     fn tree() -> Tree {
         Tree { roots: vec![Pid::current()], except: Vec::new() }
+    }
+}
+
+/// Whether no member of a process's group, from that process up, has a parent in another group of the
+/// same session: it is orphaned (credentials(7)). Without a terminal it does not matter.
+fn is_orphaned(member: Pid) -> io::Result<bool> {
+    let Some(member) = Stat::read(member)? else { return Ok(true) };
+    if member.tty == 0 {
+        return Ok(false);
+    }
+    let mut above = member.parent;
+    loop {
+        let parent = Pid::new(above).map(Stat::read).transpose()?.flatten();
+        let Some(parent) = parent.filter(|parent| parent.session == member.session) else {
+            return Ok(true);
+        };
+        if parent.group != member.group {
+            return Ok(false);
+        }
+        above = parent.parent;
     }
 }
 

@@ -239,7 +239,8 @@ fn first_message(pipe: &PipeReader, keeper: &PidFd) -> io::Result<Option<Message
 fn process_group(program: &Program) -> Option<i32> {
     match program.group() {
         ProcessGroup::Auto | ProcessGroup::Lead => Some(0),
-        ProcessGroup::Inherit => None,
+        // The keeper will not be in ours any more.
+        ProcessGroup::Inherit => Some(getpgrp().as_raw_pid()),
         ProcessGroup::Join(leader) => Some(leader.as_raw()),
     }
 }

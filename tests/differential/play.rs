@@ -26,7 +26,7 @@ struct Scene {
 pub(crate) struct Script(Vec<Scene>);
 
 impl Script {
-    /// Plays the acts on the fake. At the end every group is terminated.
+    /// Plays the acts on the fake. At the end every group is terminated, and every program waited for.
     pub(crate) fn of(acts: &[Act], fake: &dyn World, rules: Rules, prefix: &str) -> Self {
         let mut author = Author::new(fake, rules, prefix);
         for act in acts {
@@ -36,6 +36,9 @@ impl Script {
         }
         for group in (0..author.stage.groups()).rev() {
             author.play(Step::OnGroup { group, what: OnGroup::Terminate(None) });
+        }
+        for birth in author.stage.programs().collect::<Vec<_>>() {
+            author.play(Step::OnProgram { birth, what: OnProgram::Wait });
         }
         Self(author.scenes)
     }

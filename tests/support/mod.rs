@@ -9,6 +9,7 @@
 pub(crate) mod backends;
 pub(crate) mod job;
 pub(crate) mod shapes;
+pub(crate) mod terminal;
 pub(crate) mod traces;
 
 use std::path::{Path, PathBuf};

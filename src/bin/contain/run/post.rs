@@ -51,6 +51,14 @@ impl Post {
         }
     }
 
+    /// Leaves it to the guardian to end what could not be ended. It may do better: a member can have
+    /// moved us into the group, which then refuses our kill.
+    pub(super) fn hand_over(&mut self) {
+        if let Some(guardian) = self.guardian.take() {
+            guardian.stand();
+        }
+    }
+
     /// That nobody stands there, and why.
     pub(super) fn degradation(&mut self) -> Option<Degradation> {
         let why = self.vacant.take()?;

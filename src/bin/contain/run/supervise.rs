@@ -144,7 +144,11 @@ impl<'a> Supervisor<'a> {
             self.collect_outcome();
             match step {
                 Step::Done(mut report) => {
-                    self.post.dismiss();
+                    if report.is_clean() {
+                        self.post.dismiss();
+                    } else {
+                        self.post.hand_over();
+                    }
                     self.end_escaped(&name, &mut report);
                     report.elapsed = self.waiter.now().since(started);
                     return Ok(*report);

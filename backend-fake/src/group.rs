@@ -109,7 +109,7 @@ impl FakeGroup {
             return Err(Error::new(ErrorKind::Frozen, Operation::Place));
         }
         world.check_place(self.generation, Operation::Place)?;
-        let script = executable(world, program)?;
+        let script = executable(world, program).inspect_err(|_| world.pass_by(self.generation))?;
         let name = program.name().to_string_lossy();
         let comm = name.rsplit('/').next().unwrap_or_default();
         let birth = world.born(script, Process::program(self.generation, comm, self.handle));

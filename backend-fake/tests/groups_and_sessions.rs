@@ -125,6 +125,21 @@ fn a_process_group_that_is_orphaned_while_stopped_is_hung_up() {
     }
 }
 
+/// What cannot be executed was a member of the group for a moment.
+#[test]
+fn a_failed_spawn_hangs_up_a_stopped_process_group_that_has_no_program() {
+    let fake = Fake::process_group_without_keeper();
+    fake.program("job", Script::new().forks(NOW, Script::new()).exits(TICK, 0));
+    let group = group(&fake, "job");
+    group.spawn(&Program::new("job")).unwrap();
+    fake.advance(TICK);
+    group.request_freeze().unwrap();
+    assert_eq!(standings(&*group), [Standing::Inside]);
+    assert!(group.spawn(&Program::new("none")).is_err());
+    fake.advance(TICK);
+    assert!(!group.populated().unwrap());
+}
+
 #[test]
 fn who_is_told_acts_once_it_can_run_and_not_before_its_signals() {
     for persona in CGROUPS {

@@ -51,10 +51,13 @@ fn compare(pair: &'static Pair) -> Result<Completion, Failed> {
     let found =
         Search::asked_for(pair.name).run(|acts, patience| player::play(pair, acts, patience));
     println!("differential: {}: {}", pair.name, summary(&found));
-    match found.difference {
-        None => Ok(Completion::Completed),
-        Some(difference) => Err(format!("{} and its twin differ:\n{difference}", pair.name).into()),
-    }
+    // Said at once: other pairs may take long, and failures are told when all are through.
+    let difference = found.difference.map(|difference| {
+        let text = format!("{} and its twin differ:\n{difference}", pair.name);
+        println!("{text}");
+        text
+    });
+    difference.map_or(Ok(Completion::Completed), |text| Err(text.into()))
 }
 
 fn summary(found: &Found) -> String {

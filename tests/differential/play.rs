@@ -212,7 +212,10 @@ impl<'a> Author<'a> {
             GroupAct::Kill => OnGroup::Kill,
             GroupAct::Reap => OnGroup::Reap,
             GroupAct::Remove => OnGroup::Remove,
-            GroupAct::Terminate(asks) => OnGroup::Terminate(asks.then(|| self.asking())),
+            GroupAct::Terminate(asks) => {
+                let owing = (1..=self.births).any(|birth| self.is_owing(birth));
+                OnGroup::Terminate((asks && !owing).then(|| self.asking()))
+            }
         })
     }
 
@@ -239,14 +242,16 @@ impl<'a> Author<'a> {
         }
     }
 
-    /// Whether it was told what it has not done yet: moved out of a frozen group it does that while it
-    /// is being moved, in the old group or in the new one.
+    /// Whether it was told what it has not done yet, since it stood still already: moved out of a frozen
+    /// group it does that while it is being moved, continued in a termination while that goes on.
     fn is_owing(&self, birth: Birth) -> bool {
         let told = |step: &Step| matches!(step, Step::Order { birth: told, .. } if *told == birth);
         let about = format!("p{birth}");
         let stood_still =
-            |scene: &&Scene| scene.facts.get(&about).is_some_and(|how| how == STANDS_STILL);
-        self.scenes.iter().rev().take_while(stood_still).any(|scene| told(&scene.step))
+            |scene: &Scene| scene.facts.get(&about).is_some_and(|how| how == STANDS_STILL);
+        let pairs = self.scenes.windows(2).rev();
+        let mut still = pairs.take_while(|pair| pair.iter().all(stood_still));
+        still.any(|pair| told(&pair[1].step))
     }
 
     /// When a program is there to be asked, it is a matter of time who else is left when it has ended.

@@ -111,6 +111,14 @@ impl World {
         }
     }
 
+    /// A child that joined a group and could not execute its program was a member until it ended.
+    pub(crate) fn pass_by(&mut self, node: u64) {
+        let led = self.node(node).is_some_and(|node| node.leader.is_some());
+        if led && self.persona == Persona::ProcessGroupWithoutKeeper {
+            self.orphan(node);
+        }
+    }
+
     /// A process group whose last member with a parent outside of it ends is orphaned; where one of it
     /// is stopped all get SIGHUP and SIGCONT (POSIX, `_exit`). With a keeper it has that parent always.
     fn orphan(&mut self, node: u64) {

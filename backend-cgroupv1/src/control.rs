@@ -17,7 +17,7 @@ use crate::{brake, freezer};
 impl V1Group {
     pub(crate) fn pids(&self, operation: Operation) -> Result<Vec<Pid>> {
         let pids = self.branches.pids().map_err(|failure| self.failed(operation, failure))?;
-        // A group that was removed lists as an empty one does.
+        // What was removed lists as what is empty does.
         if pids.is_empty() && self.branches.are_gone() {
             return Err(self.error(Error::new(ErrorKind::Gone, operation)));
         }
@@ -94,7 +94,7 @@ impl V1Group {
     /// Thaws the group and every group in it, and lets it fork again.
     pub(crate) fn thaw(&self) -> Result<()> {
         let freezer = self.freezer(Operation::Thaw)?;
-        if freezer.dir.is_gone() {
+        if self.branches.are_gone() {
             return Err(self.error(Error::new(ErrorKind::Gone, Operation::Thaw)));
         }
         let failed = |failure| self.failed(Operation::Thaw, failure);

@@ -29,8 +29,8 @@ use crate::unsupported;
 #[derive(Debug)]
 pub(crate) struct Charge<'a> {
     pub(crate) program: &'a Program,
-    /// The process group to start the program in: the supervisor's, or its own (`Some(0)`).
-    pub(crate) process_group: Option<i32>,
+    /// The process group to start the program in: its own (0), or another one of the session.
+    pub(crate) process_group: i32,
     pub(crate) supervisor: PidFd,
     pub(crate) id: GroupId,
     pub(crate) capabilities: Capabilities,
@@ -187,7 +187,7 @@ fn start(charge: &Charge<'_>, inherited: SignalSet) -> Result<PidFd, Failure> {
     spawn(&Launch {
         program: &program,
         entry: Entry::Nowhere,
-        process_group: charge.process_group,
+        process_group: Some(charge.process_group),
         mark: None,
         memory: Memory::Share,
     })

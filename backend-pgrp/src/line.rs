@@ -236,12 +236,12 @@ fn first_message(pipe: &PipeReader, keeper: &PidFd) -> io::Result<Option<Message
 }
 
 /// The argument of setpgid(2) for the program: 0 to lead a group of its own.
-fn process_group(program: &Program) -> Option<i32> {
+fn process_group(program: &Program) -> i32 {
     match program.group() {
-        ProcessGroup::Auto | ProcessGroup::Lead => Some(0),
+        ProcessGroup::Auto | ProcessGroup::Lead => 0,
         // The keeper will not be in ours any more.
-        ProcessGroup::Inherit => Some(getpgrp().as_raw_pid()),
-        ProcessGroup::Join(leader) => Some(leader.as_raw()),
+        ProcessGroup::Inherit => getpgrp().as_raw_pid(),
+        ProcessGroup::Join(leader) => leader.as_raw(),
     }
 }
 

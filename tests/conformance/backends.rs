@@ -1,11 +1,10 @@
 //! The backends that are put to the test. A new one is one line of [`ALL`].
 
-use backend_cgroupv1::CgroupV1;
-use backend_cgroupv2::CgroupV2;
 use backend_fake::Fake;
-use backend_pgrp::{Keeper, ProcessGroups};
+use backend_pgrp::Keeper;
 use containment_core::{Capabilities, CgroupOps, Error, ErrorKind, Operation, Result, Set};
 
+use crate::drivers::{cgroup_v1, cgroup_v2, process_groups};
 use crate::world::{FakeWorld, RealWorld, World};
 
 /// A backend, or a variant of one.
@@ -91,24 +90,6 @@ impl Backend {
             }
         }
     }
-}
-
-fn cgroup_v2() -> Result<CgroupV2> {
-    let driver = CgroupV2::probe(None)?;
-    driver.prove()?;
-    Ok(driver)
-}
-
-fn cgroup_v1() -> Result<CgroupV1> {
-    let driver = CgroupV1::probe(None)?;
-    driver.prove()?;
-    Ok(driver)
-}
-
-fn process_groups(keeper: Keeper) -> Result<Box<dyn CgroupOps>> {
-    let driver = ProcessGroups::probe(keeper)?;
-    driver.prove()?;
-    Ok(Box::new(driver))
 }
 
 fn unusable(why: &'static str) -> Error {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use backend_pgrp::Keeper;
 use containment_core::{
-    Backend, Capabilities, Error, ErrorKind, Limits, Measure, Operation, Result, Set,
+    Backend, Capabilities, ControllerSet, Error, ErrorKind, Limits, Measure, Operation, Result, Set,
 };
 
 use crate::containment::Containment;
-use crate::drivers::{Driver, Host, ORDER, Place, ThisHost};
+use crate::drivers::{Driver, Host, Place, ThisHost};
 use crate::require::Requirement;
 use crate::selection::{Finding, Rejected, none_left};
 
@@ -140,21 +140,26 @@ impl Builder {
         Err(none_left(rejected))
     }
 
-    /// Tries every backend, and says of each what it guarantees here or why it cannot be used.
+    /// Tries every backend, in the order of this host and with every limit that it has, and says of each
+    /// what it guarantees here or why it cannot be used.
     pub fn survey(&self) -> Vec<Finding> {
-        let find = |backend| match self.proved(backend) {
+        let proved = |backend| {
+            let driver = self.fit(backend)?;
+            self.prove(&*driver, Set::all()).map(|()| driver)
+        };
+        let find = |backend| match proved(backend) {
             Ok(driver) => {
                 let usable = Ok(driver.capabilities().clone());
                 Finding { backend, usable, lacking: driver.lacking() }
             }
             Err(reason) => Finding { backend, usable: Err(reason), lacking: Vec::new() },
         };
-        ORDER.into_iter().map(find).collect()
+        self.host.order().into_iter().map(find).collect()
     }
 
     /// The backends to try, in order.
     pub(crate) fn candidates(&self) -> Vec<Backend> {
-        self.backend.map_or(ORDER.to_vec(), |only| vec![only])
+        self.backend.map_or_else(|| self.host.order().to_vec(), |only| vec![only])
     }
 
     pub(crate) fn is_explicit(&self) -> bool {
@@ -165,16 +170,21 @@ impl Builder {
     pub(crate) fn fit(&self, backend: Backend) -> Result<Arc<dyn Driver>> {
         self.check_parent(backend)?;
         let driver = self.host.probe(backend, &self.place)?;
-        self.check(driver.capabilities()).map_err(|error| error.with_backend(backend))?;
+        // A driver may have to look for what it offers, so it is not asked in vain.
+        if !self.requirements.is_empty() || !self.limits.asked().is_empty() {
+            self.check(driver.capabilities()).map_err(|error| error.with_backend(backend))?;
+        }
         Ok(driver)
     }
 
     fn proved(&self, backend: Backend) -> Result<Arc<dyn Driver>> {
         let driver = self.fit(backend)?;
-        if self.proof == Proof::Scratch {
-            driver.prove()?;
-        }
+        self.prove(&*driver, self.limits.asked())?;
         Ok(driver)
+    }
+
+    fn prove(&self, driver: &dyn Driver, with: ControllerSet) -> Result<()> {
+        if self.proof == Proof::Scratch { driver.prove(with) } else { Ok(()) }
     }
 
     /// A parent that was named is a requirement, too.
@@ -231,6 +241,7 @@ fn no_limit(limit: Requirement) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drivers::ORDER;
     use crate::drivers::tests::{Scripted, Stage, strong, weak};
     use containment_core::{Bytes, Limit};
 

@@ -2,9 +2,9 @@
 
 use backend_fake::Fake;
 use backend_pgrp::Keeper;
-use containment_core::{Capabilities, CgroupOps, Error, ErrorKind, Operation, Result, Set};
+use containment_core::{Capabilities, CgroupOps, Result, Set};
 
-use crate::drivers::{cgroup_v1, cgroup_v2, process_groups};
+use crate::drivers::{cgroup_v1, cgroup_v2, hybrid, process_groups};
 use crate::world::{FakeWorld, RealWorld, World};
 
 /// A backend, or a variant of one.
@@ -52,7 +52,13 @@ pub(crate) const ALL: &[Backend] = &[
         driver.prove()?;
         Ok(Box::new(driver))
     }),
-    real("hybrid", "hybrid", Process::Shared, || Err(unusable("not in this version"))),
+    real("hybrid", "hybrid", Process::Shared, || Ok(Box::new(hybrid()?))),
+    real("hybrid-measuring", "hybrid", Process::Shared, || {
+        Ok(Box::new(hybrid()?.measuring(Set::all())))
+    }),
+    real("hybrid-without-kill", "hybrid", Process::Shared, || {
+        Ok(Box::new(hybrid()?.without_kill_file()))
+    }),
     real("process-group", "process-group", Process::Shared, || process_groups(Keeper::None)),
     real("process-group-with-keeper", "process-group", Process::OneACase, || {
         process_groups(Keeper::Worker)
@@ -90,8 +96,4 @@ impl Backend {
             }
         }
     }
-}
-
-fn unusable(why: &'static str) -> Error {
-    Error::new(ErrorKind::Unusable, Operation::Probe).because(why)
 }

@@ -5,7 +5,7 @@ use backend_fake::Fake;
 use backend_pgrp::Keeper;
 use containment_core::{Capabilities, CgroupOps, Result};
 
-use crate::drivers::{cgroup_v1, cgroup_v2, process_groups};
+use crate::drivers::{cgroup_v1, cgroup_v2, hybrid, process_groups};
 use crate::world::{FakeWorld, RealWorld};
 
 /// A backend, or a variant of one, and its twin.
@@ -40,6 +40,7 @@ pub(crate) const ALL: &[Pair] = &[
         Ok(Box::new(cgroup_v2()?.without_kill_file()))
     }),
     pair("cgroup-v1", "cgroup-v1", CGROUPS, Fake::v1, || Ok(Box::new(cgroup_v1()?))),
+    pair("hybrid", "hybrid", CGROUPS, Fake::hybrid, || Ok(Box::new(hybrid()?))),
     pair("process-group", "process-group", HELD, Fake::process_group_without_keeper, || {
         process_groups(Keeper::None)
     }),

@@ -3,6 +3,7 @@
 use backend_cgroupv1::CgroupV1;
 use backend_cgroupv2::CgroupV2;
 use backend_pgrp::{Keeper, ProcessGroups};
+use containment::Hybrid;
 use containment_core::{CgroupOps, Result};
 
 /// The unified hierarchy.
@@ -16,6 +17,13 @@ pub(crate) fn cgroup_v2() -> Result<CgroupV2> {
 pub(crate) fn cgroup_v1() -> Result<CgroupV1> {
     let driver = CgroupV1::probe(None)?;
     driver.prove()?;
+    Ok(driver)
+}
+
+/// Version 2 for the processes, version 1 for limits.
+pub(crate) fn hybrid() -> Result<Hybrid> {
+    let driver = Hybrid::probe(None)?;
+    driver.prove(driver.capabilities().limits)?;
     Ok(driver)
 }
 

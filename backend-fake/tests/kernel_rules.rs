@@ -40,7 +40,7 @@ fn a_frozen_task_dies_of_sigkill_at_once_except_on_version_1() {
     }
 }
 
-/// It is made a SIGKILL as it is sent, but for a stopped process.
+/// It is made a SIGKILL as it is sent, but for a stopped process and in version 1's freezer.
 #[test]
 fn a_fatal_signal_acts_on_a_frozen_task_as_sigkill_does() {
     for persona in CGROUPS {
@@ -56,13 +56,13 @@ fn a_fatal_signal_acts_on_a_frozen_task_as_sigkill_does() {
             group.signal(Signal::TERM).unwrap();
             group.signal(Signal::HUP).unwrap();
             fake.advance(TICK);
-            let lives = stopped || persona == Persona::V1;
-            assert_eq!(group.populated().unwrap(), lives, "{persona:?} {stopped}");
+            let waits = stopped || persona == Persona::V1;
+            assert_eq!(group.populated().unwrap(), waits, "{persona:?} {stopped}");
             group.signal(Signal::CONT).unwrap();
             group.request_thaw().unwrap();
             fake.advance(TICK);
             // What waited is met by number, what was fatal at once in the order of sending.
-            let first = if stopped { Signal::HUP } else { Signal::TERM };
+            let first = if waits { Signal::HUP } else { Signal::TERM };
             assert_eq!(child.try_wait().unwrap(), Some(Outcome::Signaled(first)), "{persona:?}");
         }
     }

@@ -69,7 +69,7 @@ pub(crate) fn sequences() -> impl Strategy<Value = Vec<Act>> {
         19 => process_acts(),
         27 => (any::<Choice>(), group_acts()).prop_map(|(group, act)| Act::OnGroup(group, act)),
     ];
-    vec(act, 4..20).prop_map(|acts| {
+    vec(act, 1..22).prop_map(|acts| {
         let begin = [Act::Create(0), Act::OnGroup(0, GroupAct::Spawn)];
         begin.into_iter().chain(acts).collect()
     })

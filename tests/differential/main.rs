@@ -51,6 +51,11 @@ fn compare(pair: &'static Pair) -> Result<Completion, Failed> {
     let found =
         Search::asked_for(pair.name).run(|acts, patience| player::play(pair, acts, patience));
     println!("differential: {}: {}", pair.name, summary(&found));
+    let prefix = format!("{}{}--", player::prefix_of_all(), pair.name);
+    let left = pair.groups(&prefix)?;
+    if !left.is_empty() {
+        return Err(format!("groups are left: {left:?}").into());
+    }
     // Said at once: other pairs may take long, and failures are told when all are through.
     let difference = found.difference.map(|difference| {
         let text = format!("{} and its twin differ:\n{difference}", pair.name);

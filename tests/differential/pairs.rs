@@ -70,6 +70,12 @@ impl Pair {
         (self.real)().map(|driver| driver.capabilities().clone())
     }
 
+    /// The groups on this host whose names begin so.
+    pub(crate) fn groups(&self, prefix: &str) -> Result<Vec<String>> {
+        let names = (self.real)()?.list()?.into_iter().map(|id| id.name.as_str().to_owned());
+        Ok(names.filter(|name| name.starts_with(prefix)).collect())
+    }
+
     /// What its twin guarantees.
     pub(crate) fn promised(&self) -> Capabilities {
         (self.twin)().capabilities().clone()

@@ -41,9 +41,14 @@ pub(crate) fn play(pair: &Pair, acts: &[Act], patience: Patience) -> Played {
 fn play_here(pair: &Pair, acts: &[Act], patience: Duration) -> Played {
     static SERIAL: AtomicU32 = AtomicU32::new(0);
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-    let prefix = format!("contain-diff-{}-{serial}", std::process::id());
+    let prefix = format!("{}{}--{serial}", prefix_of_all(), pair.name);
     let script = Script::of(acts, &pair.fake(), pair.rules, &prefix);
     Played { steps: script.len(), difference: script.compare(&pair.real(), &prefix, patience) }
+}
+
+/// What the names of all groups begin with that this process makes.
+pub(crate) fn prefix_of_all() -> String {
+    format!("contain-diff-{}-", std::process::id())
 }
 
 /// Plays what it was started for, and says on stdout how it went.

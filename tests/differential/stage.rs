@@ -194,6 +194,12 @@ impl<'a> Stage<'a> {
         )
     }
 
+    /// Ends a group whatever there is in it; what is left all the same is looked for when all is over.
+    fn end(&self, group: &dyn GroupOps) {
+        let policy = Policy::kill().give_up_after(scaled(Duration::from_secs(5)));
+        drop(Teardown::new(policy).run(group, &*self.world.driver().waiter()));
+    }
+
     fn listed(&self, members: &[Member]) -> String {
         let member = |member: &Member| {
             let parent = self.world.who_has(member.parent);
@@ -218,11 +224,14 @@ impl<'a> Stage<'a> {
 /// Nothing is left of a sequence that was broken off.
 impl Drop for Stage<'_> {
     fn drop(&mut self) {
-        let waiter = self.world.driver().waiter();
-        for group in self.groups.iter().rev() {
-            let policy = Policy::kill().give_up_after(scaled(Duration::from_secs(5)));
-            let report = Teardown::new(policy).run(&**group, &*waiter);
-            drop(report);
+        self.groups.iter().rev().for_each(|group| self.end(&**group));
+        // A group that was removed through another handle leaves the levels above that were made for it.
+        let driver = self.world.driver();
+        let listed = driver.list().unwrap_or_default().into_iter();
+        for id in listed.filter(|id| id.name.as_str().starts_with(&format!("{}-", self.prefix))) {
+            if let Ok(group) = driver.open(&id) {
+                self.end(&*group);
+            }
         }
     }
 }

@@ -239,9 +239,14 @@ impl World {
 
     /// Whether even SIGKILL has to wait: in state D, and for version 1's freezer.
     pub(super) fn is_held(&self, birth: Birth) -> bool {
-        self.processes.get(&birth).is_some_and(|p| {
-            let frozen = self.persona == Persona::V1 && self.stands_still(p.node);
-            p.uninterruptible || frozen
-        })
+        self.processes
+            .get(&birth)
+            .is_some_and(|p| p.uninterruptible || self.is_frozen_by_version_1(birth))
+    }
+
+    /// Whether it is in the freezer that lets nothing through.
+    pub(super) fn is_frozen_by_version_1(&self, birth: Birth) -> bool {
+        let node = self.processes.get(&birth).map(|process| process.node);
+        self.persona == Persona::V1 && node.is_some_and(|node| self.stands_still(node))
     }
 }

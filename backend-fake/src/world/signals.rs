@@ -15,7 +15,7 @@ const DUMPING: [i32; 10] = [3, 4, 5, 6, 7, 8, 11, 24, 25, 31];
 impl Process {
     /// A signal that ends a process by default, without a core, is made a SIGKILL as it is sent (kernel:
     /// `complete_signal`), so that a frozen process dies of it as of that; but not for one that is
-    /// stopped.
+    /// stopped, nor, as it has a signal to look for already, for one that version 1 has frozen.
     fn is_doomed_by(&self, signal: Signal) -> bool {
         let by_default = self.script.linger.is_zero();
         by_default && !self.stopped && signal != Signal::STOP && !DUMPING.contains(&signal.as_raw())
@@ -25,6 +25,7 @@ impl Process {
 impl World {
     /// Sends a signal to a process.
     pub(crate) fn send(&mut self, birth: Birth, signal: Signal) {
+        let waits = self.is_frozen_by_version_1(birth);
         let Some(process) = self.processes.get_mut(&birth).filter(|p| p.is_alive()) else { return };
         match signal {
             Signal::KILL => return self.strike(birth, signal),
@@ -33,7 +34,7 @@ impl World {
                 process.pending = without(process.pending, Signal::STOP);
             }
             _ if HARMLESS.contains(&signal) || process.script.ignored.contains(signal) => {}
-            _ if process.is_doomed_by(signal) => return self.strike(birth, signal),
+            _ if !waits && process.is_doomed_by(signal) => return self.strike(birth, signal),
             _ => process.pending = process.pending.with(signal),
         }
         self.meet_the_pending();

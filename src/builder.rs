@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use backend_pgrp::Keeper;
 use containment_core::{
-    Backend, Capabilities, ControllerSet, Error, ErrorKind, Limits, Measure, Operation, Result, Set,
+    Backend, Capabilities, ControllerSet, Error, ErrorKind, Limits, Measure, Operation, Program,
+    Result, Seal, Set,
 };
 
 use crate::containment::Containment;
@@ -30,6 +31,7 @@ pub struct Builder {
     proof: Proof,
     pub(crate) limits: Limits,
     pub(crate) best_effort: bool,
+    seal: Seal,
 }
 
 /// How a backend has to show that it works here before it is taken.
@@ -58,6 +60,7 @@ impl Builder {
             proof: Proof::Scratch,
             limits: Limits::new(),
             best_effort: false,
+            seal: Seal::Open,
         }
     }
 
@@ -97,6 +100,14 @@ impl Builder {
     #[must_use]
     pub fn best_effort(mut self) -> Self {
         self.best_effort = true;
+        self
+    }
+
+    /// Seals in what is launched, and takes only a backend and a kernel where that can be, unless best
+    /// effort will do. With a seal `leave_by` is `none`, which can be required, too.
+    #[must_use]
+    pub fn seal(mut self) -> Self {
+        self.seal = Seal::Whole;
         self
     }
 
@@ -171,7 +182,8 @@ impl Builder {
         self.check_parent(backend)?;
         let driver = self.host.probe(backend, &self.place)?;
         // A driver may have to look for what it offers, so it is not asked in vain.
-        if !self.requirements.is_empty() || !self.limits.asked().is_empty() {
+        let sealed = self.seal != Seal::Open;
+        if sealed || !self.requirements.is_empty() || !self.limits.asked().is_empty() {
             self.check(driver.capabilities()).map_err(|error| error.with_backend(backend))?;
         }
         Ok(driver)
@@ -206,10 +218,35 @@ impl Builder {
         })
     }
 
+    /// The program with the seal that was asked for.
+    pub(crate) fn sealing(&self, program: Program) -> Program {
+        match self.seal {
+            Seal::Open => program,
+            _ if self.best_effort => program.seal(Seal::BestEffort),
+            _ => program.seal(Seal::Whole),
+        }
+    }
+
+    /// What holds in a group with these capabilities for what is launched, and why a seal that was
+    /// asked for is not whole, if it is not.
+    pub(crate) fn guarantees(&self, capabilities: &Capabilities) -> (Capabilities, Result<()>) {
+        if self.seal == Seal::Open {
+            return (capabilities.clone(), Ok(()));
+        }
+        match capabilities.check_seal().and_then(|()| self.host.check_seal()) {
+            Ok(()) => (capabilities.clone().sealed(), Ok(())),
+            Err(error) => (capabilities.clone(), Err(error)),
+        }
+    }
+
     fn check(&self, capabilities: &Capabilities) -> Result<()> {
-        let unmet = self.requirements.iter().find(|r| !r.is_met_by(capabilities));
+        let (guarantees, sealed) = self.guarantees(capabilities);
+        if !self.best_effort {
+            sealed?;
+        }
+        let unmet = self.requirements.iter().find(|r| !r.is_met_by(&guarantees));
         if let Some(requirement) = unmet {
-            return Err(unmet_by(*requirement, capabilities));
+            return Err(unmet_by(*requirement, &guarantees));
         }
         let lacking = self.limits.asked().iter().find(|l| !capabilities.limits.contains(*l));
         match lacking {

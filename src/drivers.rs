@@ -12,6 +12,7 @@ use containment_core::{
     Backend, CgroupOps, ControllerSet, Error, ErrorKind, Measure, Operation, Result, Set,
 };
 use containment_process::proc::cgroup;
+use containment_process::spawn::separates_processes;
 
 use crate::hybrid::Hybrid;
 
@@ -50,6 +51,9 @@ pub(crate) trait Host: Debug + Send + Sync {
     fn order(&self) -> [Backend; 4];
     /// The driver of `backend`, as far as can be told without making a group.
     fn probe(&self, backend: Backend, place: &Place) -> Result<Arc<dyn Driver>>;
+
+    /// Whether the kernel can seal a program in.
+    fn check_seal(&self) -> Result<()>;
 }
 
 /// The machine that we run on.
@@ -65,7 +69,10 @@ impl Host for ThisHost {
 
     fn probe(&self, backend: Backend, place: &Place) -> Result<Arc<dyn Driver>> {
         match backend {
-            Backend::CgroupV2 => Ok(Arc::new(CgroupV2::probe(place.parent.as_deref())?)),
+            Backend::CgroupV2 => {
+                let driver = CgroupV2::probe(place.parent.as_deref())?;
+                Ok(Arc::new(driver.measuring(place.figures)))
+            }
             Backend::CgroupV1 => {
                 let driver = CgroupV1::probe(place.parent.as_deref())?;
                 Ok(Arc::new(driver.measuring(place.figures)?))
@@ -77,6 +84,15 @@ impl Host for ThisHost {
             }
             Backend::Fake => Err(unusable(backend, "no host has it; pass it to Containment::with")),
         }
+    }
+
+    fn check_seal(&self) -> Result<()> {
+        if separates_processes() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Unsupported, Operation::Select)
+            .because("this kernel does not keep processes of one user apart")
+            .advise("take Linux 5.19 or later with Landlock, or accept best effort"))
     }
 }
 
@@ -182,6 +198,10 @@ pub(crate) mod tests {
             ORDER
         }
 
+        fn check_seal(&self) -> Result<()> {
+            Ok(())
+        }
+
         fn probe(&self, backend: Backend, _: &Place) -> Result<Arc<dyn Driver>> {
             let stage = self.0.iter().find(|(b, _)| *b == backend).map(|(_, stage)| stage.clone());
             let (capabilities, proves, makes) = match stage {
@@ -259,13 +279,17 @@ pub(crate) mod tests {
 
     /// A group that is empty whenever it is looked at.
     pub(crate) fn empty_group() -> MockGroupOps {
+        empty_group_with(weak())
+    }
+
+    pub(crate) fn empty_group_with(capabilities: Capabilities) -> MockGroupOps {
         let mut group = MockGroupOps::new();
         group.expect_id().return_const(GroupId {
             backend: Backend::Fake,
             name: "job".parse().unwrap(),
             identity: Identity::Serial(1),
         });
-        group.expect_capabilities().return_const(weak());
+        group.expect_capabilities().return_const(capabilities);
         group.expect_reap().returning(|| Ok(Reaped::default()));
         group.expect_populated().returning(|| Ok(false));
         group.expect_usage().returning(|| Ok(Usage::default()));

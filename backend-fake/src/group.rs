@@ -158,6 +158,9 @@ impl FakeGroup {
         let Some(node) = world.node_mut(generation) else { return };
         let old = std::mem::take(&mut node.limits);
         let new = limits.clone();
+        let (mut io_max, mut hugetlb) = (old.io_max, old.hugetlb);
+        io_max.extend(new.io_max);
+        hugetlb.extend(new.hugetlb);
         node.limits = Limits {
             memory_max: new.memory_max.or(old.memory_max),
             memory_high: new.memory_high.or(old.memory_high),
@@ -168,6 +171,8 @@ impl FakeGroup {
             mems: new.mems.or(old.mems),
             pids_max: new.pids_max.or(old.pids_max),
             io_weight: new.io_weight.or(old.io_weight),
+            io_max,
+            hugetlb,
         };
     }
 

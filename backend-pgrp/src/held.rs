@@ -17,7 +17,7 @@ use containment_process::reap::signal_process_group;
 use containment_process::spawn::{Entry, Launch, Memory, spawn};
 
 use crate::names::Claim;
-use crate::tree::freeze_state;
+use crate::tree::{freeze_state, usage_now};
 use crate::unsupported;
 
 /// A group that is a process group.
@@ -227,9 +227,10 @@ impl GroupOps for HeldGroup {
         Ok(Applied { applied: Vec::new(), refused: limits.asked().iter().map(refuse).collect() })
     }
 
+    /// Not CPU time: who left the group, and who was orphaned and ended, is not known any more.
     fn usage(&self) -> Result<Usage> {
-        let _state = self.state(Operation::Usage)?;
-        self.unsupported(Operation::Usage)
+        let state = self.state(Operation::Usage)?;
+        Ok(usage_now(&self.living(&state, Operation::Usage)?))
     }
 
     fn oom_kills(&self) -> Result<u64> {

@@ -6,6 +6,15 @@
 //! Without one, the group is the program's process group: its leader is held unreaped, so that the
 //! group's id cannot be re-used, and a member that leaves is lost, which the capabilities say.
 //!
+//! No limit is offered, since none would hold for a group (the caller is told so for each):
+//! - memory, processes: rlimits count a process, or all of a user's (`RLIMIT_AS`, `RLIMIT_NPROC`), never a group;
+//! - CPU time, swap, I/O per device, huge pages: the kernel has no call for them;
+//! - CPUs, memory nodes: what `sched_setaffinity` and `set_mempolicy` set, each member may set anew, unprivileged;
+//! - shares: `nice` and `ioprio` weigh a process, so that a group of many gets many shares.
+//!
+//! Figures are those of the members in `/proc`: resident memory (shared pages count with each that has them),
+//! processes and threads; with a keeper CPU time too, of who ended as well.
+//!
 //! The supervisor's other children are never touched and its SIGCHLD disposition is never changed.
 #![forbid(unsafe_code)]
 
@@ -142,7 +151,7 @@ impl CgroupOps for ProcessGroups {
 }
 
 fn capabilities(keeper: Keeper) -> Capabilities {
-    let usage = Set::EMPTY;
+    let usage = Set::EMPTY.with(Measure::Memory).with(Measure::Pids);
     let (escape, usage) = match keeper {
         Keeper::None => (Escape::Voluntary, usage),
         Keeper::Worker | Keeper::Lasting => (Escape::Swept, usage.with(Measure::Cpu)),
@@ -161,8 +170,12 @@ fn capabilities(keeper: Keeper) -> Capabilities {
 }
 
 fn unsupported(operation: Operation) -> Error {
+    let why = match operation {
+        Operation::SetLimits => "no rlimit or scheduler call holds for a process group as a whole",
+        _ => "process groups do not have it",
+    };
     Error::new(ErrorKind::Unsupported, operation)
         .with_backend(Backend::ProcessGroup)
-        .because("process groups do not have it")
+        .because(why)
         .advise("use a cgroup backend; contain doctor tells which one this host has")
 }

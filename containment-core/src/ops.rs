@@ -68,7 +68,8 @@ pub trait GroupOps: Debug + Send + Sync {
     fn request_thaw(&self) -> Result<()>;
     /// How far freezing or thawing has come. A frozen group that is empty reads as frozen.
     fn frozen(&self) -> Result<FreezeState>;
-    /// Sets limits: says what was applied, and what was not and why.
+    /// Sets limits: says what was applied, and what was not and why. Each is read back after it was
+    /// written; one that the kernel keeps differently is refused.
     fn set_limits(&self, limits: &Limits) -> Result<Applied>;
     /// What was used so far.
     fn usage(&self) -> Result<Usage>;

@@ -122,7 +122,10 @@ pub(crate) enum Step {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum OnProgram {
     Signal(Signal),
-    Wait,
+    /// Where it is `vague`, which signal has ended it is not asked.
+    Wait {
+        vague: bool,
+    },
 }
 
 /// What is done with a group.
@@ -159,7 +162,7 @@ impl fmt::Display for Step {
             Self::OnProgram { birth, what: OnProgram::Signal(signal) } => {
                 write!(f, "{signal} to the program p{birth}")
             }
-            Self::OnProgram { birth, what: OnProgram::Wait } => {
+            Self::OnProgram { birth, what: OnProgram::Wait { .. } } => {
                 write!(f, "wait for the program p{birth}")
             }
             Self::OnGroup { group, what } => write!(f, "{what} #{group}"),

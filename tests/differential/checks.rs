@@ -71,7 +71,7 @@ fn search(fake: fn() -> Fake, other: fn() -> Fake) -> Found {
 }
 
 fn play(acts: &[Act], fake: Fake, other: Fake) -> Played {
-    let rules = Rules { one_group: false, outsiders: true };
+    let rules = Rules { one_group: false, outsiders: true, frozen_signals_race: false };
     let script = Script::of(acts, &FakeWorld(fake), rules, "check");
     Played {
         steps: script.len(),

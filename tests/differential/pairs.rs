@@ -27,11 +27,16 @@ pub(crate) struct Rules {
     pub(crate) one_group: bool,
     /// Whether there are processes outside of groups.
     pub(crate) outsiders: bool,
+    /// Whether it is a matter of time which of several signals ends who got them frozen: version 1's
+    /// freezer lets a fatal one wait, or makes it a SIGKILL of that number, as the task had looked for
+    /// signals just then or not (kernel: `wants_signal`).
+    pub(crate) frozen_signals_race: bool,
 }
 
-const CGROUPS: Rules = Rules { one_group: false, outsiders: true };
-const HELD: Rules = Rules { one_group: false, outsiders: false };
-const KEPT: Rules = Rules { one_group: true, outsiders: false };
+const CGROUPS: Rules = Rules { one_group: false, outsiders: true, frozen_signals_race: false };
+const VERSION_1: Rules = Rules { frozen_signals_race: true, ..CGROUPS };
+const HELD: Rules = Rules { outsiders: false, ..CGROUPS };
+const KEPT: Rules = Rules { one_group: true, ..HELD };
 
 /// Every pair.
 pub(crate) const ALL: &[Pair] = &[
@@ -39,7 +44,7 @@ pub(crate) const ALL: &[Pair] = &[
     pair("cgroup-v2-without-kill", "cgroup-v2", CGROUPS, Fake::v2_without_kill, || {
         Ok(Box::new(cgroup_v2()?.without_kill_file()))
     }),
-    pair("cgroup-v1", "cgroup-v1", CGROUPS, Fake::v1, || Ok(Box::new(cgroup_v1()?))),
+    pair("cgroup-v1", "cgroup-v1", VERSION_1, Fake::v1, || Ok(Box::new(cgroup_v1()?))),
     pair("hybrid", "hybrid", CGROUPS, Fake::hybrid, || Ok(Box::new(hybrid()?))),
     pair("process-group", "process-group", HELD, Fake::process_group_without_keeper, || {
         process_groups(Keeper::None)

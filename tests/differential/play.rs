@@ -38,7 +38,7 @@ impl Script {
             author.play(Step::OnGroup { group, what: OnGroup::Terminate(None) });
         }
         for birth in author.stage.programs().collect::<Vec<_>>() {
-            author.play(Step::OnProgram { birth, what: OnProgram::Wait });
+            author.play(author.wait(birth));
         }
         Self(author.scenes)
     }
@@ -135,6 +135,8 @@ struct Author<'a> {
     births: Birth,
     /// Helpers for which SIGTERM is certainly nothing, and those for which it may be.
     term_proof: BTreeMap<Birth, Certainty>,
+    /// Those that stood still when there was a signal.
+    signalled_standing: BTreeSet<Birth>,
     facts: Facts,
     scenes: Vec<Scene>,
 }
@@ -152,12 +154,25 @@ impl<'a> Author<'a> {
             rules,
             births: 0,
             term_proof: BTreeMap::new(),
+            signalled_standing: BTreeSet::new(),
             facts: Facts::new(),
             scenes: Vec::new(),
         }
     }
 
     fn play(&mut self, step: Step) {
+        let is_signal = matches!(
+            &step,
+            Step::OnProgram { what: OnProgram::Signal(_), .. }
+                | Step::OnGroup { what: OnGroup::Signal(_), .. }
+        );
+        if is_signal {
+            let facts = &self.facts;
+            let still = |birth: &Birth| {
+                facts.get(&format!("p{birth}")).is_some_and(|how| how == STANDS_STILL)
+            };
+            self.signalled_standing.extend((1..=self.births).filter(still));
+        }
         let result = self.stage.take(&step);
         self.facts = self.stage.facts(&BTreeSet::new());
         self.scenes.push(Scene { step, result, facts: self.facts.clone() });
@@ -175,9 +190,7 @@ impl<'a> Author<'a> {
                 let what = OnProgram::Signal(signal_of(signal));
                 Step::OnProgram { birth: self.program(child)?, what }
             }
-            Act::Wait(child) => {
-                Step::OnProgram { birth: self.program(child)?, what: OnProgram::Wait }
-            }
+            Act::Wait(child) => self.wait(self.program(child)?),
             Act::Fork(process) => {
                 let child = self.birth();
                 self.order(process, Order::Fork(child))?
@@ -217,6 +230,11 @@ impl<'a> Author<'a> {
                 OnGroup::Terminate((asks && !owing).then(|| self.asking()))
             }
         })
+    }
+
+    fn wait(&self, birth: Birth) -> Step {
+        let vague = self.rules.frozen_signals_race && self.signalled_standing.contains(&birth);
+        Step::OnProgram { birth, what: OnProgram::Wait { vague } }
     }
 
     fn order(&mut self, choice: u8, order: Order) -> Option<Step> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use containment_core::{
     ChildOps, ControllerSet, Error, FreezeState, GroupName, GroupOps, Kill, KillStep, Member,
-    Policy, ProcessState, Result, Teardown, TeardownReport, Watch,
+    Outcome, Policy, ProcessState, Result, Teardown, TeardownReport, Watch,
 };
 
 use crate::acts::{Asking, OnGroup, OnProgram, Step};
@@ -72,8 +72,11 @@ impl<'a> Stage<'a> {
             Step::OnProgram { birth, what: OnProgram::Signal(signal) } => {
                 told(self.programs[birth].signal(*signal), |()| done())
             }
-            Step::OnProgram { birth, what: OnProgram::Wait } => {
-                told(self.programs[birth].try_wait(), |outcome| format!("{outcome:?}"))
+            Step::OnProgram { birth, what: OnProgram::Wait { vague } } => {
+                told(self.programs[birth].try_wait(), |outcome| match outcome {
+                    Some(Outcome::Signaled(_)) if *vague => "ended by a signal".to_owned(),
+                    outcome => format!("{outcome:?}"),
+                })
             }
             Step::OnGroup { group, what } => self.act_on(&Arc::clone(&self.groups[*group]), what),
         }

@@ -15,7 +15,8 @@ const DUMPING: [i32; 10] = [3, 4, 5, 6, 7, 8, 11, 24, 25, 31];
 impl Process {
     /// A signal that ends a process by default, without a core, is made a SIGKILL as it is sent (kernel:
     /// `complete_signal`), so that a frozen process dies of it as of that; but not for one that is
-    /// stopped, nor, as it has a signal to look for already, for one that version 1 has frozen.
+    /// stopped, nor, most of the time, for one that version 1 has frozen: it has been told of a signal
+    /// already.
     fn is_doomed_by(&self, signal: Signal) -> bool {
         let by_default = self.script.linger.is_zero();
         by_default && !self.stopped && signal != Signal::STOP && !DUMPING.contains(&signal.as_raw())

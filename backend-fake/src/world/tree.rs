@@ -149,7 +149,7 @@ impl World {
     /// Whether the limits on processes leave room for one more.
     pub(super) fn may_be_born(&self, generation: u64) -> bool {
         let full = |g: &u64| {
-            let most = self.nodes.get(g).and_then(|node| node.limits.pids_max);
+            let most = self.nodes.get(g).and_then(|node| node.limits.pids_max?.value());
             most.is_some_and(|most| self.members_of(*g).count() as u64 >= most)
         };
         !self.generations_up(generation).any(|g| full(&g))

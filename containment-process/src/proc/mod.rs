@@ -11,5 +11,5 @@ pub(crate) mod text;
 mod tree;
 
 pub use boot::{BootId, InvalidBootId, boot_id};
-pub use stat::Stat;
+pub use stat::{Stat, ticks};
 pub use tree::Snapshot;

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use containment::{Backend, Bounds, GroupName, Requirement, Signal};
 use tracing_subscriber::filter::Targets;
 
+use crate::isolation::IsolationOptions;
 use crate::limits::LimitOptions;
 use crate::values;
 
@@ -181,6 +182,8 @@ pub(crate) struct Run {
 
     #[command(flatten)]
     pub(crate) limits: LimitOptions,
+    #[command(flatten)]
+    pub(crate) isolation: IsolationOptions,
 }
 
 impl Run {
@@ -240,6 +243,7 @@ pub(crate) struct Init {
 mod tests {
     use super::*;
     use clap::CommandFactory as _;
+    use containment::{Bytes, Cpus, Device, IoMax, Limits, Most, Rate};
 
     fn run(arguments: &[&str]) -> Result<Box<Run>, clap::Error> {
         let line = ["contain", "run"].iter().chain(arguments);
@@ -288,12 +292,23 @@ mod tests {
     }
 
     #[test]
-    fn limits_become_limits_and_lifted_ones_none() {
+    fn options_become_limits() {
         let options =
             run(&["--memory", "64M", "--swap", "0", "--pids", "max", "--cpus", "1.5", "true"]);
-        let limits = options.unwrap().limits.of_new_group();
-        assert_eq!(limits.memory_max, Some(containment::Bytes::mib(64)));
-        assert_eq!(limits.swap_max, Some(containment::Bytes(0)));
-        assert_eq!((limits.pids_max, limits.cpus), (None, Some(1.5)));
+        let limits = options.unwrap().limits.limits();
+        let asked = Limits::new()
+            .memory_max(Bytes::mib(64))
+            .swap_max(Bytes(0))
+            .pids_max(Most::Lifted)
+            .cpus(Cpus::new(1.5).unwrap());
+        assert_eq!(limits, asked);
+    }
+
+    #[test]
+    fn rates_of_one_disk_add_up() {
+        let options = run(&["--io-max", "8:0:rbps=1M", "--io-max", "8:0:wbps=2M", "true"]);
+        let limits = options.unwrap().limits.limits();
+        let most = IoMax::new().with(Rate::ReadBytes, 1 << 20).with(Rate::WriteBytes, 2 << 20);
+        assert_eq!(limits.io_max, [(Device { major: 8, minor: 0 }, most)].into());
     }
 }

@@ -61,7 +61,7 @@ fn builder(global: &Global, options: &Run) -> Builder {
             Orphans::Keep => Keeper::Lasting,
         })
         .proof(Proof::OnUse)
-        .limits(&options.limits.of_new_group());
+        .limits(&options.limits.limits().of_new_group());
     // Where a figure has its price it is measured for those who look at it. What is throttled has a CPU
     // limit, and is measured by that.
     if options.report.is_some() || options.stats {
@@ -73,6 +73,9 @@ fn builder(global: &Global, options: &Run) -> Builder {
     }
     if let Some(parent) = &global.parent {
         builder = builder.parent(parent);
+    }
+    if options.isolation.seal {
+        builder = builder.seal();
     }
     if options.best_effort {
         builder = builder.best_effort();
@@ -90,9 +93,9 @@ fn supervised(
     mut post: Post,
     started: Instant,
 ) -> End {
-    let Launch { containment, group, mut degraded, child } = launch;
+    let Launch { containment, group, guarantees, mut degraded, child } = launch;
     degraded.extend(post.degradation());
-    let mut end = End::new(&group, degraded);
+    let mut end = End::new(&group, guarantees, degraded);
     let child = match child {
         Ok(child) => child,
         Err(error) => {

@@ -96,7 +96,11 @@ impl GroupOps for V1Group {
 
     fn subgroup(&self, name: &GroupName, with: ControllerSet) -> Result<Box<dyn GroupOps>> {
         self.refuse_removed(Operation::Create)?;
-        Ok(Box::new(self.driver.create(self.as_top(), name, with)?))
+        let made = self.driver.create(self.as_top(), name, with).map_err(|error| {
+            let vanished = error.kind() == ErrorKind::NotFound && self.branches.are_gone();
+            if vanished { self.error(error.with_kind(ErrorKind::Gone)) } else { error }
+        });
+        Ok(Box::new(made?))
     }
 
     fn subgroups(&self) -> Result<Vec<Box<dyn GroupOps>>> {
@@ -104,6 +108,10 @@ impl GroupOps for V1Group {
         let Some(first) = self.branches.all.first() else { return Ok(Vec::new()) };
         let names = first.dir.groups();
         let names = names.map_err(|failure| self.failed(Operation::List, failure))?;
+        // A directory that was removed lists as an empty one does.
+        if names.is_empty() && first.dir.is_gone() {
+            return Err(self.error(Error::new(ErrorKind::Gone, Operation::List)));
+        }
         let mut groups: Vec<Box<dyn GroupOps>> = Vec::new();
         for name in names {
             match self.driver.open(self.as_top(), &name) {

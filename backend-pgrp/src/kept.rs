@@ -154,14 +154,17 @@ impl GroupOps for KeptGroup {
     }
 
     fn attach(&self, _: Pid) -> Result<()> {
+        self.refuse_removed(Operation::Attach)?;
         self.unsupported(Operation::Attach)
     }
 
     fn home(&self) -> Result<Box<dyn HomeOps>> {
+        self.refuse_removed(Operation::Attach)?;
         self.unsupported(Operation::Attach)
     }
 
     fn subgroup(&self, _: &GroupName, _: ControllerSet) -> Result<Box<dyn GroupOps>> {
+        self.refuse_removed(Operation::Create)?;
         self.unsupported(Operation::Create)
     }
 

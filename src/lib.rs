@@ -31,6 +31,7 @@ mod drivers;
 mod guardian;
 mod launch;
 mod making;
+pub mod registry;
 mod require;
 mod selection;
 mod simple;

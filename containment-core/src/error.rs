@@ -125,6 +125,8 @@ pub enum Operation {
     Remove,
     /// Opening the file that is to tell how a group ended.
     Report,
+    /// Keeping the record of groups in the state directory.
+    Register,
 }
 
 impl Operation {
@@ -151,6 +153,7 @@ impl Operation {
             Self::Reap => "reap the members of group",
             Self::Remove => "remove group",
             Self::Report => "open the report of group",
+            Self::Register => "keep the record of group",
         }
     }
 }

@@ -26,6 +26,7 @@ static:
     rustup target add x86_64-unknown-linux-musl
     cargo build --release --target x86_64-unknown-linux-musl
 
-# Does the size of the supervisor matter to a spawn?
+# Does the size of the supervisor matter to a spawn, and what does a cgroup v1 cost it?
 bench:
     cargo bench -p containment-process --bench resident
+    cargo bench -p backend-cgroupv1 --bench spawn

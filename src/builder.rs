@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use backend_pgrp::Keeper;
 use containment_core::{
-    Backend, Capabilities, CgroupOps, Error, ErrorKind, Limits, Operation, Result,
+    Backend, Capabilities, Error, ErrorKind, Limits, Measure, Operation, Result, Set,
 };
 
 use crate::containment::Containment;
@@ -53,7 +53,7 @@ impl Builder {
         Self {
             host,
             backend: None,
-            place: Place { parent: None, keeper: Keeper::None },
+            place: Place { parent: None, keeper: Keeper::None, figures: Set::EMPTY },
             requirements: Vec::new(),
             proof: Proof::Scratch,
             limits: Limits::new(),
@@ -79,6 +79,9 @@ impl Builder {
     /// Takes only a backend that gives at least this.
     #[must_use]
     pub fn require(mut self, requirement: Requirement) -> Self {
+        if let Requirement::Usage(figure) = requirement {
+            self = self.measuring(Set::EMPTY.with(figure));
+        }
         self.requirements.push(requirement);
         self
     }
@@ -101,6 +104,15 @@ impl Builder {
     #[must_use]
     pub fn keeper(mut self, keeper: Keeper) -> Self {
         self.place.keeper = keeper;
+        self
+    }
+
+    /// Makes groups that show these figures, too, in their [`Usage`](crate::Usage), as far as the backend can
+    /// measure them; without this call those that cost nothing. On cgroup v1 each may cost one more
+    /// hierarchy that a group joins, and so a directory, and a write at each spawn.
+    #[must_use]
+    pub fn measuring(mut self, figures: Set<Measure>) -> Self {
+        self.place.figures = figures.iter().fold(self.place.figures, Set::with);
         self
     }
 
@@ -130,8 +142,14 @@ impl Builder {
 
     /// Tries every backend, and says of each what it guarantees here or why it cannot be used.
     pub fn survey(&self) -> Vec<Finding> {
-        let usable = |backend| Ok(self.proved(backend)?.capabilities().clone());
-        ORDER.into_iter().map(|backend| Finding { backend, usable: usable(backend) }).collect()
+        let find = |backend| match self.proved(backend) {
+            Ok(driver) => {
+                let usable = Ok(driver.capabilities().clone());
+                Finding { backend, usable, lacking: driver.lacking() }
+            }
+            Err(reason) => Finding { backend, usable: Err(reason), lacking: Vec::new() },
+        };
+        ORDER.into_iter().map(find).collect()
     }
 
     /// The backends to try, in order.
@@ -151,7 +169,7 @@ impl Builder {
         Ok(driver)
     }
 
-    fn proved(&self, backend: Backend) -> Result<Arc<dyn CgroupOps>> {
+    fn proved(&self, backend: Backend) -> Result<Arc<dyn Driver>> {
         let driver = self.fit(backend)?;
         if self.proof == Proof::Scratch {
             driver.prove()?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use backend_cgroupv1::CgroupV1;
 use backend_cgroupv2::CgroupV2;
 use backend_pgrp::{Keeper, ProcessGroups};
-use containment_core::{Backend, CgroupOps, Error, ErrorKind, Operation, Result};
+use containment_core::{Backend, CgroupOps, Error, ErrorKind, Measure, Operation, Result, Set};
 
 /// The backends that are tried, the strongest first. Never the fake.
 pub(crate) const ORDER: [Backend; 4] =
@@ -18,6 +18,9 @@ pub(crate) const ORDER: [Backend; 4] =
 pub(crate) trait Driver: CgroupOps {
     /// Makes a scratch group, puts a child into it that exits, and removes it.
     fn prove(&self) -> Result<()>;
+
+    /// What is there and would make it stronger, and why it cannot be used.
+    fn lacking(&self) -> Vec<String>;
 }
 
 /// Where drivers look, and what they build on.
@@ -27,6 +30,8 @@ pub(crate) struct Place {
     pub(crate) parent: Option<PathBuf>,
     /// What holds the processes of a process group together.
     pub(crate) keeper: Keeper,
+    /// The figures that groups have to show, where each has its price.
+    pub(crate) figures: Set<Measure>,
 }
 
 /// Finds drivers.
@@ -44,11 +49,8 @@ impl Host for ThisHost {
         match backend {
             Backend::CgroupV2 => Ok(Arc::new(CgroupV2::probe(place.parent.as_deref())?)),
             Backend::CgroupV1 => {
-                CgroupV1::probe(place.parent.as_deref())?;
-                Err(unusable(
-                    backend,
-                    "its driver is in the making and not offered by this version",
-                ))
+                let driver = CgroupV1::probe(place.parent.as_deref())?;
+                Ok(Arc::new(driver.measuring(place.figures)?))
             }
             Backend::ProcessGroup => Ok(Arc::new(ProcessGroups::probe(place.keeper)?)),
             Backend::Hybrid => Err(unusable(backend, "not in this version")),
@@ -65,11 +67,33 @@ impl Driver for CgroupV2 {
     fn prove(&self) -> Result<()> {
         Self::prove(self)
     }
+
+    fn lacking(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+impl Driver for CgroupV1 {
+    fn prove(&self) -> Result<()> {
+        Self::prove(self)
+    }
+
+    fn lacking(&self) -> Vec<String> {
+        let told = |error: &Error| match error.remedy() {
+            Some(remedy) => format!("{} ({remedy})", error.reason()),
+            None => error.reason().to_string(),
+        };
+        self.unusable().map(told).collect()
+    }
 }
 
 impl Driver for ProcessGroups {
     fn prove(&self) -> Result<()> {
         Self::prove(self)
+    }
+
+    fn lacking(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 
@@ -134,6 +158,10 @@ pub(crate) mod tests {
     impl Driver for Mocked {
         fn prove(&self) -> Result<()> {
             if self.proves { Ok(()) } else { Err(Error::from_errno(Operation::Create, 13)) }
+        }
+
+        fn lacking(&self) -> Vec<String> {
+            Vec::new()
         }
     }
 

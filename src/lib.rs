@@ -1,6 +1,6 @@
 //! Holds a set of processes together and ends it for certain, on any Linux host.
 //!
-//! A [`Containment`] is one way of doing that which works on this host: cgroup version 2 where it
+//! A [`Containment`] is one way of doing that which works on this host: cgroup version 2, or 1, where one
 //! can be had, process groups where there is nothing better. It makes [`Group`]s; a group holds
 //! programs and whatever they start, and ends all of it.
 //!
@@ -37,6 +37,7 @@ mod selection;
 mod simple;
 mod sweep;
 
+pub use backend_cgroupv1::{InitState, Initialized, init};
 pub use backend_pgrp::Keeper;
 pub use builder::{Builder, Proof};
 pub use contain_children::ContainChildren;

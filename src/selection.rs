@@ -51,6 +51,8 @@ pub struct Finding {
     pub backend: Backend,
     /// What it guarantees here, or why it cannot be used.
     pub usable: Result<Capabilities>,
+    /// What would make it stronger and cannot be used, each with the reason and a remedy.
+    pub lacking: Vec<String>,
 }
 
 /// Whether a failure says that the *backend* does not work here, so that the next one may be tried;

@@ -24,7 +24,10 @@ fn the_json_has_the_documented_shape() {
     let names: Vec<_> = backends.iter().map(|backend| backend["name"].as_str().unwrap()).collect();
     assert_eq!(names, BACKENDS);
     for backend in backends {
-        assert_eq!(keys(backend), ["capabilities", "name", "reason", "remedy", "usable"]);
+        assert_eq!(
+            keys(backend),
+            ["capabilities", "lacking", "name", "reason", "remedy", "usable"]
+        );
         check_backend(backend);
     }
 }

@@ -20,6 +20,11 @@ fn help_of_doctor() {
 }
 
 #[test]
+fn help_of_init() {
+    insta::assert_snapshot!(run(&["init", "--help"]).stdout);
+}
+
+#[test]
 fn help_and_version_are_no_failure() {
     for arguments in [&["--help"][..], &["--version"], &["run", "-h"], &["doctor", "--help"]] {
         let ran = run(arguments);

@@ -20,45 +20,46 @@ use containment_process::worker;
 use libtest_mimic::{Arguments, Trial};
 use support::{backends, eventually, traces};
 
-/// Names the scenario that this process is to be.
+/// Names the scenario that this process is to be, and the backend that it is played on.
 const SCENARIO: &str = "CONTAIN_TEST_SCENARIO";
+const BACKEND: &str = "CONTAIN_TEST_BACKEND";
 /// Marks every process of a scenario.
 const MARK: &str = "CONTAIN_TEST_MARK";
 
 struct Scenario {
     name: &'static str,
-    /// The backend without which there is nothing to see.
-    needs: &'static str,
+    /// The backends on which there is something to see.
+    on: &'static [Backend],
     run: fn(),
     /// The signal that ends it, if it does not end well.
     ended_by: Option<Signal>,
 }
 
-const SCENARIOS: [Scenario; 13] = [
-    on_v2("children_are_contained_whoever_starts_them", whoever_starts_them),
-    on_v2("dropping_ends_the_children", dropping_ends),
-    on_v2("the_process_comes_back_with_all_its_threads", with_all_threads),
-    on_v2("guards_nest_by_themselves", guards_nest),
-    on_v2("a_fork_cleans_nothing_up", a_fork_cleans_nothing_up),
+static SCENARIOS: [Scenario; 13] = [
+    in_a_group("children_are_contained_whoever_starts_them", whoever_starts_them),
+    in_a_group("dropping_ends_the_children", dropping_ends),
+    in_a_group("the_process_comes_back_with_all_its_threads", with_all_threads),
+    in_a_group("guards_nest_by_themselves", guards_nest),
+    in_a_group("a_fork_cleans_nothing_up", a_fork_cleans_nothing_up),
     Scenario {
         ended_by: Some(Signal::TERM),
-        ..on_v2("a_signal_waits_for_the_end_of_the_clean_up", signal_during_clean_up)
+        ..in_a_group("a_signal_waits_for_the_end_of_the_clean_up", signal_during_clean_up)
     },
-    on_v2("what_was_there_before_is_left_alone", what_was_there_before),
-    on_v2("a_name_that_is_taken_is_refused", a_taken_name),
-    on_v2("one_group_is_entered_and_left", one_group_is_entered),
-    on_v2("one_call_takes_the_group_where_it_can", one_call_takes_the_group),
+    in_a_group("what_was_there_before_is_left_alone", what_was_there_before),
+    in_a_group("a_name_that_is_taken_is_refused", a_taken_name),
+    in_a_group("one_group_is_entered_and_left", one_group_is_entered),
+    in_a_group("one_call_takes_the_group_where_it_can", one_call_takes_the_group),
     on_pgrp("one_call_sweeps_where_there_is_no_group", one_call_sweeps),
     on_pgrp("a_sweep_by_drop_ends_a_daemon", a_sweep_by_drop),
     on_pgrp("one_call_does_nothing_where_it_could_hit_others", one_call_does_nothing),
 ];
 
-const fn on_v2(name: &'static str, run: fn()) -> Scenario {
-    Scenario { name, needs: "cgroup-v2", run, ended_by: None }
+const fn in_a_group(name: &'static str, run: fn()) -> Scenario {
+    Scenario { name, on: &[Backend::CgroupV2, Backend::CgroupV1], run, ended_by: None }
 }
 
 const fn on_pgrp(name: &'static str, run: fn()) -> Scenario {
-    Scenario { name, needs: "process-group", run, ended_by: None }
+    Scenario { name, on: &[Backend::ProcessGroup], run, ended_by: None }
 }
 
 fn main() {
@@ -66,24 +67,27 @@ fn main() {
         let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name);
         return (scenario.expect("it was asked for by name").run)();
     }
-    let trial = |scenario: Scenario| {
-        Trial::test(scenario.name, move || {
-            show(&scenario);
-            Ok(())
+    let trials = SCENARIOS.iter().flat_map(|scenario| {
+        scenario.on.iter().map(move |backend| {
+            Trial::test(format!("{backend}::{}", scenario.name), move || {
+                show(scenario, backend.name());
+                Ok(())
+            })
         })
-    };
-    libtest_mimic::run(&Arguments::from_args(), SCENARIOS.map(trial).into()).exit();
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
 }
 
 /// Runs a scenario as a process of its own, and checks how it ended and that nothing is left.
-fn show(scenario: &Scenario) {
-    if let Some(reason) = backends::unusable(scenario.needs) {
-        return backends::skip(scenario.needs, &reason);
+fn show(scenario: &Scenario, backend: &str) {
+    if let Some(reason) = backends::unusable(backend) {
+        return backends::skip(backend, &reason);
     }
-    let mark = format!("guards-{}-{}", std::process::id(), scenario.name);
+    let mark = format!("guards-{}-{}-{backend}", std::process::id(), scenario.name);
     let own = std::env::current_exe().expect("this binary has a path");
     let mut process = Command::new(own)
         .env(SCENARIO, scenario.name)
+        .env(BACKEND, backend)
         .env(MARK, &mark)
         .process_group(0)
         .spawn()
@@ -109,17 +113,32 @@ fn groups_of(pid: u32) -> Vec<PathBuf> {
     let is_ours = |path: &PathBuf| {
         path.file_name().and_then(|name| name.to_str()).is_some_and(|n| n.starts_with(&prefix))
     };
-    traces::v2_groups().into_iter().filter(is_ours).collect()
+    traces::groups().into_iter().filter(is_ours).collect()
 }
 
-fn v2() -> Builder {
-    Containment::builder().backend(Backend::CgroupV2)
+/// The backend that this scenario is played on.
+fn backend() -> Backend {
+    let name = std::env::var(BACKEND).expect("a scenario is told its backend");
+    let known = [Backend::CgroupV2, Backend::CgroupV1, Backend::ProcessGroup];
+    known.into_iter().find(|backend| backend.name() == name).expect("it is a backend")
 }
 
-/// The group of the unified hierarchy that this process, or this thread, is in.
+fn builder() -> Builder {
+    Containment::builder().backend(backend())
+}
+
+/// The group that this process, or this thread, is in: of the unified hierarchy, or of the first one of
+/// version 1 that holds processes.
 fn own_group() -> String {
     let text = std::fs::read_to_string("/proc/thread-self/cgroup").expect("/proc is mounted");
-    text.lines().find_map(|line| line.strip_prefix("0::")).expect("there is cgroup v2").to_owned()
+    let path = |controller: &str| {
+        text.lines().find_map(|line| Some(line.split_once(controller)?.1.to_owned()))
+    };
+    let path = match backend() {
+        Backend::CgroupV1 => path(":freezer:").or_else(|| path(":pids:")),
+        _ => path("0::"),
+    };
+    path.expect("the backend has a hierarchy")
 }
 
 fn is_alive(pid: i32) -> bool {
@@ -154,7 +173,7 @@ fn daemon() -> i32 {
 
 fn whoever_starts_them() {
     let before = own_group();
-    let step = v2().contain_children().unwrap();
+    let step = builder().contain_children().unwrap();
     let mut direct = sleeper();
     let from_a_thread = std::thread::spawn(daemon).join().unwrap();
     let (mut stubborn, deaf) = told("trap '' TERM; echo $$; while :; do sleep 1000; done");
@@ -169,7 +188,7 @@ fn whoever_starts_them() {
 
 fn dropping_ends() {
     let before = own_group();
-    let step = v2().contain_children().unwrap();
+    let step = builder().contain_children().unwrap();
     let (mut child, daemon) = (sleeper(), daemon());
     drop(step);
     assert!(!is_alive(daemon));
@@ -190,7 +209,7 @@ fn with_all_threads() {
         receive.recv().unwrap()
     };
     let before = of_the_thread();
-    let step = v2().contain_children().unwrap();
+    let step = builder().contain_children().unwrap();
     assert!(of_the_thread().ends_with(step.id().name.as_str()));
     assert!(step.leave(&Policy::kill()).unwrap().is_clean());
     assert_eq!(of_the_thread(), before);
@@ -199,9 +218,9 @@ fn with_all_threads() {
 }
 
 fn guards_nest() {
-    let outer = v2().contain_children().unwrap();
+    let outer = builder().contain_children().unwrap();
     let (around, mut outer_child) = (own_group(), sleeper());
-    let inner = v2().contain_children().unwrap();
+    let inner = builder().contain_children().unwrap();
     assert_eq!(own_group(), format!("{around}/{}", inner.id().name));
     let mut inner_child = sleeper();
     assert!(inner.leave(&Policy::kill()).unwrap().is_clean());
@@ -213,7 +232,7 @@ fn guards_nest() {
 }
 
 fn a_fork_cleans_nothing_up() {
-    let mut step = Some(v2().contain_children().unwrap());
+    let mut step = Some(builder().contain_children().unwrap());
     let (group, mut child) = (own_group(), sleeper());
     let by_drop = worker::fork(|| {
         drop(step.take());
@@ -242,7 +261,7 @@ fn ended(process: &PidFd) -> Option<i32> {
 
 /// The child's answer to being asked to end is a signal that would end this process half way.
 fn signal_during_clean_up() {
-    let step = v2().contain_children().unwrap();
+    let step = builder().contain_children().unwrap();
     let own = std::process::id();
     let script = format!("trap 'kill -TERM {own}' TERM; echo $$; while :; do sleep 0.01; done");
     let (mut child, pid) = told(&script);
@@ -252,7 +271,7 @@ fn signal_during_clean_up() {
 
 fn what_was_there_before() {
     let mut earlier = sleeper();
-    let step = v2().contain_children().unwrap();
+    let step = builder().contain_children().unwrap();
     let mut later = sleeper();
     assert!(step.leave(&Policy::kill()).unwrap().is_clean());
     later.wait().unwrap();
@@ -263,16 +282,16 @@ fn what_was_there_before() {
 
 fn a_taken_name() {
     let before = own_group();
-    let step = v2().contain_children().unwrap();
+    let step = builder().contain_children().unwrap();
     let name = step.id().name.clone();
-    let beside = v2().parent(&before).contain_children_in(&name).unwrap_err();
+    let beside = builder().parent(&before).contain_children_in(&name).unwrap_err();
     assert_eq!(beside.kind(), ErrorKind::AlreadyExists);
     assert!(own_group().ends_with(name.as_str()), "it stays where it is");
     assert!(step.leave(&Policy::kill()).unwrap().is_clean());
 }
 
 fn one_group_is_entered() {
-    let (before, host) = (own_group(), v2().build().unwrap());
+    let (before, host) = (own_group(), builder().build().unwrap());
     let group = host.group(format!("children-{}-entered", std::process::id())).create().unwrap();
     let inside = group.enter().unwrap();
     let mut child = sleeper();
@@ -293,7 +312,7 @@ fn one_group_is_entered() {
 
 fn one_call_takes_the_group() {
     let before = own_group();
-    let step = containment::contain_children();
+    let step = builder().contain_children_at_best();
     assert_eq!(step.how(), HowHeld::Group);
     assert!(step.degraded().is_empty());
     assert_ne!(own_group(), before);

@@ -5,10 +5,12 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
-use support::backends::{doctor, entry, on_each_backend, skip};
+use containment::Signal;
+use support::backends::{doctor, entry, on_each_backend, run_on, skip};
 use support::job::{Ended, Job};
-use support::shapes;
+use support::{shapes, traces};
 
 on_each_backend!(
     k40_impossible_names_are_refused,
@@ -169,4 +171,34 @@ fn a_report_that_cannot_be_opened_runs_nothing_and_says_so() {
     assert!(line.contains("ENOENT") && line.contains("check the path"), "{line}");
     assert!(!ran.exists(), "nothing ran");
     job.check_nothing_left();
+}
+
+#[test]
+fn a_taken_name_is_refused_and_nothing_in_it_is_touched() {
+    for backend in ["cgroup-v2", "cgroup-v1"] {
+        run_on(backend, a_taken_name_is_refused);
+    }
+}
+
+fn a_taken_name_is_refused(backend: &str) {
+    let job = Job::on(backend);
+    let first = job.start_sh(&[], "echo $$ >DIR/pid; exec sleep 1000.MARK");
+    let pid: i32 = job.await_line("pid").parse().unwrap();
+    let second = refused_namesake(&job, backend);
+    assert!(second.contains(job.name()) && second.contains("choose another name"), "{second}");
+    assert!(!job.path("ran").exists());
+    assert!(matches!(traces::state(pid), Some('S' | 'R')), "what lived in it lives on");
+    first.signal(Signal::TERM);
+    first.finish().expect(143);
+}
+
+/// Runs another program under the name of `job`; gives what `contain` says about it.
+fn refused_namesake(job: &Job, backend: &str) -> String {
+    let mut command: Command = job.bare_command();
+    let (out, ran) = (job.path("second"), job.path("ran"));
+    command.stderr(fs::File::create(&out).unwrap());
+    command.args(["run", "--backend", backend, "--name", job.name(), "touch"]).arg(ran);
+    let ended: Ended = job.launch(&mut command).finish_unchecked();
+    assert_eq!(ended.status, Some(125));
+    job.await_line("second")
 }

@@ -17,6 +17,9 @@ on_each_backend!(
     orphans_are_kept_where_that_is_asked_for,
 );
 
+/// The backends whose groups have no keeper, so that a guardian stands over them.
+const CGROUPS: [&str; 2] = ["cgroup-v2", "cgroup-v1"];
+
 /// A program with a daemon, and a member that ignores SIGTERM.
 const PROGRAM: &str = "setsid sleep 1000.MARK & (trap '' TERM; exec sleep 1001.MARK) & \
     echo up >DIR/up; exec sleep 1002.MARK";
@@ -99,17 +102,19 @@ fn guardian_of(job: &Job, contain: i32) -> Option<i32> {
 
 #[test]
 fn a_guardian_that_is_killed_is_replaced() {
-    run_on("cgroup-v2", |backend| {
-        let job = Job::on(backend);
-        let contain = started(&job, &[]);
-        let first = guardian_of(&job, contain).expect("there is a guardian");
-        signal(first, Signal::KILL);
-        eventually("there is another one", || {
-            guardian_of(&job, contain).is_some_and(|guardian| guardian != first)
+    for backend in CGROUPS {
+        run_on(backend, |backend| {
+            let job = Job::on(backend);
+            let contain = started(&job, &[]);
+            let first = guardian_of(&job, contain).expect("there is a guardian");
+            signal(first, Signal::KILL);
+            eventually("there is another one", || {
+                guardian_of(&job, contain).is_some_and(|guardian| guardian != first)
+            });
+            signal(contain, Signal::KILL);
+            nothing_left_soon(&job);
         });
-        signal(contain, Signal::KILL);
-        nothing_left_soon(&job);
-    });
+    }
 }
 
 /// A member moves `contain` itself into the group, which refuses to be killed by a member (K38): that is a
@@ -130,25 +135,30 @@ fn k38_what_contain_cannot_end_from_within_its_guardian_ends() {
 /// It has no pipe of anybody's open, and no file.
 #[test]
 fn a_guardian_holds_nobody_up() {
-    run_on("cgroup-v2", |backend| {
-        let job = Job::on(backend);
-        let contain = started(&job, &["--grace", "0"]);
-        let guardian = guardian_of(&job, contain).expect("there is a guardian");
-        let open = || {
-            let listed = fs::read_dir(format!("/proc/{guardian}/fd")).expect("it runs");
-            let target = |entry: fs::DirEntry| fs::read_link(entry.path()).ok();
-            let targets: Vec<_> = listed.filter_map(|entry| target(entry.ok()?)).collect();
-            targets.iter().map(|target| target.to_string_lossy().into_owned()).collect::<Vec<_>>()
-        };
-        let harmless = |target: &String| {
-            ["/dev/null", "anon_inode:", "pidfd:", "/sys/fs/cgroup"]
-                .iter()
-                .any(|start| target.starts_with(start))
-        };
-        eventually("only handles are open", || open().iter().all(harmless));
-        let directory = fs::read_link(format!("/proc/{guardian}/cwd")).expect("it runs");
-        assert_eq!(directory, std::path::Path::new("/"));
-        signal(contain, Signal::TERM);
-        nothing_left_soon(&job);
-    });
+    for backend in CGROUPS {
+        run_on(backend, |backend| {
+            let job = Job::on(backend);
+            let contain = started(&job, &["--grace", "0"]);
+            let guardian = guardian_of(&job, contain).expect("there is a guardian");
+            let open = || {
+                let listed = fs::read_dir(format!("/proc/{guardian}/fd")).expect("it runs");
+                let target = |entry: fs::DirEntry| fs::read_link(entry.path()).ok();
+                let targets: Vec<_> = listed.filter_map(|entry| target(entry.ok()?)).collect();
+                targets
+                    .iter()
+                    .map(|target| target.to_string_lossy().into_owned())
+                    .collect::<Vec<_>>()
+            };
+            let harmless = |target: &String| {
+                ["/dev/null", "anon_inode:", "pidfd:", "/sys/fs/cgroup"]
+                    .iter()
+                    .any(|start| target.starts_with(start))
+            };
+            eventually("only handles are open", || open().iter().all(harmless));
+            let directory = fs::read_link(format!("/proc/{guardian}/cwd")).expect("it runs");
+            assert_eq!(directory, std::path::Path::new("/"));
+            signal(contain, Signal::TERM);
+            nothing_left_soon(&job);
+        });
+    }
 }

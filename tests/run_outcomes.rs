@@ -5,13 +5,13 @@ mod support;
 
 use std::fs;
 use std::io::Read as _;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use containment::Signal;
 use serde_json::{Value, json};
-use support::backends::{on_each_backend, run_on};
-use support::job::{Ended, Job, signal};
+use support::backends::on_each_backend;
+use support::job::{Job, signal};
 use support::{deadline, eventually, scaled, traces};
 
 on_each_backend!(
@@ -263,12 +263,14 @@ fn assert_keys(object: &Value, keys: &[&str]) {
     assert_eq!(found, keys);
 }
 
-/// Both backends measure CPU time; what was not measured is null and never 0.
+/// Every backend measures CPU time; what was not measured is null and never 0. Cgroup v1 has user and
+/// system time from samples at the clock's ticks.
 fn check_figures(report: &Value) {
     let usage = &report["usage"];
     let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{value} in {report}"));
     let parts = number(&usage["cpu_user_seconds"]) + number(&usage["cpu_system_seconds"]);
-    assert!((number(&usage["cpu_seconds"]) - parts).abs() < 0.001, "{usage}");
+    let off = if report["backend"] == "cgroup-v1" { 0.05 } else { 0.001 };
+    assert!((number(&usage["cpu_seconds"]) - parts).abs() < off, "{usage}");
     assert!(number(&usage["cpu_seconds"]) > 0.0, "{usage}");
     assert!(number(&report["wall_seconds"]) > 0.0, "{report}");
     assert!(number(&report["teardown"]["seconds"]) >= 0.0, "{report}");
@@ -306,8 +308,8 @@ fn what_is_kept_lives_on(backend: &str) {
         job.processes().contains(&traces::Process { pid, comm: "sleep".to_owned() })
     });
     assert_eq!(ended.listed("left_behind").len(), 1, "{ended:#?}");
-    if backend == "cgroup-v2" {
-        assert_eq!(traces::groups_called(job.name()).len(), 1, "the group is there still");
+    if backend != "process-group" {
+        assert!(!traces::groups_called(job.name()).is_empty(), "the group is there still");
     }
     signal(pid, Signal::KILL);
     eventually("it is dead", || job.processes().is_empty());
@@ -370,30 +372,4 @@ fn a_name_may_have_levels(backend: &str) {
     command.arg(job.path("report")).args(["--", "sh", "-c", "exit 2"]);
     let ended = job.launch(&mut command).finish().expect(2);
     assert_eq!(ended.report()["group"]["name"], name);
-}
-
-#[test]
-fn a_taken_name_is_refused_and_nothing_in_it_is_touched() {
-    run_on("cgroup-v2", |backend| {
-        let job = Job::on(backend);
-        let first = job.start_sh(&[], "echo $$ >DIR/pid; exec sleep 1000.MARK");
-        let pid: i32 = job.await_line("pid").parse().unwrap();
-        let second = refused_namesake(&job);
-        assert!(second.contains(job.name()) && second.contains("choose another name"), "{second}");
-        assert!(!job.path("ran").exists());
-        assert_eq!(traces::state(pid), Some('S'), "what lived in it lives on");
-        first.signal(Signal::TERM);
-        first.finish().expect(143);
-    });
-}
-
-/// Runs another program under the name of `job`; gives what `contain` says about it.
-fn refused_namesake(job: &Job) -> String {
-    let mut command: Command = job.bare_command();
-    let (out, ran) = (job.path("second"), job.path("ran"));
-    command.stderr(fs::File::create(&out).unwrap());
-    command.args(["run", "--backend", "cgroup-v2", "--name", job.name(), "touch"]).arg(ran);
-    let ended: Ended = job.launch(&mut command).finish_unchecked();
-    assert_eq!(ended.status, Some(125));
-    job.await_line("second")
 }

@@ -19,7 +19,7 @@ const WIDTH: usize = 8;
 #[test]
 fn k26_no_exit_is_lost_and_k35_nothing_is_left() {
     become_sub_reaper().unwrap();
-    for backend in ["cgroup-v2", "process-group"] {
+    for backend in ["cgroup-v2", "cgroup-v1", "process-group"] {
         run_on(backend, soak);
     }
 }
@@ -45,7 +45,7 @@ fn soak(backend: &str) {
     assert_eq!(traces::marked(&mark), []);
     let children = traces::children_of_this_process();
     assert!(children.is_empty(), "zombies, or worse: {children:?}");
-    let left = traces::v2_groups();
+    let left = traces::groups();
     let left: Vec<_> = left.iter().filter(|path| path.to_string_lossy().contains(&mark)).collect();
     assert!(left.is_empty(), "{left:?}");
 }

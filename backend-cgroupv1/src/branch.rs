@@ -1,7 +1,7 @@
 //! A group in one hierarchy: its directory, made with the levels of its name that were missing, and
 //! removed with them.
 
-use containment_core::{ErrorKind, GroupName};
+use containment_core::GroupName;
 use containment_process::cgroupfs::{Dir, Failure};
 
 use crate::cpuset;
@@ -42,39 +42,17 @@ impl Spot<'_> {
     /// the levels' groups, outermost first, as far as there are any to note. What was made is removed again when
     /// something fails.
     pub(crate) fn create(self, owners: &[u64]) -> Result<Branch, Failure> {
-        let mut made = 0;
-        let created = self.descend(owners, &mut made);
-        created.and_then(|dir| self.branch(dir, made.saturating_sub(1))).inspect_err(|_| {
-            let mut path = Some(self.name.as_str());
-            for _ in 0..made {
-                path = remove_level(self.top, path, self.name);
-            }
-        })
-    }
-
-    fn descend(self, owners: &[u64], made: &mut usize) -> Result<Dir, Failure> {
-        let mut here = self.top.clone();
-        let mut levels = self.name.components().enumerate().peekable();
-        while let Some((depth, level)) = levels.next() {
-            let (below, is_new) = match here.create(level) {
-                // The levels above may be there already, the group itself may not.
-                Err(failure)
-                    if failure.kind() == ErrorKind::AlreadyExists && levels.peek().is_some() =>
-                {
-                    (here.open_beneath(level)?, false)
-                }
-                created => (created?, true),
-            };
-            *made += usize::from(is_new);
-            if is_new && let Some(owner) = owners.get(depth).filter(|owner| **owner != 0) {
-                below.leave_note(NOTE, owner.to_string())?;
+        let (dir, made_above) = self.top.create_levels(self.name, |level| {
+            let owner = owners.get(level.depth).filter(|owner| level.is_new && **owner != 0);
+            if let Some(owner) = owner {
+                level.dir.leave_note(NOTE, owner.to_string())?;
             }
             if self.hierarchy.mounted.serves("cpuset") {
-                cpuset::inherit(&here, &below, self.hierarchy.mounted.no_prefix)?;
+                cpuset::inherit(level.around, level.dir, self.hierarchy.mounted.no_prefix)?;
             }
-            here = below;
-        }
-        Ok(here)
+            Ok(())
+        })?;
+        self.branch(dir, made_above)
     }
 
     /// Opens what bears the name now.
@@ -120,47 +98,11 @@ impl Branch {
         self.dir.walk(visit)
     }
 
-    /// Removes what bears the name now, if it is this directory, with every directory below it: that
-    /// it is gone is success (cgroupfs cannot remove by handle: in the moment between, a namesake could only be hit when
-    /// empty).
+    /// Removes what bears the name now, if it is this directory, with every directory below it, and the
+    /// levels that were made for it: that it is gone is success.
     pub(crate) fn remove(&self) -> Result<(), Failure> {
-        match self.remove_tree() {
-            Err(failure) if !failure.is_gone() => return Err(failure),
-            Ok(()) | Err(_) => {}
-        }
-        let mut path = self.local.split_last().0;
-        for _ in 0..self.made_above {
-            path = remove_level(&self.top, path, &self.local);
-        }
+        self.top.remove_named(&self.local, self.inode)?;
+        self.top.remove_levels_above(&self.local, self.made_above);
         Ok(())
     }
-
-    fn remove_tree(&self) -> Result<(), Failure> {
-        let (above, last) = self.local.split_last();
-        let parent =
-            above.map_or_else(|| Ok(self.top.clone()), |above| self.top.open_beneath(above))?;
-        if parent.open_beneath(last)?.inode()? != self.inode {
-            return Ok(());
-        }
-        match parent.remove_child(last) {
-            // Perhaps only because of directories in it.
-            Err(failure) if failure.kind() == ErrorKind::Busy => parent.remove_tree(last),
-            removed => removed,
-        }
-    }
-}
-
-/// Removes the level at `path` if it is empty: others may have put groups there meanwhile. Answers the
-/// one above it.
-fn remove_level<'a>(top: &Dir, path: Option<&'a str>, name: &GroupName) -> Option<&'a str> {
-    let path = path?;
-    let (above, last) = path.rsplit_once('/').map_or((None, path), |(a, l)| (Some(a), l));
-    let parent = top.open_beneath(above.unwrap_or_default());
-    if let Err(failure) = parent.and_then(|parent| parent.remove_child(last))
-        && failure.kind() != ErrorKind::Busy
-        && !failure.is_gone()
-    {
-        tracing::warn!(%failure, group = %name, "cannot remove a level above a group; remove it by hand");
-    }
-    above
 }

@@ -60,6 +60,10 @@ impl<'a> Top<'a> {
                 ErrorKind::AlreadyExists => {
                     error.advise("choose another name, or remove that group")
                 }
+                ErrorKind::NotFound if self.outer.is_some_and(Branches::are_gone) => {
+                    let outer = self.outer.map_or(&made.name, |outer| &outer.name);
+                    error.with_kind(ErrorKind::Gone).with_group(outer)
+                }
                 _ => error,
             }
         })?;

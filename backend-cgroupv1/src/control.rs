@@ -16,7 +16,12 @@ use crate::{brake, freezer};
 
 impl V1Group {
     pub(crate) fn pids(&self, operation: Operation) -> Result<Vec<Pid>> {
-        self.branches.pids().map_err(|failure| self.failed(operation, failure))
+        let pids = self.branches.pids().map_err(|failure| self.failed(operation, failure))?;
+        // What was removed lists as what is empty does.
+        if pids.is_empty() && self.branches.are_gone() {
+            return Err(self.error(Error::new(ErrorKind::Gone, operation)));
+        }
+        Ok(pids)
     }
 
     /// One pass of a signal, the programs first. Each process is opened by pidfd and then listed
@@ -89,6 +94,9 @@ impl V1Group {
     /// Thaws the group and every group in it, and lets it fork again.
     pub(crate) fn thaw(&self) -> Result<()> {
         let freezer = self.freezer(Operation::Thaw)?;
+        if self.branches.are_gone() {
+            return Err(self.error(Error::new(ErrorKind::Gone, Operation::Thaw)));
+        }
         let failed = |failure| self.failed(Operation::Thaw, failure);
         let thawed = freezer::thaw(freezer).map_err(failed);
         let released = self.with_pids(brake::release).map_err(failed);

@@ -23,3 +23,25 @@ pub(crate) fn inherit(parent: &Dir, group: &Dir, no_prefix: bool) -> Result<(), 
         written => written,
     }
 }
+
+/// Whether the kernel rebinds the memory of whoever enters `group` to other nodes than ours. A child that
+/// shares our memory until it executes would have ours rebound. Kernel: `cpuset_attach` in cpuset.c.
+pub(crate) fn rebinds_memory(group: &Dir, no_prefix: bool) -> Result<bool, Failure> {
+    let nodes = group.read(file("cpuset.mems", no_prefix))?;
+    // Where ours cannot be told the child takes no part in our memory, which is never wrong.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let own = status.lines().find_map(|line| line.strip_prefix("Mems_allowed_list:"));
+    Ok(own.map(|own| own.trim().as_bytes()) != Some(nodes.trim_ascii()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_lack_their_prefix_where_they_were_mounted_so() {
+        assert_eq!(file("cpuset.cpus", false), "cpuset.cpus");
+        assert_eq!(file("cpuset.cpus", true), "cpus");
+        assert_eq!(file("cgroup.procs", true), "cgroup.procs");
+    }
+}

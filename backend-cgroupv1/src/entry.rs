@@ -9,11 +9,12 @@ use containment_process::cgroupfs::Failure;
 use containment_process::child::Started;
 use containment_process::pidfd::{Look, PidFd};
 use containment_process::proc::cgroup;
-use containment_process::spawn::{Entry, Launch, Mark, spawn};
+use containment_process::spawn::{Entry, Launch, Mark, Memory, spawn};
 use rustix::io::Errno;
 
 use crate::branch::Branch;
 use crate::branches::Branches;
+use crate::cpuset;
 use crate::group::V1Group;
 
 impl V1Group {
@@ -26,7 +27,14 @@ impl V1Group {
         let files = self.branches.entries();
         let files = files.map_err(|failure| self.failed(Operation::Place, failure))?;
         let files: Vec<_> = files.iter().map(OwnedFd::as_fd).collect();
-        let launch = Launch::into_cgroup(program, Entry::SelfMove(&files), mark);
+        let mut launch = Launch::into_cgroup(program, Entry::SelfMove(&files), mark);
+        if let Some(cpuset) = self.branches.serving("cpuset") {
+            let no_prefix = self.branches.place.hierarchies[cpuset.index].mounted.no_prefix;
+            let rebinds = cpuset::rebinds_memory(&cpuset.dir, no_prefix);
+            if rebinds.map_err(|failure| self.failed(Operation::Place, failure))? {
+                launch.memory = Memory::Copy;
+            }
+        }
         let process = spawn(&launch)
             .map_err(|failure| self.error(place_error(failure.into_error(program))))?;
         Ok(Started::new(process, Look::Reap, self.id.backend, &self.id.name))
@@ -97,6 +105,11 @@ pub(crate) fn place_error(error: Error) -> Error {
             .with_kind(ErrorKind::InvalidInput)
             .because("its cpuset has no CPU or no memory node")
             .advise("write CPUs and nodes to cpuset.cpus and cpuset.mems of the group and those around it"),
+        // Whoever moves itself was born and is no kernel thread: trying again would not help.
+        Some(Errno::INVAL) if error.operation() == Operation::Place => error
+            .with_kind(ErrorKind::InvalidInput)
+            .because("the program has real-time priority, and the group no real-time share of the CPUs")
+            .advise("start it without (chrt -o 0), or do without the CPU limit, or write cpu.rt_runtime_us of the group and those around it"),
         Some(Errno::INVAL) => error
             .with_kind(ErrorKind::InvalidInput)
             .because("the kernel does not move it: a kernel thread, one of real-time priority, or just being born")

@@ -14,6 +14,7 @@ use containment_process::proc::Stat;
 
 use crate::branches::{Branches, Top};
 use crate::driver::Driver;
+use crate::home::Home;
 
 /// A group of several hierarchies.
 #[derive(Debug)]
@@ -89,7 +90,8 @@ impl GroupOps for V1Group {
     }
 
     fn home(&self) -> Result<Box<dyn HomeOps>> {
-        Err(self.error(Error::new(ErrorKind::Unsupported, Operation::Attach)))
+        self.refuse_removed(Operation::Attach)?;
+        Ok(Box::new(Home::of_caller(&self.branches).map_err(|error| self.error(error))?))
     }
 
     fn subgroup(&self, name: &GroupName, with: ControllerSet) -> Result<Box<dyn GroupOps>> {
@@ -100,10 +102,10 @@ impl GroupOps for V1Group {
     fn subgroups(&self) -> Result<Vec<Box<dyn GroupOps>>> {
         self.refuse_removed(Operation::List)?;
         let Some(first) = self.branches.all.first() else { return Ok(Vec::new()) };
-        let names = first.dir.subdirectories();
+        let names = first.dir.groups();
         let names = names.map_err(|failure| self.failed(Operation::List, failure))?;
         let mut groups: Vec<Box<dyn GroupOps>> = Vec::new();
-        for name in names.iter().filter_map(|name| name.to_str()?.parse::<GroupName>().ok()) {
+        for name in names {
             match self.driver.open(self.as_top(), &name) {
                 Ok(group) => groups.push(Box::new(group)),
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Gone) => {}
@@ -190,6 +192,7 @@ impl GroupOps for V1Group {
     }
 
     fn reap(&self) -> Result<Reaped> {
+        self.refuse_removed(Operation::Reap)?;
         self.programs.reap()
     }
 
@@ -199,6 +202,10 @@ impl GroupOps for V1Group {
         let nested = self.branches.are_nested().map_err(failed)?;
         self.branches.remove(nested).map_err(failed)?;
         self.removed.store(true, Ordering::Release);
+        // Who died between the last reaping and the removal; nobody asks the group for it again.
+        if let Err(error) = self.programs.reap() {
+            tracing::warn!(%error, group = %self.id.name, "a program may be left a zombie");
+        }
         Ok(())
     }
 }

@@ -86,7 +86,7 @@ impl Place {
     ) -> Result<()> {
         let unmet = limits.iter().find(|limit| !self.limits.contains(*limit));
         if let Some(limit) = unmet {
-            return Err(offer::unsupported(limit, Operation::Create));
+            return Err(offer::unsupported(limit));
         }
         let controllers = limits.iter().filter_map(offer::controller_of);
         let figures = figures.iter().flat_map(|figure| offer::measured_by(figure).iter().copied());

@@ -58,7 +58,7 @@ pub enum InitState {
 pub fn init(dry_run: bool) -> Result<Vec<Initialized>> {
     let locked = if dry_run { None } else { Some(lock()?) };
     let mounts =
-        mountinfo::read().map_err(|error| failed(Error::from_io(Operation::Probe, &error)))?;
+        mountinfo::read().map_err(|error| failed(Error::from_io(Operation::Mount, &error)))?;
     let present: Vec<_> = mountinfo::mounts(&mounts).filter_map(|m| Mounted::of(&m)).collect();
     let look_after = |controller: &'static str| {
         let known = present.iter().find(|mounted| mounted.serves(controller));
@@ -99,12 +99,12 @@ fn provide(controller: &'static str, dry_run: bool) -> InitState {
 /// Whether this kernel has the controller (cgroups(7), `/proc/cgroups`).
 fn knows(controller: &str) -> Result<()> {
     let text = std::fs::read_to_string("/proc/cgroups");
-    let text = text.map_err(|error| failed(Error::from_io(Operation::Probe, &error)))?;
+    let text = text.map_err(|error| failed(Error::from_io(Operation::Mount, &error)))?;
     let mut lines = text.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
     let line = lines.find(|fields| fields.first() == Some(&controller));
     match line.as_deref() {
         Some([_, _, _, "1"]) => Ok(()),
-        _ => Err(failed(Error::new(ErrorKind::Unsupported, Operation::Probe))
+        _ => Err(failed(Error::new(ErrorKind::Unsupported, Operation::Mount))
             .because(format!("this kernel has no controller {controller} for cgroup v1"))
             .advise("boot a kernel that has it, without cgroup_disable and cgroup_no_v1")),
     }
@@ -150,7 +150,7 @@ fn failed(error: Error) -> Error {
 }
 
 fn refused(path: &Path, errno: Errno) -> Error {
-    let error = failed(Error::from_errno(Operation::Probe, errno.raw_os_error())).with_path(path);
+    let error = failed(Error::from_errno(Operation::Mount, errno.raw_os_error())).with_path(path);
     match errno {
         Errno::PERM | Errno::ACCESS => {
             error.because("hierarchies are mounted by root only").advise("run contain init as root")

@@ -31,6 +31,7 @@ mod entry;
 mod freezer;
 mod group;
 mod hierarchy;
+mod home;
 mod host;
 mod init;
 #[cfg(feature = "limits")]
@@ -44,12 +45,13 @@ mod usage;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use containment_core::{
     Backend, Capabilities, CgroupOps, ControllerSet, Error, ErrorKind, GroupId, GroupName,
-    GroupOps, Identity, Measure, Operation, Outcome, Program, Result, Set, SystemWaiter, Waiter,
+    GroupOps, Measure, Operation, Result, Set, SystemWaiter, Waiter,
 };
+
+use containment_process::cgroupfs::Failure;
 
 pub use alone::{Hold, LimitGroup, V1Limits};
 use branches::Top;
@@ -103,35 +105,12 @@ impl CgroupV1 {
     /// Proves that groups work here: makes one, has a child move itself into it and exit, removes it.
     /// A directory that can be made proves nothing: moving a process takes more rights.
     pub fn prove(&self) -> Result<()> {
-        let group = self.create(&scratch_name(), ControllerSet::EMPTY)?;
-        let group = containment_core::Group::new(group, self.waiter());
-        // It need not exist: what is to be proven happens before it is executed.
-        let child = group.spawn(&Program::new("/proc/self/exe/none"));
-        let proven = match child {
-            Err(error)
-                if error.operation() == Operation::Spawn && error.kind() != ErrorKind::Killed =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(error),
-            Ok(child) => child.wait().map(|_: Outcome| ()),
-        };
-        let removed = group.ops().remove();
-        group.keep();
-        proven.and(removed)
+        containment_core::prove(self, ControllerSet::EMPTY)
     }
 
     fn top(&self) -> Top<'_> {
         Top { place: &self.driver.place, outer: None }
     }
-}
-
-/// A name of this process's own for a group that lives for a moment.
-pub(crate) fn scratch_name() -> GroupName {
-    static SERIAL: AtomicU32 = AtomicU32::new(0);
-    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-    let name = format!("contain-probe-{}-{serial}", std::process::id());
-    name.parse().expect("digits, letters and hyphens make a name")
 }
 
 impl CgroupOps for CgroupV1 {
@@ -164,14 +143,11 @@ impl CgroupOps for CgroupV1 {
 
     fn list(&self) -> Result<Vec<GroupId>> {
         let dir = &self.driver.place.hierarchies[self.driver.holding[0]].dir;
-        let names = dir
-            .subdirectories()
-            .map_err(|failure| failure.during(Operation::List).with_backend(Backend::CgroupV1))?;
-        let valid = names.iter().filter_map(|name| name.to_str()?.parse::<GroupName>().ok());
-        let ids = valid.filter_map(|name| {
-            let identity = Identity::Cgroup(dir.open_beneath(name.as_str()).ok()?.inode().ok()?);
-            Some(GroupId { backend: Backend::CgroupV1, name, identity })
-        });
+        let failed =
+            |failure: Failure| failure.during(Operation::List).with_backend(Backend::CgroupV1);
+        let groups = dir.identities().map_err(failed)?.into_iter();
+        let ids =
+            groups.map(|(name, identity)| GroupId { backend: Backend::CgroupV1, name, identity });
         Ok(ids.collect())
     }
 }

@@ -73,8 +73,8 @@ fn weighs_io(dir: &Dir) -> bool {
 }
 
 /// The error for a limit that is not offered.
-pub(crate) fn unsupported(limit: Limit, operation: Operation) -> Error {
-    let error = Error::new(ErrorKind::Unsupported, operation);
+pub(crate) fn unsupported(limit: Limit) -> Error {
+    let error = Error::new(ErrorKind::Unsupported, Operation::SetLimits);
     match limit {
         Limit::MemoryHigh => error
             .because("cgroup v1 has no limit above which members are slowed down")

@@ -17,8 +17,9 @@ fn in_a_private_namespace(prepare: &str, helper: &str) {
     }
     let exe = std::env::current_exe().unwrap();
     // The lock is in /run, and so are mounts that find no room elsewhere.
-    let script =
-        format!("mount -t tmpfs none /run; {prepare}; exec \"$0\" --exact {helper} --nocapture");
+    let script = format!(
+        "mount -t tmpfs -o mode=755 none /run; {prepare}; exec \"$0\" --exact {helper} --nocapture"
+    );
     let output = Command::new("unshare")
         .args(["--mount", "--propagation", "private", "/bin/sh", "-ec", &script])
         .arg(exe)

@@ -5,12 +5,14 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use containment_core::{
-    CgroupOps, ControllerSet, ErrorKind, FreezeState, Group, KillStep, Outcome, Pid, Policy,
-    Signal, Teardown,
+    CgroupOps, ControllerSet, ErrorKind, FreezeState, Group, KillStep, Limit, Outcome, Pid, Policy,
+    Program, Set, Signal, Teardown,
 };
+use containment_process::proc::Stat;
 use support::*;
 
 /// Makes a kill step that is through with freezing.
@@ -219,6 +221,58 @@ fn a_killed_group_runs_programs_again() {
             }
         }
         end(group);
+    }
+}
+
+/// K09: what a member owned takes the kernel a while to take back, and until then rmdir says EBUSY.
+#[test]
+fn k09_a_large_member_is_waited_for_before_the_removal() {
+    let size = 256 << 20;
+    let Some(bench) = bench_with("k09", &[Limit::Memory]) else { return };
+    for _ in 0..3 {
+        let group = bench.group_with(Set::EMPTY.with(Limit::Memory));
+        let script = format!("head -c {size} /dev/zero | tail");
+        group.spawn(&sh(&script)).unwrap();
+        eventually("it is large", || group.usage().unwrap().memory > Some(size / 2));
+        end(group);
+        assert_eq!(bench.directories(), [] as [PathBuf; 0]);
+    }
+}
+
+/// K10, K41: what has ended and was not reaped is no member, though the kernel may list it.
+#[test]
+fn k10_a_zombie_is_no_member() {
+    for bench in benches("k10") {
+        let group = bench.group();
+        // Its parent, which is this process, waits for it at the end.
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        group.ops().attach(Pid::new(child.id().try_into().unwrap()).unwrap()).unwrap();
+        child.kill().unwrap();
+        eventually("it is dead", || !group.ops().populated().unwrap());
+        end(group);
+        assert!(!child.wait().unwrap().success());
+    }
+}
+
+/// K10 the other way round: the first thread has ended, and the process has not.
+#[test]
+fn k10_who_lives_without_its_first_thread_is_a_member() {
+    const SCRIPT: &str = "import ctypes, threading, time\n\
+        threading.Thread(target=time.sleep, args=(1000,)).start()\n\
+        ctypes.CDLL(None).pthread_exit(None)";
+    if std::process::Command::new("python3").arg("-V").output().is_err() {
+        eprintln!("SKIPPED: python3 is not installed");
+        return;
+    }
+    for bench in benches("k10-threads") {
+        let group = bench.group();
+        let program = group.spawn(&Program::new("python3").args(["-c", SCRIPT])).unwrap();
+        let has_ended = || Stat::read(program.pid()).unwrap().unwrap().state.is_zombie();
+        eventually("its first thread has ended", has_ended);
+        assert!(group.ops().populated().unwrap());
+        assert_eq!(group.members().unwrap().len(), 1);
+        end(group);
+        assert_eq!(program.wait().unwrap(), Outcome::Signaled(Signal::KILL));
     }
 }
 

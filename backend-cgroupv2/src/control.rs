@@ -36,7 +36,7 @@ impl V2Group {
     /// One pass of a signal, the programs first.
     pub(crate) fn signal_pass(&self, signal: Signal) -> Result<Signalled> {
         self.refuse_own(Operation::Signal)?;
-        let programs = self.programs();
+        let programs = self.programs.running();
         let listed = self.pids(Operation::Signal)?;
         let again = |_: &[PidFd]| Ok(self.pids(Operation::Signal)?.into_iter().collect());
         signal_all(signal, &programs, listed, again).map_err(|error| self.error(error)).map(

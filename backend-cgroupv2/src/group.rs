@@ -2,22 +2,21 @@
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use containment_core::{
     Applied, Backend, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState,
     GroupId, GroupName, GroupOps, HomeOps, Identity, InvalidName, KillStep, Limits, Member,
     Operation, Pid, Program, Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
 };
-use containment_process::cgroupfs::{Dir, Failure};
-use containment_process::child::Started;
+use containment_process::cgroupfs::Dir;
+use containment_process::child::Programs;
 use containment_process::proc::Stat;
 
 use crate::events::Events;
 use crate::home::Home;
 use crate::host::Place;
-use crate::levels;
 
 /// A group of the unified hierarchy.
 #[derive(Debug)]
@@ -40,7 +39,7 @@ pub struct V2Group {
     /// Whether children have to move themselves in.
     pub(crate) self_move: AtomicBool,
     pub(crate) events: Events,
-    started: Mutex<Vec<Started>>,
+    pub(crate) programs: Programs,
     removed: AtomicBool,
 }
 
@@ -57,7 +56,7 @@ impl Top<'_> {
     pub(crate) fn create(self, name: &GroupName, with: ControllerSet) -> Result<V2Group> {
         let full = self.full_name(name, Operation::Create)?;
         refuse_controllers(&full, with)?;
-        let (dir, made_above) = levels::make(self.dir, name).map_err(|failure| {
+        let (dir, made_above) = self.dir.create_levels(name, |_| Ok(())).map_err(|failure| {
             let error = describe(failure.during(Operation::Create), &full);
             match error.kind() {
                 ErrorKind::AlreadyExists => {
@@ -111,7 +110,7 @@ impl Top<'_> {
             kills: AtomicU64::new(0),
             self_move: AtomicBool::new(false),
             events: Events::default(),
-            started: Mutex::default(),
+            programs: Programs::default(),
             removed: AtomicBool::new(false),
         })
     }
@@ -150,14 +149,10 @@ impl V2Group {
 
     fn open_subgroups(&self) -> Result<Vec<Self>> {
         self.refuse_removed(Operation::List)?;
-        let names = self.dir.subdirectories();
+        let names = self.dir.groups();
         let names = names.map_err(|failure| self.error(failure.during(Operation::List)))?;
-        // A directory that was removed lists as an empty one does.
-        if names.is_empty() && self.dir.is_gone() {
-            return Err(self.error(Error::new(ErrorKind::Gone, Operation::List)));
-        }
         let mut groups = Vec::new();
-        for name in names.iter().filter_map(|name| name.to_str()?.parse::<GroupName>().ok()) {
+        for name in names {
             match self.as_top().open(&name) {
                 Ok(group) => groups.push(group),
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Gone) => {}
@@ -186,47 +181,11 @@ impl V2Group {
         Top { place: &self.place, dir: &self.dir, outer: Some(&self.id.name) }
     }
 
-    /// The programs that were started in it and have not been seen to end.
-    pub(crate) fn programs(&self) -> Vec<Pid> {
-        self.started().iter().filter(|child| !child.has_ended()).map(ChildOps::pid).collect()
-    }
-
-    fn started(&self) -> MutexGuard<'_, Vec<Started>> {
-        self.started.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn refuse_removed(&self, operation: Operation) -> Result<()> {
         if self.removed.load(Ordering::Acquire) {
             return Err(self.error(Error::new(ErrorKind::Gone, operation)));
         }
         Ok(())
-    }
-
-    /// Removes what bears the name now, if it is this group: cgroupfs cannot remove by handle. In the
-    /// moment between, a namesake could only be hit when empty.
-    fn remove_directory(&self) -> Result<(), Failure> {
-        let (above, last) = self.local.split_last();
-        let parent = self.top.open_beneath(above.unwrap_or_default())?;
-        let now = parent.open_beneath(last)?.inode()?;
-        if Identity::Cgroup(now) == self.id.identity {
-            parent.remove_tree(last)?;
-        }
-        Ok(())
-    }
-
-    fn reap_started(&self) -> Result<Reaped> {
-        let mut started = self.started();
-        let mut reaped = Reaped::default();
-        for child in started.iter().filter(|child| !child.has_ended()) {
-            match child.try_wait() {
-                Ok(outcome) => reaped.count += usize::from(outcome.is_some()),
-                // Told to whoever waits for this child; for the group it has ended.
-                Err(error) if error.kind() == ErrorKind::StatusLost => {}
-                Err(error) => return Err(error),
-            }
-        }
-        started.retain(|child| !child.is_forgotten());
-        Ok(reaped)
     }
 
     pub(crate) fn error(&self, error: Error) -> Error {
@@ -250,7 +209,7 @@ impl GroupOps for V2Group {
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
         self.refuse_removed(Operation::Spawn)?;
         let child = self.start(program)?;
-        self.started().push(child.clone());
+        self.programs.add(child.clone());
         Ok(Box::new(child))
     }
 
@@ -276,7 +235,7 @@ impl GroupOps for V2Group {
 
     fn members(&self) -> Result<Vec<Member>> {
         self.refuse_removed(Operation::Members)?;
-        let programs = self.programs();
+        let programs = self.programs.running();
         let mut members = Vec::new();
         for pid in self.pids(Operation::Members)? {
             let stat = Stat::read(pid).map_err(|error| {
@@ -348,23 +307,19 @@ impl GroupOps for V2Group {
 
     fn reap(&self) -> Result<Reaped> {
         self.refuse_removed(Operation::Reap)?;
-        self.reap_started()
+        self.programs.reap()
     }
 
     fn remove(&self) -> Result<()> {
         self.refuse_removed(Operation::Remove)?;
-        match self.remove_directory() {
-            Err(failure) if !failure.is_gone() => {
-                return Err(self.error(failure.during(Operation::Remove)));
-            }
-            Ok(()) | Err(_) => {}
-        }
+        let removed = self.top.remove_named(&self.local, self.inode());
+        removed.map_err(|failure| self.error(failure.during(Operation::Remove)))?;
         self.removed.store(true, Ordering::Release);
         // Who died between the last reaping and the removal; nobody asks the group for it again.
-        if let Err(error) = self.reap_started() {
+        if let Err(error) = self.programs.reap() {
             tracing::warn!(%error, group = %self.id.name, "a program may be left a zombie");
         }
-        levels::remove_above(&self.top, &self.local, self.made_above);
+        self.top.remove_levels_above(&self.local, self.made_above);
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use containment_core::{Capabilities, Error, ErrorKind, Operation, Result};
+use containment_core::{Capabilities, Error, ErrorKind, GroupName, Operation, Result};
 use containment_process::cgroupfs::{Dir, Failure, Version};
 use containment_process::proc::{cgroup, mountinfo};
 use mountinfo::Mount;
@@ -73,7 +73,7 @@ fn has_kill(dir: &Dir) -> Result<bool, Failure> {
             return Ok(false);
         }
     }
-    let name = crate::scratch_name();
+    let name = GroupName::scratch();
     let has_kill = dir.create(name.as_str())?.exists(FILE);
     dir.remove_child(name.as_str())?;
     Ok(has_kill)

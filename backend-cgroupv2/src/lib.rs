@@ -11,21 +11,20 @@ mod events;
 mod group;
 mod home;
 mod host;
-mod levels;
 mod place;
 mod usage;
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use containment_core::{
     Backend, Capabilities, CgroupOps, ControllerSet, Empty, Error, ErrorKind, Escape, Freeze,
-    GroupId, GroupName, GroupOps, Identity, Kill, LeaveBy, Measure, Operation, Outcome, Program,
-    Result, Set, SystemWaiter, Waiter,
+    GroupId, GroupName, GroupOps, Kill, LeaveBy, Measure, Operation, Result, Set, SystemWaiter,
+    Waiter,
 };
 
+use containment_process::cgroupfs::Failure;
 use group::Top;
 pub use group::V2Group;
 use host::Place;
@@ -61,22 +60,7 @@ impl CgroupV2 {
     /// directory that can be made proves nothing: moving a process also needs the right to write to
     /// the common ancestor.
     pub fn prove(&self) -> Result<()> {
-        let group = self.create(&scratch_name(), ControllerSet::EMPTY)?;
-        let group = containment_core::Group::new(group, self.waiter());
-        // It need not exist: what is to be proven happens before it is executed.
-        let child = group.spawn(&Program::new("/proc/self/exe/none"));
-        let proven = match child {
-            Err(error)
-                if error.operation() == Operation::Spawn && error.kind() != ErrorKind::Killed =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(error),
-            Ok(child) => child.wait().map(|_: Outcome| ()),
-        };
-        let removed = group.ops().remove();
-        group.keep();
-        proven.and(removed)
+        containment_core::prove(self, ControllerSet::EMPTY)
     }
 }
 
@@ -122,14 +106,6 @@ impl CgroupV2 {
     }
 }
 
-/// A name of this process's own for a group that lives for a moment.
-fn scratch_name() -> GroupName {
-    static SERIAL: AtomicU32 = AtomicU32::new(0);
-    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-    let name = format!("contain-probe-{}-{serial}", std::process::id());
-    name.parse().expect("digits, letters and hyphens make a name")
-}
-
 impl CgroupOps for CgroupV2 {
     fn backend(&self) -> Backend {
         Backend::CgroupV2
@@ -152,16 +128,11 @@ impl CgroupOps for CgroupV2 {
     }
 
     fn list(&self) -> Result<Vec<GroupId>> {
-        let names =
-            self.place.dir.subdirectories().map_err(|failure| {
-                failure.during(Operation::List).with_backend(Backend::CgroupV2)
-            })?;
-        let valid = names.iter().filter_map(|name| name.to_str()?.parse::<GroupName>().ok());
-        let ids = valid.filter_map(|name| {
-            let dir = self.place.dir.open_beneath(name.as_str()).ok()?;
-            let identity = Identity::Cgroup(dir.inode().ok()?);
-            Some(GroupId { backend: Backend::CgroupV2, name, identity })
-        });
+        let failed =
+            |failure: Failure| failure.during(Operation::List).with_backend(Backend::CgroupV2);
+        let groups = self.place.dir.identities().map_err(failed)?.into_iter();
+        let ids =
+            groups.map(|(name, identity)| GroupId { backend: Backend::CgroupV2, name, identity });
         Ok(ids.collect())
     }
 }

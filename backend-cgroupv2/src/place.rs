@@ -1,9 +1,9 @@
 //! Putting processes into a group: born there, or moved in by themselves.
 
-use containment_core::{Error, ErrorKind, Operation, Pid, ProcessGroup, Program, Result};
+use containment_core::{Error, ErrorKind, Operation, Pid, Program, Result};
 use containment_process::child::Started;
 use containment_process::pidfd::{Look, PidFd};
-use containment_process::spawn::{Entry, Failure, Launch, Mark, Memory, spawn};
+use containment_process::spawn::{Entry, Failure, Launch, Mark, spawn};
 use rustix::io::Errno;
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
@@ -71,12 +71,7 @@ pub(crate) fn move_into(dir: &Dir, pid: Pid) -> Result<()> {
 }
 
 fn launch(program: &Program, entry: Entry<'_>, mark: Mark<'_>) -> Result<PidFd, Failure> {
-    let process_group = match program.group() {
-        ProcessGroup::Auto | ProcessGroup::Inherit => None,
-        ProcessGroup::Lead => Some(0),
-        ProcessGroup::Join(leader) => Some(leader.as_raw()),
-    };
-    spawn(&Launch { program, entry, process_group, mark: Some(mark), memory: Memory::Share })
+    spawn(&Launch::into_cgroup(program, entry, mark))
 }
 
 /// The kernel lacks the flag, or a seccomp filter refuses the call: no verdict on the group.

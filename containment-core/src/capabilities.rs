@@ -151,6 +151,11 @@ impl<T: Element> Set<T> {
     /// Nothing.
     pub const EMPTY: Self = Self { bits: 0, element: std::marker::PhantomData };
 
+    /// Every element that there is.
+    pub fn all() -> Self {
+        T::ALL.iter().copied().collect()
+    }
+
     /// This set and `element`.
     #[must_use]
     pub fn with(mut self, element: T) -> Self {

@@ -127,6 +127,8 @@ pub enum Operation {
     Report,
     /// Keeping the record of groups in the state directory.
     Register,
+    /// Mounting a hierarchy.
+    Mount,
 }
 
 impl Operation {
@@ -154,6 +156,7 @@ impl Operation {
             Self::Remove => "remove group",
             Self::Report => "open the report of group",
             Self::Register => "keep the record of group",
+            Self::Mount => "mount a hierarchy",
         }
     }
 }

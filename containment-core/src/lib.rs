@@ -19,6 +19,7 @@ mod name;
 mod ops;
 mod pid;
 mod program;
+mod proof;
 mod reaper;
 mod signal;
 pub mod teardown;
@@ -47,6 +48,7 @@ pub use ops::{
 pub use ops::{MockCgroupOps, MockChildOps, MockGroupOps, MockHomeOps};
 pub use pid::{InvalidPid, Pid};
 pub use program::{ProcessGroup, Program, Stream};
+pub use proof::prove;
 pub use reaper::{Reaper, Reaping};
 pub use signal::{InvalidSignal, Signal, SignalSet};
 pub use teardown::{Policy, Stage, Step, Teardown, TeardownReport};

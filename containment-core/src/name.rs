@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The name of a group below its parent: one component, or several as `a/b/c`.
 ///
@@ -47,6 +48,13 @@ const CONTROLLERS: [&str; 18] = [
 ];
 
 impl GroupName {
+    /// A name of this process's own, another one at each call, for a group that lives for a moment.
+    pub fn scratch() -> Self {
+        static SERIAL: AtomicU32 = AtomicU32::new(0);
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        Self(format!("contain-probe-{}-{serial}", std::process::id()))
+    }
+
     /// The name as text, components joined by `/`.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -27,7 +27,8 @@ pub struct Usage {
     pub memory_kernel: Option<u64>,
     /// Swap in use, in bytes.
     pub swap: Option<u64>,
-    /// Processes and threads now.
+    /// Processes and threads now. The kernel counts a zombie until it is reaped; in the report of a
+    /// teardown that left the group empty this is 0 all the same.
     pub pids: Option<u64>,
     /// The most processes and threads that there were.
     pub pids_peak: Option<u64>,

@@ -12,11 +12,12 @@ use crate::pidfd::PidFd;
 
 /// How many pidfds are open at once.
 const BATCH: usize = 256;
-/// How many descriptors are left for the confirmation when they run out.
-const SPARE: usize = 8;
 
 /// Sends `signal` to the processes of `listed`, `first` before the others. `confirm` is asked, when a
 /// batch of them is open, who of it is a member still.
+///
+/// Where descriptors run out, fewer are open at once: down to one process, and what the confirmation
+/// takes.
 ///
 /// # Errors
 /// Those of `confirm`. A member that cannot be signalled is noted in the result.
@@ -30,44 +31,70 @@ pub fn signal_all(
     listed.sort_by_key(|pid| !first.contains(pid));
     let mut rest = &listed[..];
     while !rest.is_empty() {
-        let (batch, taken) = open_batch(rest, &mut pass);
-        rest = &rest[taken..];
-        let members = confirm(&batch)?;
-        for process in batch.iter().filter(|process| members.contains(&process.pid())) {
+        let mut batch = Batch::open(rest, &mut pass);
+        let members = batch.confirmed(&mut confirm)?;
+        rest = &rest[batch.taken..];
+        for process in batch.open.iter().filter(|process| members.contains(&process.pid())) {
             note(process.pid(), process.signal(signal), &mut pass);
         }
     }
     Ok(pass)
 }
 
-/// Opens the first processes of `waiting`, as many as there are descriptors for; also answers how
-/// many of the pids were dealt with.
-fn open_batch(waiting: &[Pid], pass: &mut Signalled) -> (Vec<PidFd>, usize) {
-    let mut batch = Vec::new();
-    for (index, pid) in waiting.iter().copied().enumerate() {
-        if batch.len() == BATCH {
-            return (batch, index);
-        }
-        match PidFd::open(pid) {
-            Ok(process) => batch.extend(process),
-            // Out of descriptors (EMFILE, ENFILE): signal those that are open, then go on.
-            Err(_) if !batch.is_empty() => {
-                let kept = give_back(&mut batch);
-                let next = waiting.iter().position(|pid| Some(*pid) == kept);
-                return (batch, next.unwrap_or(index));
-            }
-            Err(error) => note(pid, Err(error), pass),
-        }
-    }
-    (batch, waiting.len())
+/// The first processes of those that wait to be signalled, open.
+struct Batch {
+    open: Vec<PidFd>,
+    /// The place of each among those that wait.
+    places: Vec<usize>,
+    /// How many of those that wait are dealt with by this batch.
+    taken: usize,
 }
 
-/// Closes the last of a batch: to confirm takes descriptors too. Answers the first that was closed.
-fn give_back(batch: &mut Vec<PidFd>) -> Option<Pid> {
-    let kept = batch.len().saturating_sub(SPARE).max(batch.len().div_ceil(2));
-    let next = batch.get(kept).map(PidFd::pid);
-    batch.truncate(kept);
-    next
+impl Batch {
+    /// Opens as many as there are descriptors for.
+    fn open(waiting: &[Pid], pass: &mut Signalled) -> Self {
+        let mut batch = Self { open: Vec::new(), places: Vec::new(), taken: 0 };
+        for (place, pid) in waiting.iter().copied().enumerate() {
+            if batch.open.len() == BATCH {
+                return batch;
+            }
+            match PidFd::open(pid) {
+                Ok(Some(process)) => {
+                    batch.open.push(process);
+                    batch.places.push(place);
+                }
+                Ok(None) => {}
+                // Out of descriptors: signal those that are open, then go on.
+                Err(_) if !batch.open.is_empty() => return batch,
+                Err(error) => note(pid, Err(error), pass),
+            }
+            batch.taken = place + 1;
+        }
+        batch
+    }
+
+    /// Asks who is a member still. That takes descriptors too: where none are left, half of the batch is
+    /// put off, again and again.
+    fn confirmed(
+        &mut self,
+        confirm: &mut impl FnMut(&[PidFd]) -> Result<HashSet<Pid>>,
+    ) -> Result<HashSet<Pid>> {
+        loop {
+            match confirm(&self.open) {
+                Err(error) if is_out_of_descriptors(&error) && self.open.len() > 1 => {
+                    let kept = self.open.len() / 2;
+                    self.taken = self.places[kept];
+                    self.open.truncate(kept);
+                    self.places.truncate(kept);
+                }
+                confirmed => return confirmed,
+            }
+        }
+    }
+}
+
+fn is_out_of_descriptors(error: &Error) -> bool {
+    matches!(error.errno(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 fn note(pid: Pid, sent: io::Result<bool>, pass: &mut Signalled) {
@@ -103,5 +130,25 @@ mod tests {
         stranger.kill().unwrap();
         stranger.wait().unwrap();
         drop(member.wait());
+    }
+
+    /// The confirmation opens files, and finds no descriptor free while more than two pidfds are open.
+    #[test]
+    fn k32_where_descriptors_run_out_everybody_is_signalled_all_the_same() {
+        let (mut children, pids): (Vec<_>, Vec<_>) = (0..7).map(|_| sleeper()).unzip();
+        let mut widest = 0;
+        let confirm = |open: &[PidFd]| {
+            widest = widest.max(open.len());
+            if open.len() > 2 {
+                Err(Error::from_errno(Operation::Signal, libc::EMFILE))
+            } else {
+                Ok(pids.iter().copied().collect())
+            }
+        };
+        let pass = signal_all(Signal::KILL, &[], pids.clone(), confirm).unwrap();
+        assert_eq!((pass.count, pass.failed.len(), widest), (7, 0, 7));
+        for child in &mut children {
+            assert!(!child.wait().unwrap().success());
+        }
     }
 }

@@ -370,3 +370,44 @@ fn k02_groups_and_files_that_their_owner_shut_are_opened_up() {
         });
     });
 }
+
+#[test]
+fn levels_of_a_name_are_made_and_unmade_from_where_they_were_missing() {
+    on_each_version(|dir| {
+        let name = "a/b/c/group".parse().unwrap();
+        dir.create("a").unwrap();
+        let mut seen = Vec::new();
+        let (group, above) = dir
+            .create_levels(&name, |level| {
+                seen.push((level.depth, level.is_new));
+                assert!(level.dir.path().starts_with(level.around.path()));
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!((seen, above), (vec![(0, false), (1, true), (2, true), (3, true)], 2));
+        let taken = dir.create_levels(&name, |_| Ok(())).unwrap_err();
+        assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
+        assert_eq!(dir.open_beneath("a/b/c").unwrap().groups().unwrap().len(), 1);
+        dir.remove_named(&name, group.inode().unwrap() + 1).unwrap();
+        assert!(!group.is_gone(), "a namesake stays");
+        dir.remove_named(&name, group.inode().unwrap()).unwrap();
+        dir.remove_levels_above(&name, above);
+        assert_eq!(dir.open_beneath("a").unwrap().groups().unwrap(), []);
+        assert_eq!(group.groups().unwrap_err().kind(), ErrorKind::Gone);
+    });
+}
+
+/// Whichever level it fails at, what was made is gone again, and nothing else.
+#[test]
+fn levels_that_were_made_go_when_one_fails() {
+    on_each_version(|dir| {
+        let name = "a/b/group".parse().unwrap();
+        for failing in 0..3 {
+            let failure = dir.create_levels(&name, |level| {
+                if level.depth < failing { Ok(()) } else { level.dir.write("none", "x") }
+            });
+            assert_eq!(failure.unwrap_err().kind(), ErrorKind::Unsupported);
+            assert_eq!(dir.groups().unwrap(), []);
+        }
+    });
+}

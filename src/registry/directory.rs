@@ -4,6 +4,7 @@
 //! user, and nobody else may write to it. Links in it are never followed.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
@@ -227,13 +228,13 @@ pub(super) fn file_name(prefix: &str, name: &str) -> String {
         if plain(*byte) {
             text.push(char::from(*byte));
         } else {
-            text.push_str(&format!("%{byte:02x}"));
+            let _ = write!(text, "%{byte:02x}");
         }
     }
     if text.len() > 200 {
         let digest = fnv(name.as_bytes());
         text.truncate(180);
-        text.push_str(&format!("~{digest:016x}"));
+        let _ = write!(text, "~{digest:016x}");
     }
     text
 }

@@ -1,9 +1,10 @@
 //! The backends that are put to the test. A new one is one line of [`ALL`].
 
+use backend_cgroupv1::CgroupV1;
 use backend_cgroupv2::CgroupV2;
 use backend_fake::Fake;
 use backend_pgrp::{Keeper, ProcessGroups};
-use containment_core::{Capabilities, CgroupOps, Error, ErrorKind, Operation, Result};
+use containment_core::{Capabilities, CgroupOps, Error, ErrorKind, Operation, Result, Set};
 
 use crate::world::{FakeWorld, RealWorld, World};
 
@@ -43,8 +44,14 @@ pub(crate) const ALL: &[Backend] = &[
     real("cgroup-v2-without-kill", "cgroup-v2", Process::Shared, || {
         Ok(Box::new(cgroup_v2()?.without_kill_file()))
     }),
-    real("cgroup-v1", "cgroup-v1", Process::Shared, || {
-        Err(unusable("not offered by this version"))
+    real("cgroup-v1", "cgroup-v1", Process::Shared, || Ok(Box::new(cgroup_v1()?))),
+    real("cgroup-v1-measuring", "cgroup-v1", Process::Shared, || {
+        Ok(Box::new(cgroup_v1()?.measuring(Set::all())?))
+    }),
+    real("cgroup-v1-without-freezer", "cgroup-v1", Process::Shared, || {
+        let driver = cgroup_v1()?.without("freezer")?;
+        driver.prove()?;
+        Ok(Box::new(driver))
     }),
     real("hybrid", "hybrid", Process::Shared, || Err(unusable("not in this version"))),
     real("process-group", "process-group", Process::Shared, || process_groups(Keeper::None)),
@@ -88,6 +95,12 @@ impl Backend {
 
 fn cgroup_v2() -> Result<CgroupV2> {
     let driver = CgroupV2::probe(None)?;
+    driver.prove()?;
+    Ok(driver)
+}
+
+fn cgroup_v1() -> Result<CgroupV1> {
+    let driver = CgroupV1::probe(None)?;
     driver.prove()?;
     Ok(driver)
 }

@@ -19,6 +19,12 @@ macro_rules! on_each_backend {
                 crate::support::backends::run_on("cgroup-v2", super::$scenario);
             })+
         }
+        mod cgroup_v1 {
+            $(#[test]
+            fn $scenario() {
+                crate::support::backends::run_on("cgroup-v1", super::$scenario);
+            })+
+        }
         mod process_group {
             $(#[test]
             fn $scenario() {

@@ -79,26 +79,23 @@ fn pids() -> impl Iterator<Item = i32> {
 
 /// Every directory called `name` in the cgroup hierarchies.
 pub(crate) fn groups_called(name: &str) -> Vec<PathBuf> {
-    let mounts = cgroup_mounts();
-    let all = mounts.iter().flat_map(|(mount, _)| directories(mount));
-    all.filter(|path| path.file_name().is_some_and(|last| last == name)).collect()
+    let is_it = |path: &PathBuf| path.file_name().is_some_and(|last| last == name);
+    groups().into_iter().filter(is_it).collect()
 }
 
-/// Every directory of the v2 hierarchy, where there is one.
-pub(crate) fn v2_groups() -> Vec<PathBuf> {
-    let mounts = cgroup_mounts();
-    let v2 = mounts.iter().find(|(_, fs_type)| fs_type == "cgroup2");
-    v2.map(|(mount, _)| directories(mount)).unwrap_or_default()
+/// Every directory of the cgroup hierarchies.
+pub(crate) fn groups() -> Vec<PathBuf> {
+    cgroup_mounts().iter().flat_map(|mount| directories(mount)).collect()
 }
 
-/// The mount points of cgroup file systems, with their type.
-fn cgroup_mounts() -> Vec<(PathBuf, String)> {
+/// The mount points of cgroup file systems.
+fn cgroup_mounts() -> Vec<PathBuf> {
     let text = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo can be read");
     let mount = |line: &str| {
         let (first, second) = line.split_once(" - ")?;
         let fs_type = second.split(' ').next()?;
         let point = first.split(' ').nth(4)?;
-        fs_type.starts_with("cgroup").then(|| (PathBuf::from(point), fs_type.to_owned()))
+        fs_type.starts_with("cgroup").then(|| PathBuf::from(point))
     };
     text.lines().filter_map(mount).collect()
 }

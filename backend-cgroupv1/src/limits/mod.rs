@@ -42,7 +42,7 @@ impl Branches {
 
     fn writer(&self, limit: Limit) -> Result<Writer<'_>> {
         if !self.place.limits.contains(limit) {
-            return Err(offer::unsupported(limit, Operation::SetLimits));
+            return Err(offer::unsupported(limit));
         }
         let branch = offer::controller_of(limit).and_then(|controller| self.serving(controller));
         let branch = branch.ok_or_else(|| {
@@ -70,7 +70,7 @@ fn set(writer: &Writer<'_>, limit: Limit, limits: &Limits) -> Result<()> {
         Limit::IoWeight => limits.io_weight.map_or(Ok(()), |weight| {
             writer.io_weight(convert::blkio_of_weight(checked_weight(weight)?))
         }),
-        other => Err(offer::unsupported(other, Operation::SetLimits)),
+        other => Err(offer::unsupported(other)),
     }
 }
 

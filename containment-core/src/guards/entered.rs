@@ -1,7 +1,8 @@
 //! A stay of this process in a group: in, and back to where it came from.
 
 use crate::{
-    Error, ErrorKind, FreezeState, Group, GroupName, GroupOps, HomeOps, Operation, Pid, Result,
+    Error, ErrorKind, Freeze, FreezeState, Group, GroupName, GroupOps, HomeOps, Operation, Pid,
+    Result,
 };
 
 /// The calling process in a group; dropping this moves it back to the groups that it came from.
@@ -41,7 +42,8 @@ impl Group {
 
 fn enter(group: &dyn GroupOps) -> Result<Entered> {
     let (home, name, owner) = (group.home()?, &group.id().name, Pid::current());
-    if group.frozen()? != FreezeState::Thawed {
+    let freezes = group.capabilities().freeze != Freeze::None;
+    if freezes && group.frozen()? != FreezeState::Thawed {
         return Err(Error::new(ErrorKind::Frozen, Operation::Attach)
             .with_group(name)
             .advise("thaw it first"));

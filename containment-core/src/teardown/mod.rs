@@ -221,6 +221,10 @@ impl Teardown {
 
     fn empty(&mut self, now: Time, group: &dyn GroupOps) -> Next {
         self.read_usage(group);
+        // Nothing lives. What the pids controller counts still are zombies that nobody has reaped yet.
+        if let Some(usage) = &mut self.report.usage {
+            usage.pids = usage.pids.and(Some(0));
+        }
         if self.remove_by.is_none() {
             self.remove_by = Some(now + self.policy.kill_timeout);
             self.pauses = Backoff::default();

@@ -9,6 +9,7 @@ mod attributes;
 mod beneath;
 mod failure;
 mod files;
+mod levels;
 mod parse;
 mod subtree;
 
@@ -19,12 +20,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use containment_core::ErrorKind;
+use containment_core::{ErrorKind, GroupName, Identity};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir};
 use rustix::io::{Errno, retry_on_intr};
 
 pub use failure::{Failure, Result};
 pub use files::Access;
+pub use levels::Level;
 pub use parse::{Listing, field, flat_keyed, number};
 
 /// A handle alone: no right to read or write is needed, and none is given.
@@ -124,6 +126,27 @@ impl Dir {
             }
             listed => listed.map_err(|errno| Failure::of_directory(&*self.path, errno)),
         }
+    }
+
+    /// The groups in this one, by the directories whose names make one.
+    ///
+    /// # Errors
+    /// [`Gone`](ErrorKind::Gone): what was removed would list as what is empty does.
+    pub fn groups(&self) -> Result<Vec<GroupName>> {
+        let names = self.subdirectories()?;
+        if names.is_empty() && self.is_gone() {
+            return Err(Failure::new(&*self.path, ErrorKind::Gone));
+        }
+        Ok(names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect())
+    }
+
+    /// The groups in this one with their cgroup ids; those that vanish meanwhile are skipped.
+    pub fn identities(&self) -> Result<Vec<(GroupName, Identity)>> {
+        let identity = |name: GroupName| {
+            let inode = self.open_beneath(name.as_str()).and_then(|dir| dir.inode()).ok()?;
+            Some((name, Identity::Cgroup(inode)))
+        };
+        Ok(self.groups()?.into_iter().filter_map(identity).collect())
     }
 
     /// The cgroup's id: the directory's inode number.

@@ -7,6 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use containment_core::GroupName;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::retry_on_intr;
 
@@ -37,6 +38,27 @@ impl Dir {
             Step::Into(_) => Ok(()),
             Step::OutOf(parent, name) => parent.remove_child(name),
         })
+    }
+
+    /// Removes what bears the name now, with every group below it, if it is the group `inode`. That is
+    /// the most that can be done: cgroupfs cannot remove by handle. In the moment between, a namesake
+    /// could only be hit when empty.
+    ///
+    /// # Errors
+    /// As [`remove_tree`](Self::remove_tree); that it is gone is none.
+    pub fn remove_named(&self, name: &GroupName, inode: u64) -> Result<()> {
+        let (above, last) = name.split_last();
+        let removed = self.open_beneath(above.unwrap_or_default()).and_then(|parent| {
+            if parent.open_beneath(last)?.inode()? == inode {
+                parent.remove_tree(last)
+            } else {
+                Ok(())
+            }
+        });
+        match removed {
+            Err(failure) if failure.is_gone() => Ok(()),
+            removed => removed,
+        }
     }
 
     fn traverse(

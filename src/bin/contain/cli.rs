@@ -26,6 +26,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Run(Box<Run>),
     Doctor(Doctor),
+    Init(Init),
 }
 
 /// Options that may stand before or after the subcommand.
@@ -224,6 +225,17 @@ pub(crate) struct Doctor {
     pub(crate) json: bool,
 }
 
+/// Mounts the hierarchies of cgroup v1 that are missing, and says which; nothing else ever mounts
+///
+/// Root only. The exit status is 0 when none is missing any more, 5 without the rights, 6 where the kernel
+/// has no such hierarchy, 1 otherwise.
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// Say what would be mounted, and mount nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,7 +245,7 @@ mod tests {
         let line = ["contain", "run"].iter().chain(arguments);
         match Cli::try_parse_from(line)?.command {
             Command::Run(run) => Ok(run),
-            Command::Doctor(_) => panic!("parsed as another subcommand"),
+            Command::Doctor(_) | Command::Init(_) => panic!("parsed as another subcommand"),
         }
     }
 

@@ -44,6 +44,7 @@ struct Entry {
     usable: bool,
     reason: Option<String>,
     remedy: Option<String>,
+    lacking: Vec<String>,
     capabilities: Option<Guarantees>,
 }
 
@@ -59,7 +60,8 @@ struct Guarantees {
 }
 
 fn diagnose(global: &Global) -> Diagnosis {
-    let mut builder = Containment::builder().keeper(containment::Keeper::Worker);
+    let mut builder =
+        Containment::builder().keeper(containment::Keeper::Worker).measuring(Set::all());
     if let Some(parent) = &global.parent {
         builder = builder.parent(parent);
     }
@@ -87,6 +89,7 @@ impl Entry {
             usable: finding.usable.is_ok(),
             reason: error.map(ToString::to_string),
             remedy: error.and_then(|error| error.remedy()).map(str::to_owned),
+            lacking: finding.lacking.clone(),
             capabilities: finding.usable.as_ref().ok().map(Guarantees::new),
         }
     }
@@ -129,9 +132,12 @@ fn for_a_person(diagnosis: &Diagnosis) -> String {
 
 fn details(entry: &Entry) -> String {
     let list = |names: &[&str]| if names.is_empty() { "none".to_owned() } else { names.join(" ") };
-    let lines = match &entry.capabilities {
+    let lines: Vec<_> = match &entry.capabilities {
         Some(it) => {
-            vec![format!("limits: {}", list(&it.limits)), format!("usage:  {}", list(&it.usage))]
+            let known =
+                [format!("limits: {}", list(&it.limits)), format!("usage:  {}", list(&it.usage))];
+            let lacking = entry.lacking.iter().map(|what| format!("lacking: {what}"));
+            known.into_iter().chain(lacking).collect()
         }
         None => [("not usable: ", &entry.reason), ("remedy: ", &entry.remedy)]
             .into_iter()

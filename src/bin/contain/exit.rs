@@ -9,6 +9,11 @@ pub(crate) const FAILED: u8 = 1;
 /// A subcommand other than `run` was not understood.
 pub(crate) const USAGE: u8 = 2;
 
+/// A subcommand other than `run` was not permitted.
+pub(crate) const NOT_PERMITTED: u8 = 5;
+/// A subcommand other than `run` asked for what the host or its backend does not have.
+pub(crate) const UNSUPPORTED: u8 = 6;
+
 /// `run`: an OOM kill ended the group, as SIGKILL ends a program.
 pub(crate) const OUT_OF_MEMORY: u8 = 137;
 /// `run`: a time limit ended the group, as with GNU `timeout`.
@@ -26,6 +31,15 @@ pub(crate) fn of_failed_run(error: &Error) -> u8 {
         ErrorKind::ProgramNotFound => NOT_FOUND,
         ErrorKind::ProgramNotExecutable => NOT_EXECUTABLE,
         _ => RUN_FAILED,
+    }
+}
+
+/// The status of another subcommand that failed in this way.
+pub(crate) fn of_failure(error: &Error) -> u8 {
+    match error.kind() {
+        ErrorKind::PermissionDenied => NOT_PERMITTED,
+        ErrorKind::Unsupported => UNSUPPORTED,
+        _ => FAILED,
     }
 }
 

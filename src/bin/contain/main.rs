@@ -5,6 +5,7 @@ mod cli;
 mod doctor;
 mod errors;
 mod exit;
+mod init;
 mod limits;
 mod logging;
 mod run;
@@ -31,5 +32,6 @@ fn dispatch(cli: &Cli) -> u8 {
     match &cli.command {
         Command::Run(options) => run::run(&cli.global, options),
         Command::Doctor(options) => doctor::doctor(&cli.global, options),
+        Command::Init(options) => init::init(options),
     }
 }

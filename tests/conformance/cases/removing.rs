@@ -1,7 +1,8 @@
 //! Removing groups, and what is left of a handle then.
 
 use containment_core::{
-    Change, ControllerSet, ErrorKind, GroupOps, Identity, Limits, Operation, Pid, Result, Signal,
+    Change, ControllerSet, ErrorKind, Freeze, GroupOps, Identity, Limits, Operation, Pid, Result,
+    Signal,
 };
 
 use super::{Case, Need, case};
@@ -99,15 +100,22 @@ fn assert_gone(world: &dyn World, group: &dyn GroupOps) {
     }
 }
 
+/// What never froze says so first.
+fn freezes(group: &dyn GroupOps) -> bool {
+    group.capabilities().freeze != Freeze::None
+}
+
 type Answers = Vec<(Operation, Result<()>)>;
 
 fn reading(group: &dyn GroupOps) -> Answers {
     let mut answers = vec![
         (Operation::Members, group.members().map(drop)),
         (Operation::Populated, group.populated().map(drop)),
-        (Operation::Freeze, group.frozen().map(drop)),
         (Operation::List, group.subgroups().map(drop)),
     ];
+    if freezes(group) {
+        answers.push((Operation::Freeze, group.frozen().map(drop)));
+    }
     if !group.capabilities().usage.is_empty() {
         answers.push((Operation::Usage, group.usage().map(drop)));
     }
@@ -118,10 +126,12 @@ fn acting(world: &dyn World, group: &dyn GroupOps) -> Answers {
     let mut answers = vec![
         (Operation::Signal, group.signal(Signal::TERM).map(drop)),
         (Operation::Kill, group.kill().map(drop)),
-        (Operation::Freeze, group.request_freeze()),
-        (Operation::Thaw, group.request_thaw()),
         (Operation::Watch, group.watch(Change::Empty).map(drop)),
     ];
+    if freezes(group) {
+        answers.push((Operation::Freeze, group.request_freeze()));
+        answers.push((Operation::Thaw, group.request_thaw()));
+    }
     let spawned = group.spawn(&world.program(Deed::Sleeps)).map(drop);
     // A driver may find out before the child is made, or when it is placed.
     let placed = matches!(&spawned, Err(error) if error.operation() == Operation::Place);

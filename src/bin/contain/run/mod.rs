@@ -10,8 +10,8 @@ mod supervise;
 use std::time::Instant;
 
 use containment::{
-    Backend, Builder, Containment, Error, Keeper, Launch, Measure, Operation, Policy, Proof,
-    Requirement, Result,
+    Backend, Builder, Containment, Element, Error, Keeper, Launch, Measure, Operation, Policy,
+    Proof, Requirement, Result,
 };
 use containment_process::reap::become_sub_reaper;
 use containment_process::signals::Inbox;
@@ -62,6 +62,12 @@ fn builder(global: &Global, options: &Run) -> Builder {
         })
         .proof(Proof::OnUse)
         .limits(&options.limits.of_new_group());
+    // Where a figure has its price it is measured for those who look at it. What is throttled has a CPU
+    // limit, and is measured by that.
+    if options.report.is_some() || options.stats {
+        let figures = Measure::ALL.iter().copied().filter(|figure| *figure != Measure::Throttling);
+        builder = builder.measuring(figures.collect());
+    }
     if let Some(backend) = global.backend.explicit() {
         builder = builder.backend(backend);
     }

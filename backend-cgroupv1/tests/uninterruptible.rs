@@ -1,0 +1,124 @@
+//! Members in uninterruptible sleep, which neither freeze nor die: those that wait for a file system that
+//! never answers. In a private mount namespace, on a file system of this test's own.
+
+mod support;
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use containment_core::ErrorKind::TimedOut;
+use containment_core::{
+    CgroupOps, Error, FreezeState, Group, Operation, Outcome, Policy, Program, Signal, Teardown,
+    TeardownReport,
+};
+use support::*;
+
+/// A file system that is mounted and then answers nothing (FUSE). Whoever waits for it is let go when
+/// this is dropped.
+struct Deaf(File);
+
+impl Deaf {
+    fn mount_on(point: &Path) -> Self {
+        let device = File::options().read(true).write(true).open("/dev/fuse").unwrap();
+        let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd());
+        let options = std::ffi::CString::new(options).unwrap();
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("contain-test", point, "fuse", flags, &*options).unwrap();
+        let mut deaf = Self(device);
+        deaf.answer_the_first_request();
+        deaf
+    }
+
+    /// `FUSE_INIT` (linux/fuse.h): the header of an answer, then the version and no flag.
+    fn answer_the_first_request(&mut self) {
+        const INIT: u32 = 26;
+        let request = self.next_request();
+        assert_eq!(number(&request, 4), INIT);
+        let mut answer = vec![0; 16 + 64];
+        answer[..4].copy_from_slice(&80_u32.to_ne_bytes());
+        answer[8..16].copy_from_slice(&request[8..16]);
+        answer[16..20].copy_from_slice(&7_u32.to_ne_bytes());
+        answer[20..24].copy_from_slice(&31_u32.to_ne_bytes());
+        answer[36..40].copy_from_slice(&4096_u32.to_ne_bytes());
+        self.0.write_all(&answer).unwrap();
+    }
+
+    /// Once it is read, whoever made it cannot be interrupted any more.
+    fn next_request(&mut self) -> Vec<u8> {
+        let mut request = vec![0; 64 * 1024];
+        let length = self.0.read(&mut request).unwrap();
+        request.truncate(length);
+        request
+    }
+}
+
+fn number(bytes: &[u8], at: usize) -> u32 {
+    u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap())
+}
+
+/// K03, K04, K05: a freeze that never completes is bounded and undone, the error says so; the healthy
+/// are dead, and who cannot die is reported. Once it can, whoever comes later finishes the job.
+#[test]
+fn k05_who_cannot_die_is_reported_and_ended_later() {
+    if driver().is_none() {
+        return;
+    }
+    if !rustix::process::geteuid().is_root() || !Path::new("/dev/fuse").exists() {
+        eprintln!("SKIPPED: it takes root and /dev/fuse to hold a process for certain");
+        return;
+    }
+    let output = std::process::Command::new("unshare")
+        .args(["--mount", "--propagation", "private"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "helper_kills_who_cannot_die", "--nocapture"])
+        .env("CONTAIN_TEST_DEAF", "1")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Runs in a mount namespace of its own; does nothing in an ordinary run.
+#[test]
+fn helper_kills_who_cannot_die() {
+    if std::env::var_os("CONTAIN_TEST_DEAF").is_none() {
+        return;
+    }
+    for bench in benches("k05") {
+        let point = tempfile::tempdir().unwrap();
+        let mut deaf = Deaf::mount_on(point.path());
+        let group = bench.group();
+        let stuck = group.spawn(&Program::new("ls").arg(point.path())).unwrap();
+        deaf.next_request();
+        let healthy = group.spawn(&sleeper()).unwrap();
+        let report = give_up_soon(&bench, &group);
+        assert_eq!(healthy.try_wait().unwrap(), Some(Outcome::Signaled(Signal::KILL)));
+        assert_eq!(report.survivors.len(), 1, "{report:?}");
+        let survivor = &report.survivors[0];
+        assert_eq!((survivor.pid, &*survivor.comm), (stuck.pid(), "ls"));
+        assert_eq!(survivor.state.0, 'D');
+        if let Ok(state) = group.ops().frozen() {
+            assert_eq!(state, FreezeState::Thawed, "left thawed");
+            let told = |e: &Error| (e.kind(), e.operation()) == (TimedOut, Operation::Freeze);
+            assert!(report.errors.iter().any(told), "{report:?}");
+        }
+        let id = group.id().clone();
+        group.keep();
+        drop(deaf);
+        rustix::mount::unmount(point.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
+        end(Group::new(bench.driver.open(&id).unwrap(), bench.driver.waiter()));
+        assert_eq!(stuck.wait().unwrap(), Outcome::Signaled(Signal::KILL));
+    }
+}
+
+/// A kill that gives freezes and itself little time, and keeps to it.
+fn give_up_soon(bench: &Bench, group: &Group) -> TeardownReport {
+    let policy = Policy::kill().give_up_after(Duration::from_millis(600));
+    let policy = Policy { freeze_timeout: Duration::from_millis(50), ..policy };
+    let started = Instant::now();
+    let report = Teardown::new(policy).run(group.ops(), &*bench.driver.waiter());
+    assert!(started.elapsed() < Duration::from_secs(3), "{report:?}");
+    report
+}

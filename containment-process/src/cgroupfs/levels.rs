@@ -1,0 +1,104 @@
+//! The levels of a nested name: made from the outside in, removed from the inside out.
+
+use containment_core::{ErrorKind, GroupName};
+
+use super::{Dir, Result};
+
+/// A level on the way down to a group, the group itself being the last.
+#[derive(Debug, Clone, Copy)]
+pub struct Level<'a> {
+    /// How many levels are around it.
+    pub depth: usize,
+    /// The directory that it is in.
+    pub around: &'a Dir,
+    /// Its own directory.
+    pub dir: &'a Dir,
+    /// Whether it was made just now.
+    pub is_new: bool,
+}
+
+impl Dir {
+    /// Makes the group `name` beneath this directory and the levels above it that are missing, and shows
+    /// each level to `each`. Also answers how many levels above the group were made. What was made is
+    /// removed again when something fails.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists) for the group itself; those of `each`.
+    pub fn create_levels(
+        &self,
+        name: &GroupName,
+        mut each: impl FnMut(Level<'_>) -> Result<()>,
+    ) -> Result<(Self, usize)> {
+        let mut made = Vec::new();
+        let created = self.descend(name, &mut made, &mut each);
+        let above = made.len().saturating_sub(1);
+        created.map(|group| (group, above)).inspect_err(|_| {
+            made.iter().rev().for_each(|path| self.remove_level(path, name));
+        })
+    }
+
+    /// Removes the `made` levels directly above the group `name`, innermost first, as far as they are
+    /// empty: others may have put groups there meanwhile.
+    pub fn remove_levels_above(&self, name: &GroupName, made: usize) {
+        let paths = paths(name);
+        paths.iter().rev().skip(1).take(made).for_each(|path| self.remove_level(path, name));
+    }
+
+    fn descend<'n>(
+        &self,
+        name: &'n GroupName,
+        made: &mut Vec<&'n str>,
+        each: &mut dyn FnMut(Level<'_>) -> Result<()>,
+    ) -> Result<Self> {
+        let mut here = self.clone();
+        for (depth, path) in paths(name).into_iter().enumerate() {
+            let is_group = path.len() == name.as_str().len();
+            let level = split(path).1;
+            let (dir, is_new) =
+                if is_group { (here.create(level)?, true) } else { here.level(level)? };
+            if is_new {
+                made.push(path);
+            }
+            each(Level { depth, around: &here, dir: &dir, is_new })?;
+            here = dir;
+        }
+        Ok(here)
+    }
+
+    /// Opens a level above a group, or makes it; also answers whether it was made.
+    fn level(&self, level: &str) -> Result<(Self, bool)> {
+        match self.open_beneath(level) {
+            Err(failure) if failure.kind() == ErrorKind::NotFound => match self.create(level) {
+                // Somebody else made it just now.
+                Err(failure) if failure.kind() == ErrorKind::AlreadyExists => {
+                    self.open_beneath(level).map(|dir| (dir, false))
+                }
+                made => made.map(|dir| (dir, true)),
+            },
+            opened => opened.map(|dir| (dir, false)),
+        }
+    }
+
+    fn remove_level(&self, path: &str, name: &GroupName) {
+        let (above, last) = split(path);
+        let removed = self.open_beneath(above).and_then(|parent| parent.remove_child(last));
+        if let Err(failure) = removed
+            && failure.kind() != ErrorKind::Busy
+            && !failure.is_gone()
+        {
+            tracing::warn!(%failure, group = %name, "cannot remove a level of a group; remove it by hand");
+        }
+    }
+}
+
+/// The paths of a name's levels, outermost first: `a`, `a/b`, `a/b/c`.
+fn paths(name: &GroupName) -> Vec<&str> {
+    let name = name.as_str();
+    let above = name.match_indices('/').map(|(end, _)| &name[..end]);
+    above.chain([name]).collect()
+}
+
+/// What a level is in, and its own name.
+fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
+}

@@ -1,0 +1,50 @@
+//! `contain init`: mounts the hierarchies of version 1 that are missing, for those who ask for it.
+
+use std::io::Write as _;
+
+use containment::{Error, InitState, Initialized};
+
+use crate::cli::Init;
+use crate::table::Table;
+use crate::{errors, exit};
+
+/// Mounts, or with `--dry-run` says what would be mounted; gives the exit status.
+pub(crate) fn init(options: &Init) -> u8 {
+    let all = match containment::init(options.dry_run) {
+        Ok(all) => all,
+        Err(error) => return failed(&error),
+    };
+    if let Err(error) = write!(std::io::stdout(), "{}", told(&all, options.dry_run)) {
+        errors::print_line(&format!("failed to print what was done: {error}; check stdout"));
+        return exit::FAILED;
+    }
+    all.iter().find_map(failure).map_or(exit::DONE, failed)
+}
+
+fn failed(error: &Error) -> u8 {
+    errors::print(error);
+    exit::of_failure(error)
+}
+
+fn failure(one: &Initialized) -> Option<&Error> {
+    match &one.state {
+        InitState::Failed(error) => Some(error),
+        _ => None,
+    }
+}
+
+/// One line for each hierarchy.
+fn told(all: &[Initialized], dry_run: bool) -> Table {
+    let mounted = if dry_run { "would be mounted" } else { "mounted" };
+    let mut table = Table::default();
+    for one in all {
+        let (what, detail) = match &one.state {
+            InitState::Present(point) => ("present", point.display().to_string()),
+            InitState::Mounted(point) => (mounted, point.display().to_string()),
+            InitState::Failed(error) => ("missing", error.reason().to_string()),
+            _ => ("unknown", String::new()),
+        };
+        table.row([one.controller, what, &detail]);
+    }
+    table
+}

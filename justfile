@@ -30,3 +30,4 @@ static:
 bench:
     cargo bench -p containment-process --bench resident
     cargo bench -p backend-cgroupv1 --bench spawn
+    cargo bench --bench hybrid_spawn

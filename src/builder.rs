@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use backend_pgrp::Keeper;
 use containment_core::{
-    Backend, Capabilities, Error, ErrorKind, Limits, Measure, Operation, Result, Set,
+    Backend, Capabilities, ControllerSet, Error, ErrorKind, Limits, Measure, Operation, Program,
+    Result, Seal, Set,
 };
 
 use crate::containment::Containment;
-use crate::drivers::{Driver, Host, ORDER, Place, ThisHost};
+use crate::drivers::{Driver, Host, Place, ThisHost};
 use crate::require::Requirement;
 use crate::selection::{Finding, Rejected, none_left};
 
@@ -30,6 +31,7 @@ pub struct Builder {
     proof: Proof,
     pub(crate) limits: Limits,
     pub(crate) best_effort: bool,
+    seal: Seal,
 }
 
 /// How a backend has to show that it works here before it is taken.
@@ -58,6 +60,7 @@ impl Builder {
             proof: Proof::Scratch,
             limits: Limits::new(),
             best_effort: false,
+            seal: Seal::Open,
         }
     }
 
@@ -97,6 +100,14 @@ impl Builder {
     #[must_use]
     pub fn best_effort(mut self) -> Self {
         self.best_effort = true;
+        self
+    }
+
+    /// Seals in what is launched, and takes only a backend and a kernel where that can be, unless best
+    /// effort will do. With a seal `leave_by` is `none`, which can be required, too.
+    #[must_use]
+    pub fn seal(mut self) -> Self {
+        self.seal = Seal::Whole;
         self
     }
 
@@ -140,21 +151,26 @@ impl Builder {
         Err(none_left(rejected))
     }
 
-    /// Tries every backend, and says of each what it guarantees here or why it cannot be used.
+    /// Tries every backend, in the order of this host and with every limit that it has, and says of each
+    /// what it guarantees here or why it cannot be used.
     pub fn survey(&self) -> Vec<Finding> {
-        let find = |backend| match self.proved(backend) {
+        let proved = |backend| {
+            let driver = self.fit(backend)?;
+            self.prove(&*driver, Set::all()).map(|()| driver)
+        };
+        let find = |backend| match proved(backend) {
             Ok(driver) => {
                 let usable = Ok(driver.capabilities().clone());
                 Finding { backend, usable, lacking: driver.lacking() }
             }
             Err(reason) => Finding { backend, usable: Err(reason), lacking: Vec::new() },
         };
-        ORDER.into_iter().map(find).collect()
+        self.host.order().into_iter().map(find).collect()
     }
 
     /// The backends to try, in order.
     pub(crate) fn candidates(&self) -> Vec<Backend> {
-        self.backend.map_or(ORDER.to_vec(), |only| vec![only])
+        self.backend.map_or_else(|| self.host.order().to_vec(), |only| vec![only])
     }
 
     pub(crate) fn is_explicit(&self) -> bool {
@@ -165,16 +181,22 @@ impl Builder {
     pub(crate) fn fit(&self, backend: Backend) -> Result<Arc<dyn Driver>> {
         self.check_parent(backend)?;
         let driver = self.host.probe(backend, &self.place)?;
-        self.check(driver.capabilities()).map_err(|error| error.with_backend(backend))?;
+        // A driver may have to look for what it offers, so it is not asked in vain.
+        let sealed = self.seal != Seal::Open;
+        if sealed || !self.requirements.is_empty() || !self.limits.asked().is_empty() {
+            self.check(driver.capabilities()).map_err(|error| error.with_backend(backend))?;
+        }
         Ok(driver)
     }
 
     fn proved(&self, backend: Backend) -> Result<Arc<dyn Driver>> {
         let driver = self.fit(backend)?;
-        if self.proof == Proof::Scratch {
-            driver.prove()?;
-        }
+        self.prove(&*driver, self.limits.asked())?;
         Ok(driver)
+    }
+
+    fn prove(&self, driver: &dyn Driver, with: ControllerSet) -> Result<()> {
+        if self.proof == Proof::Scratch { driver.prove(with) } else { Ok(()) }
     }
 
     /// A parent that was named is a requirement, too.
@@ -196,10 +218,35 @@ impl Builder {
         })
     }
 
+    /// The program with the seal that was asked for.
+    pub(crate) fn sealing(&self, program: Program) -> Program {
+        match self.seal {
+            Seal::Open => program,
+            _ if self.best_effort => program.seal(Seal::BestEffort),
+            _ => program.seal(Seal::Whole),
+        }
+    }
+
+    /// What holds in a group with these capabilities for what is launched, and why a seal that was
+    /// asked for is not whole, if it is not.
+    pub(crate) fn guarantees(&self, capabilities: &Capabilities) -> (Capabilities, Result<()>) {
+        if self.seal == Seal::Open {
+            return (capabilities.clone(), Ok(()));
+        }
+        match capabilities.check_seal().and_then(|()| self.host.check_seal()) {
+            Ok(()) => (capabilities.clone().sealed(), Ok(())),
+            Err(error) => (capabilities.clone(), Err(error)),
+        }
+    }
+
     fn check(&self, capabilities: &Capabilities) -> Result<()> {
-        let unmet = self.requirements.iter().find(|r| !r.is_met_by(capabilities));
+        let (guarantees, sealed) = self.guarantees(capabilities);
+        if !self.best_effort {
+            sealed?;
+        }
+        let unmet = self.requirements.iter().find(|r| !r.is_met_by(&guarantees));
         if let Some(requirement) = unmet {
-            return Err(unmet_by(*requirement, capabilities));
+            return Err(unmet_by(*requirement, &guarantees));
         }
         let lacking = self.limits.asked().iter().find(|l| !capabilities.limits.contains(*l));
         match lacking {
@@ -231,6 +278,7 @@ fn no_limit(limit: Requirement) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drivers::ORDER;
     use crate::drivers::tests::{Scripted, Stage, strong, weak};
     use containment_core::{Bytes, Limit};
 

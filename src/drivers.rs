@@ -8,16 +8,27 @@ use std::sync::Arc;
 use backend_cgroupv1::CgroupV1;
 use backend_cgroupv2::CgroupV2;
 use backend_pgrp::{Keeper, ProcessGroups};
-use containment_core::{Backend, CgroupOps, Error, ErrorKind, Measure, Operation, Result, Set};
+use containment_core::{
+    Backend, CgroupOps, ControllerSet, Error, ErrorKind, Measure, Operation, Result, Set,
+};
+use containment_process::proc::cgroup;
+use containment_process::spawn::separates_processes;
+
+use crate::hybrid::Hybrid;
 
 /// The backends that are tried, the strongest first. Never the fake.
 pub(crate) const ORDER: [Backend; 4] =
     [Backend::CgroupV2, Backend::Hybrid, Backend::CgroupV1, Backend::ProcessGroup];
 
+/// The order where v1 hierarchies carry controllers, which the unified hierarchy then lacks.
+const HYBRID_FIRST: [Backend; 4] =
+    [Backend::Hybrid, Backend::CgroupV2, Backend::CgroupV1, Backend::ProcessGroup];
+
 /// A driver that can prove that its groups work.
 pub(crate) trait Driver: CgroupOps {
-    /// Makes a scratch group, puts a child into it that exits, and removes it.
-    fn prove(&self) -> Result<()>;
+    /// Makes a scratch group, puts a child into it that exits, and removes it. Of these limits, those
+    /// that it offers are part of the proof.
+    fn prove(&self, with: ControllerSet) -> Result<()>;
 
     /// What is there and would make it stronger, and why it cannot be used.
     fn lacking(&self) -> Vec<String>;
@@ -36,8 +47,13 @@ pub(crate) struct Place {
 
 /// Finds drivers.
 pub(crate) trait Host: Debug + Send + Sync {
+    /// The backends to try, in their order here.
+    fn order(&self) -> [Backend; 4];
     /// The driver of `backend`, as far as can be told without making a group.
     fn probe(&self, backend: Backend, place: &Place) -> Result<Arc<dyn Driver>>;
+
+    /// Whether the kernel can seal a program in.
+    fn check_seal(&self) -> Result<()>;
 }
 
 /// The machine that we run on.
@@ -45,6 +61,12 @@ pub(crate) trait Host: Debug + Send + Sync {
 pub(crate) struct ThisHost;
 
 impl Host for ThisHost {
+    fn order(&self) -> [Backend; 4] {
+        // A text that cannot be read decides nothing: the probes say what is wrong.
+        let text = cgroup::read_self().unwrap_or_default();
+        if v1_has_controllers(&text) { HYBRID_FIRST } else { ORDER }
+    }
+
     fn probe(&self, backend: Backend, place: &Place) -> Result<Arc<dyn Driver>> {
         match backend {
             Backend::CgroupV2 => Ok(Arc::new(CgroupV2::probe(place.parent.as_deref())?)),
@@ -53,10 +75,32 @@ impl Host for ThisHost {
                 Ok(Arc::new(driver.measuring(place.figures)?))
             }
             Backend::ProcessGroup => Ok(Arc::new(ProcessGroups::probe(place.keeper)?)),
-            Backend::Hybrid => Err(unusable(backend, "not in this version")),
+            Backend::Hybrid => {
+                let driver = Hybrid::probe(place.parent.as_deref())?;
+                Ok(Arc::new(driver.measuring(place.figures)))
+            }
             Backend::Fake => Err(unusable(backend, "no host has it; pass it to Containment::with")),
         }
     }
+
+    fn check_seal(&self) -> Result<()> {
+        if separates_processes() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Unsupported, Operation::Select)
+            .because("this kernel does not keep processes of one user apart")
+            .advise("take Linux 5.19 or later with Landlock, or accept best effort"))
+    }
+}
+
+/// Whether v1 hierarchies carry controllers that serve limits, by the text of `/proc/self/cgroup`: a
+/// controller is in one hierarchy only, so those are what the unified one lacks.
+fn v1_has_controllers(memberships: &[u8]) -> bool {
+    const SERVE_LIMITS: [&str; 5] = ["memory", "cpu", "cpuset", "pids", "blkio"];
+    let carries = |membership: &cgroup::Membership<'_>| {
+        SERVE_LIMITS.iter().any(|controller| membership.serves(controller))
+    };
+    cgroup::memberships(memberships).any(|membership| carries(&membership))
 }
 
 fn unusable(backend: Backend, why: &'static str) -> Error {
@@ -64,7 +108,7 @@ fn unusable(backend: Backend, why: &'static str) -> Error {
 }
 
 impl Driver for CgroupV2 {
-    fn prove(&self) -> Result<()> {
+    fn prove(&self, _: ControllerSet) -> Result<()> {
         Self::prove(self)
     }
 
@@ -74,21 +118,35 @@ impl Driver for CgroupV2 {
 }
 
 impl Driver for CgroupV1 {
-    fn prove(&self) -> Result<()> {
+    fn prove(&self, _: ControllerSet) -> Result<()> {
         Self::prove(self)
     }
 
     fn lacking(&self) -> Vec<String> {
-        let told = |error: &Error| match error.remedy() {
-            Some(remedy) => format!("{} ({remedy})", error.reason()),
-            None => error.reason().to_string(),
-        };
+        self.unusable().map(told).collect()
+    }
+}
+
+/// Why a hierarchy is done without, and what would mend it.
+fn told(error: &Error) -> String {
+    match error.remedy() {
+        Some(remedy) => format!("{} ({remedy})", error.reason()),
+        None => error.reason().to_string(),
+    }
+}
+
+impl Driver for Hybrid {
+    fn prove(&self, with: ControllerSet) -> Result<()> {
+        Self::prove(self, with)
+    }
+
+    fn lacking(&self) -> Vec<String> {
         self.unusable().map(told).collect()
     }
 }
 
 impl Driver for ProcessGroups {
-    fn prove(&self) -> Result<()> {
+    fn prove(&self, _: ControllerSet) -> Result<()> {
         Self::prove(self)
     }
 
@@ -102,9 +160,9 @@ pub(crate) mod tests {
     //! A scripted host of mocked drivers.
 
     use containment_core::{
-        Capabilities, ChildOps, ControllerSet, Empty, Escape, Freeze, GroupId, GroupName, GroupOps,
-        Identity, Kill, LeaveBy, MockCgroupOps, MockChildOps, MockGroupOps, Reaped, Set,
-        SystemWaiter, Usage, Waiter, Watch,
+        Capabilities, ChildOps, Empty, Escape, Freeze, GroupId, GroupName, GroupOps, Identity,
+        Kill, LeaveBy, MockCgroupOps, MockChildOps, MockGroupOps, Reaped, SystemWaiter, Usage,
+        Waiter, Watch,
     };
 
     use super::*;
@@ -133,6 +191,14 @@ pub(crate) mod tests {
     }
 
     impl Host for Scripted {
+        fn order(&self) -> [Backend; 4] {
+            ORDER
+        }
+
+        fn check_seal(&self) -> Result<()> {
+            Ok(())
+        }
+
         fn probe(&self, backend: Backend, _: &Place) -> Result<Arc<dyn Driver>> {
             let stage = self.0.iter().find(|(b, _)| *b == backend).map(|(_, stage)| stage.clone());
             let (capabilities, proves, makes) = match stage {
@@ -149,6 +215,20 @@ pub(crate) mod tests {
         }
     }
 
+    #[test]
+    fn hybrid_goes_first_where_v1_hierarchies_carry_controllers() {
+        for (text, expected) in [
+            (&b"0::/\n"[..], false),
+            (b"", false),
+            (b"1:name=systemd:/\n0::/\n", false),
+            (b"2:freezer:/\n1:devices:/a\n0::/\n", false),
+            (b"3:cpu,cpuacct:/\n0::/user\n", true),
+            (b"9:pids:/a/b\n0::/\n", true),
+        ] {
+            assert_eq!(v1_has_controllers(text), expected, "{}", text.escape_ascii());
+        }
+    }
+
     #[derive(Debug)]
     struct Mocked {
         ops: MockCgroupOps,
@@ -156,7 +236,7 @@ pub(crate) mod tests {
     }
 
     impl Driver for Mocked {
-        fn prove(&self) -> Result<()> {
+        fn prove(&self, _: ControllerSet) -> Result<()> {
             if self.proves { Ok(()) } else { Err(Error::from_errno(Operation::Create, 13)) }
         }
 
@@ -196,13 +276,17 @@ pub(crate) mod tests {
 
     /// A group that is empty whenever it is looked at.
     pub(crate) fn empty_group() -> MockGroupOps {
+        empty_group_with(weak())
+    }
+
+    pub(crate) fn empty_group_with(capabilities: Capabilities) -> MockGroupOps {
         let mut group = MockGroupOps::new();
         group.expect_id().return_const(GroupId {
             backend: Backend::Fake,
             name: "job".parse().unwrap(),
             identity: Identity::Serial(1),
         });
-        group.expect_capabilities().return_const(weak());
+        group.expect_capabilities().return_const(capabilities);
         group.expect_reap().returning(|| Ok(Reaped::default()));
         group.expect_populated().returning(|| Ok(false));
         group.expect_usage().returning(|| Ok(Usage::default()));

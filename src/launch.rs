@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use containment_core::{Backend, CgroupOps, Child, Error, Group, GroupName, Program, Result};
+use containment_core::{
+    Backend, Capabilities, CgroupOps, Child, Error, Group, GroupName, Program, Result,
+};
 
 use crate::builder::Builder;
 use crate::containment::Containment;
@@ -16,6 +18,8 @@ pub struct Launch {
     pub containment: Containment,
     /// The group, under its guard.
     pub group: Group,
+    /// What holds for the program: what the group guarantees, and what its seal adds.
+    pub guarantees: Capabilities,
     /// What a best effort did without.
     pub degraded: Vec<Degradation>,
     /// The program, or why it does not run. The group exists either way.
@@ -80,14 +84,18 @@ impl Builder {
     ) -> Result<Launch> {
         let group = make(&*driver, name, &self.limits, self.best_effort)?;
         let (mut degraded, child) = match set_limits(&group, &self.limits, self.best_effort) {
-            Ok(degraded) => (degraded, group.spawn(&program(&group))),
+            Ok(degraded) => (degraded, group.spawn(&self.sealing(program(&group)))),
             Err(error) => (Vec::new(), Err(error)),
         };
         if let Some(why) = self.parent_dropped(driver.backend()) {
             degraded.push(Degradation { what: "parent".to_owned(), why });
         }
+        let (guarantees, sealed) = self.guarantees(group.capabilities());
+        if let Err(why) = sealed {
+            degraded.push(Degradation { what: "seal".to_owned(), why });
+        }
         let containment = Containment::chosen(driver, Vec::new());
-        Ok(Launch { containment, group, degraded, child })
+        Ok(Launch { containment, group, guarantees, degraded, child })
     }
 }
 
@@ -101,8 +109,10 @@ enum Attempt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drivers::tests::{Scripted, Stage, empty_group, mock_child, strong, weak};
-    use containment_core::{ErrorKind, MockGroupOps, Operation};
+    use crate::drivers::tests::{
+        Scripted, Stage, empty_group, empty_group_with, mock_child, strong, weak,
+    };
+    use containment_core::{ErrorKind, LeaveBy, MockGroupOps, Operation};
 
     /// A group whose spawn ends like this, and that is removed once.
     fn group(spawn: fn() -> Result<()>) -> MockGroupOps {
@@ -119,6 +129,36 @@ mod tests {
     fn launch(host: Scripted) -> Result<Launch> {
         let name = "job".parse().unwrap();
         Builder::on(Arc::new(host)).launch(&name, |_| Program::new("true"))
+    }
+
+    #[test]
+    fn a_seal_passes_over_what_cannot_have_one_and_tells_what_holds() {
+        fn sealable() -> MockGroupOps {
+            let mut group = empty_group_with(strong());
+            group.expect_spawn().returning(|_| Ok(mock_child()));
+            group.expect_remove().times(1).returning(|| Ok(()));
+            group
+        }
+        let host = || {
+            let descent = Stage::Makes(weak(), || Ok(group(|| Ok(()))));
+            let host = Scripted::new().stage(Backend::CgroupV2, descent);
+            Arc::new(host.stage(Backend::Hybrid, Stage::Makes(strong(), || Ok(sealable()))))
+        };
+        let name = "job".parse().unwrap();
+        let sealed = Builder::on(host()).seal().require("leave_by=none".parse().unwrap());
+        let launch = sealed.launch(&name, |_| Program::new("true")).unwrap();
+        assert_eq!(launch.containment.backend(), Backend::Hybrid);
+        assert_eq!(launch.guarantees.leave_by, LeaveBy::None);
+        assert!(launch.degraded.is_empty());
+
+        let best = Builder::on(host()).seal().best_effort();
+        let launch = best.launch(&name, |_| Program::new("true")).unwrap();
+        assert_eq!(launch.containment.backend(), Backend::CgroupV2);
+        assert_eq!(launch.degraded[0].what, "seal");
+
+        let only = Builder::on(host()).seal().backend(Backend::CgroupV2);
+        let refused = only.launch(&name, |_| Program::new("true")).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unsupported);
     }
 
     #[test]

@@ -88,10 +88,9 @@ pub(crate) fn make(
     limits: &Limits,
     best_effort: bool,
 ) -> Result<Group> {
-    let served = driver.capabilities().limits;
     let mut with = ControllerSet::EMPTY;
     for limit in limits.asked().iter() {
-        if served.contains(limit) {
+        if driver.capabilities().limits.contains(limit) {
             with = with.with(limit);
         } else if !best_effort {
             return Err(lacks(limit).with_backend(driver.backend()).with_group(name));

@@ -87,17 +87,20 @@ fn a_file_that_cannot_be_opened_runs_nothing() {
     }
 }
 
+/// A backend that can be used on no host: not there.
+const NOWHERE: [&str; 5] = ["run", "--backend", "hybrid", "--parent", "/no/such/group"];
+
 #[test]
 fn a_backend_that_is_not_there_ends_with_125_and_its_reason() {
-    let ran = run(&["run", "--backend", "hybrid", "true"]);
+    let ran = run(&[&NOWHERE[..], &["true"]].concat());
     assert_eq!(ran.status, 125);
     assert!(ran.error_line().starts_with("failed to probe (hybrid): "), "{}", ran.stderr);
 }
 
 #[test]
 fn colour_is_used_when_it_is_asked_for() {
-    let colored = run(&["--color", "always", "run", "--backend", "hybrid", "true"]);
+    let colored = run(&[&["--color", "always"], &NOWHERE[..], &["true"]].concat());
     assert!(colored.stderr.contains("\u{1b}["), "{:?}", colored.stderr);
-    let plain = run(&["--color", "never", "run", "--backend", "hybrid", "true"]);
+    let plain = run(&[&["--color", "never"], &NOWHERE[..], &["true"]].concat());
     assert!(!plain.stderr.contains('\u{1b}'), "{:?}", plain.stderr);
 }

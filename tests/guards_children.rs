@@ -13,7 +13,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use containment::{
-    Backend, Builder, ContainChildren, Containment, ErrorKind, HowHeld, Pid, Policy, Signal,
+    Backend, Builder, Bytes, ContainChildren, Containment, ErrorKind, HowHeld, Limits, Pid, Policy,
+    Signal,
 };
 use containment_process::pidfd::{PidFd, Waited};
 use containment_process::worker;
@@ -35,7 +36,7 @@ struct Scenario {
     ended_by: Option<Signal>,
 }
 
-static SCENARIOS: [Scenario; 13] = [
+static SCENARIOS: [Scenario; 14] = [
     in_a_group("children_are_contained_whoever_starts_them", whoever_starts_them),
     in_a_group("dropping_ends_the_children", dropping_ends),
     in_a_group("the_process_comes_back_with_all_its_threads", with_all_threads),
@@ -48,6 +49,10 @@ static SCENARIOS: [Scenario; 13] = [
     in_a_group("what_was_there_before_is_left_alone", what_was_there_before),
     in_a_group("a_name_that_is_taken_is_refused", a_taken_name),
     in_a_group("one_group_is_entered_and_left", one_group_is_entered),
+    Scenario {
+        on: &[Backend::Hybrid],
+        ..in_a_group("a_hybrid_group_is_left_in_every_hierarchy", hybrid_is_entered)
+    },
     in_a_group("one_call_takes_the_group_where_it_can", one_call_takes_the_group),
     on_pgrp("one_call_sweeps_where_there_is_no_group", one_call_sweeps),
     on_pgrp("a_sweep_by_drop_ends_a_daemon", a_sweep_by_drop),
@@ -55,7 +60,8 @@ static SCENARIOS: [Scenario; 13] = [
 ];
 
 const fn in_a_group(name: &'static str, run: fn()) -> Scenario {
-    Scenario { name, on: &[Backend::CgroupV2, Backend::CgroupV1], run, ended_by: None }
+    let on = &[Backend::CgroupV2, Backend::Hybrid, Backend::CgroupV1];
+    Scenario { name, on, run, ended_by: None }
 }
 
 const fn on_pgrp(name: &'static str, run: fn()) -> Scenario {
@@ -119,7 +125,7 @@ fn groups_of(pid: u32) -> Vec<PathBuf> {
 /// The backend that this scenario is played on.
 fn backend() -> Backend {
     let name = std::env::var(BACKEND).expect("a scenario is told its backend");
-    let known = [Backend::CgroupV2, Backend::CgroupV1, Backend::ProcessGroup];
+    let known = [Backend::CgroupV2, Backend::Hybrid, Backend::CgroupV1, Backend::ProcessGroup];
     known.into_iter().find(|backend| backend.name() == name).expect("it is a backend")
 }
 
@@ -308,6 +314,26 @@ fn one_group_is_entered() {
     assert_eq!(host.driver().backend(), step.id().backend);
     drop(step);
     assert_eq!(own_group(), before);
+}
+
+fn hybrid_is_entered() {
+    let whole = || std::fs::read_to_string("/proc/thread-self/cgroup").expect("/proc is mounted");
+    let before = whole();
+    let limits = Limits::new().pids_max(50).memory_max(Bytes::mib(512));
+    let builder = Containment::builder().backend(Backend::Hybrid).best_effort();
+    let host = builder.build().unwrap();
+    let name = format!("children-{}-hybrid", std::process::id());
+    let mut degraded = Vec::new();
+    let group = host.group(&name).limits(&limits).best_effort(&mut degraded).create().unwrap();
+    let inside = group.enter().unwrap();
+    let hierarchies = whole().lines().filter(|line| line.ends_with(&name)).count();
+    assert_eq!(hierarchies, 3 - degraded.len());
+    let mut child = sleeper();
+    inside.leave().unwrap();
+    assert_eq!(whole(), before);
+    assert_eq!(group.members().unwrap().len(), 1);
+    assert!(group.terminate(&Policy::kill()).unwrap().is_clean());
+    child.wait().unwrap();
 }
 
 fn one_call_takes_the_group() {

@@ -73,6 +73,72 @@ fn no_new_privileges_change_nothing() {
     });
 }
 
+/// The v2 mount lacks the controllers that v1 hierarchies have.
+#[test]
+fn on_a_hybrid_host_hybrid_goes_first() {
+    if let Some(reason) = unusable("hybrid") {
+        return support::backends::skip("hybrid", &reason);
+    }
+    let doctor = doctor(&Job::on("auto"));
+    assert_eq!(doctor["selected"], "hybrid");
+    assert_eq!(doctor["backends"][0]["name"], "hybrid");
+    let ended = Job::on("auto").sh(&[], "setsid sleep 1000.MARK & exit 3").expect(3);
+    assert_eq!(ended.report()["backend"], "hybrid");
+    // A backend that serves the limit is looked for further down.
+    let ended = Job::on("auto").sh(&["--memory-high", "64M"], "exit 3").expect(125);
+    assert!(ended.error_line().contains("limits.memory-high"), "{}", ended.stderr);
+    let words = ["run", "--log", "debug", "--backend", "auto", "--", "true"];
+    let told = support::run(&words).stderr;
+    assert!(told.contains("chosen: hybrid"), "{told}");
+}
+
+#[test]
+fn without_a_unified_mount_there_is_no_hybrid() {
+    check_hybrid(&shapes::namespace(shapes::NO_UNIFIED), NOT_MOUNTED);
+}
+
+#[test]
+fn without_v1_hierarchies_there_is_no_hybrid() {
+    let nothing = ("no cgroup v1 hierarchy is mounted with a controller", "use cgroup-v2");
+    check_hybrid(&shapes::namespace(shapes::PURE_V2), nothing);
+}
+
+#[test]
+fn k44_read_only_v1_hierarchies_are_named_with_their_remedy() {
+    let prefix = shapes::namespace(shapes::READ_ONLY_V1);
+    check_hybrid(&prefix, ("the mount is read-only", "remount,rw,bind"));
+}
+
+#[test]
+fn an_unprivileged_user_has_no_hybrid() {
+    let prefix = shapes::UNPRIVILEGED.map(str::to_owned);
+    check_hybrid(&prefix, ("Permission denied", "delegate"));
+}
+
+/// Hybrid is unusable behind these words, for this reason and with this remedy; nothing runs on it, and
+/// what is chosen instead works.
+fn check_hybrid(prefix: &[String], (reason, remedy): (&str, &str)) {
+    if !shapes::can_be_made("host-shapes") {
+        return;
+    }
+    if let Some(reason) = unusable("hybrid") {
+        return support::backends::skip("hybrid", &reason);
+    }
+    let job = |backend| Job::on(backend).behind(prefix).with_reachable_binary();
+    let found = doctor(&job("auto"));
+    let hybrid = entry(&found, "hybrid");
+    assert_eq!(hybrid["usable"], false, "{hybrid:#}");
+    assert!(hybrid["reason"].as_str().unwrap().contains(reason), "{hybrid:#}");
+    assert!(hybrid["remedy"].as_str().unwrap().contains(remedy), "{hybrid:#}");
+    let refused = job("hybrid");
+    let ended = refused.sh(&[], "touch DIR/ran").expect(125);
+    let line = ended.error_line();
+    assert!(line.contains(reason) && line.contains(remedy), "{line}");
+    assert!(!refused.path("ran").exists());
+    let ended = job("auto").sh(&[], "exit 3").expect(3);
+    assert_eq!(ended.report()["backend"], found["selected"]);
+}
+
 /// Inside a run of any backend the best one is taken as it is outside.
 #[test]
 fn inside_another_run_the_choice_is_the_same() {

@@ -15,14 +15,16 @@ const LEAVES: &str = "until grep -q ') S ' /proc/$PPID/stat; do :; done; sleep 1
 
 #[test]
 fn a_program_that_ends_is_waited_for_by_events() {
-    for backend in ["cgroup-v2", "cgroup-v1"] {
+    for backend in ["cgroup-v2", "hybrid", "cgroup-v1"] {
         run_on(backend, |backend| check(backend, ENDS, 0, 0));
     }
 }
 
 #[test]
 fn a_left_over_that_is_killed_is_waited_for_by_events() {
-    run_on("cgroup-v2", |backend| check(backend, LEAVES, 3, 0));
+    for backend in ["cgroup-v2", "hybrid"] {
+        run_on(backend, |backend| check(backend, LEAVES, 3, 0));
+    }
     // Nothing announces whoever is forked while the others are killed: between the rounds of such a kill
     // there are pauses, which the death of a member ends.
     run_on("cgroup-v1", |backend| check(backend, LEAVES, 3, 10));

@@ -7,7 +7,7 @@ use std::fs;
 use std::time::Duration;
 
 use containment::Signal;
-use support::backends::{on_each_backend, run_on};
+use support::backends::{on_each_backend, run_on, skip, unusable};
 use support::job::{Job, signal};
 use support::{eventually, scaled, traces};
 
@@ -211,22 +211,44 @@ fn a_keeper_that_is_killed_at_once_ends_the_run_with_125_and_nothing_is_left() {
 /// K36: members that move themselves out of the cgroup are found as descendants, ended and reported.
 #[test]
 fn k36_who_moves_itself_out_of_the_cgroup_is_ended_and_reported() {
-    for backend in ["cgroup-v2", "cgroup-v1"] {
-        run_on(backend, |backend| {
-            let job = Job::on(backend);
-            // In each hierarchy the group's parent is the group of whoever runs this test.
-            let groups =
-                "find $(awk '$3 ~ /^cgroup/ { print $2 }' /proc/mounts) -type d -name NAME";
-            let leave = format!("for g in $({groups}); do echo 0 >${{g%/*}}/cgroup.procs; done");
-            let script = format!(
-                "({leave}; exec sleep 1000.MARK >/dev/null 2>&1) & \
-                 while grep -q NAME /proc/$!/cgroup; do :; done; exit 0"
-            );
-            let script = script.replace("NAME", job.name());
-            let ended = job.sh(&["--grace", "200ms"], &script).expect(0);
-            assert_eq!(ended.listed("escaped").len(), 1, "{:?}", ended.report());
-        });
+    for (backend, options) in [
+        ("cgroup-v2", &[][..]),
+        ("cgroup-v1", &[]),
+        ("hybrid", &[]),
+        // Out of the one hierarchy, or of both.
+        ("hybrid", &["--best-effort", "--pids", "50"]),
+    ] {
+        match unusable(backend) {
+            None => {
+                for hierarchies in ["cgroup", "cgroup2"] {
+                    if hierarchies == "cgroup" || backend != "cgroup-v1" {
+                        check_moved_out(backend, options, hierarchies);
+                    }
+                }
+            }
+            Some(reason) => skip(backend, &reason),
+        }
     }
+}
+
+/// Moves a member out of its groups in the hierarchies of this type, or of one that begins so.
+fn check_moved_out(backend: &str, options: &[&str], hierarchies: &str) {
+    let job = Job::on(backend);
+    // In each hierarchy the group's parent is the group of whoever runs this test.
+    let groups = format!(
+        "find $(awk '$3 ~ /^{hierarchies}/ {{ print $2 }}' /proc/mounts) -type d -name NAME"
+    );
+    let leave = format!("for g in $({groups}); do echo 0 >${{g%/*}}/cgroup.procs; done");
+    // Of the unified hierarchy alone: it is still in the others.
+    let inside = if hierarchies == "cgroup2" { "^0::.*NAME" } else { "NAME" };
+    let script = format!(
+        "({leave}; exec sleep 1000.MARK >/dev/null 2>&1) & \
+         while grep -q '{inside}' /proc/$!/cgroup; do :; done; exit 0"
+    );
+    let script = script.replace("NAME", job.name());
+    let options = [&["--grace", "200ms"], options].concat();
+    let ended = job.sh(&options, &script).expect(0);
+    assert_eq!(ended.listed("escaped").len(), 1, "{backend}: {:?}", ended.report());
 }
 
 /// A keeper that its own program stops goes on, however often.

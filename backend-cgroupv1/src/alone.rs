@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use containment_core::{
-    Applied, ControllerSet, Error, ErrorKind, FreezeState, GroupName, Limit, Limits, Measure,
-    Operation, Pid, Result, Set, Usage, Watch,
+    Applied, ControllerSet, Element, Error, ErrorKind, FreezeState, GroupName, Limit, Limits,
+    Measure, Operation, Pid, Result, Set, Usage, Watch,
 };
 use containment_process::cgroupfs::Dir;
-use containment_process::proc::cgroup;
+use containment_process::proc::{cgroup, mountinfo};
 
+use crate::branch::Branch;
 use crate::branches::{Branches, Top};
 use crate::entry;
+use crate::hierarchy::{Hierarchy, Mounted};
 use crate::host::Place;
 use crate::{freezer, offer};
 
@@ -35,10 +37,37 @@ impl V1Limits {
         self.place.limits
     }
 
-    /// The figures that can be read.
-    pub fn figures(&self) -> Set<Measure> {
-        let all: Vec<_> = (0..self.place.hierarchies.len()).collect();
-        offer::figures(&self.place, &all)
+    /// Whether there is a usable hierarchy that serves limits, found out at less expense than by
+    /// [`probe`](Self::probe).
+    ///
+    /// # Errors
+    /// [`Unusable`](ErrorKind::Unusable), with the reason and a remedy.
+    pub fn check(parent: Option<&Path>) -> Result<()> {
+        let failed = |error| Error::from_io(Operation::Probe, &error);
+        let mounts = mountinfo::read().map_err(failed)?;
+        let memberships = cgroup::read_self().map_err(failed)?;
+        let serves_limits = |mounted: &Mounted| {
+            let mut controllers =
+                Limit::ALL.iter().filter_map(|limit| offer::controller_of(*limit));
+            controllers.any(|controller| mounted.serves(controller))
+        };
+        let mut unusable = no_controller();
+        let serving = mountinfo::mounts(&mounts).filter_map(|mount| Mounted::of(&mount));
+        for mounted in serving.filter(serves_limits) {
+            match Hierarchy::open(mounted, &memberships, parent) {
+                Ok(_) => return Ok(()),
+                Err(error) => unusable = error,
+            }
+        }
+        Err(unusable)
+    }
+
+    /// The figures that groups show which are made for these, as far as there are hierarchies for
+    /// them: one that is joined for a figure may show others too.
+    pub fn figures(&self, asked: Set<Measure>) -> Result<Set<Measure>> {
+        let mut joined = Vec::new();
+        self.place.join(&mut joined, Set::EMPTY, asked)?;
+        Ok(offer::figures(&self.place, &joined))
     }
 
     /// Why hierarchies that are mounted cannot be used, if any.
@@ -63,12 +92,12 @@ impl V1Limits {
         let mut joined = Vec::new();
         self.place.join(&mut joined, limits, figures).map_err(|error| error.with_group(name))?;
         let branches = self.top().create(name, &joined, Some(owners))?;
-        Ok(LimitGroup { branches })
+        Ok(LimitGroup::new(branches, &[]))
     }
 
     /// Opens what was made for the group `name` of this identity; that may be nothing.
     pub fn open(&self, name: &GroupName, owner: u64) -> Result<LimitGroup> {
-        Ok(LimitGroup { branches: self.top().open_of(name, owner)? })
+        Ok(LimitGroup::new(self.top().open_of(name, owner)?, &[]))
     }
 
     /// The freezer group that holds a process frozen, if one does: such a process does not die.
@@ -101,13 +130,22 @@ impl V1Limits {
 
 /// A group that has limits and figures, and neither kills nor freezes.
 ///
-/// Its processes enter it by writing `0` to each of [`entries`](Self::entries).
+/// Its processes enter it by writing `0` to each of [`entries`](Self::entries): into its own directory
+/// in each hierarchy that it joined, and into those of the groups around it in the others, so that
+/// whatever holds for these holds for its processes.
 #[derive(Debug)]
 pub struct LimitGroup {
     branches: Branches,
+    /// Where its processes are.
+    entered: Branches,
 }
 
 impl LimitGroup {
+    fn new(branches: Branches, around: &[Branch]) -> Self {
+        let entered = branches.within(around);
+        Self { branches, entered }
+    }
+
     /// Makes a group inside this one; `owners` as with [`V1Limits::create`].
     pub fn subgroup(
         &self,
@@ -120,13 +158,13 @@ impl LimitGroup {
         let mut joined = Vec::new();
         place.join(&mut joined, limits, figures).map_err(|error| error.with_group(name))?;
         let top = Top { place, outer: Some(&self.branches) };
-        Ok(Self { branches: top.create(name, &joined, Some(owners))? })
+        Ok(Self::new(top.create(name, &joined, Some(owners))?, &self.entered.all))
     }
 
     /// Opens what was made for the group `name` inside this one.
     pub fn open_subgroup(&self, name: &GroupName, owner: u64) -> Result<Self> {
         let top = Top { place: &self.branches.place, outer: Some(&self.branches) };
-        Ok(Self { branches: top.open_of(name, owner)? })
+        Ok(Self::new(top.open_of(name, owner)?, &self.entered.all))
     }
 
     /// The figures that it shows.
@@ -134,9 +172,23 @@ impl LimitGroup {
         offer::figures(&self.branches.place, &self.branches.joined())
     }
 
+    /// The limits that it can be given.
+    pub fn limits(&self) -> Set<Limit> {
+        let joined = |limit: &Limit| {
+            let controller = offer::controller_of(*limit);
+            controller.is_some_and(|controller| self.branches.serving(controller).is_some())
+        };
+        self.branches.place.limits.iter().filter(joined).collect()
+    }
+
+    /// Whether it has no directory of its own, be it that it never had one, or that they were removed.
+    pub fn is_gone(&self) -> bool {
+        self.branches.are_gone()
+    }
+
     /// The files that a child writes `0` to, each, before its exec.
     pub fn entries(&self) -> Result<Vec<OwnedFd>> {
-        self.branches.entries().map_err(|failure| self.error(failure.during(Operation::Place)))
+        self.entered.entries().map_err(|failure| self.error(failure.during(Operation::Place)))
     }
 
     /// What a failed entry means here: the errno of a write to one of the [`entries`](Self::entries).
@@ -147,12 +199,30 @@ impl LimitGroup {
 
     /// Moves a running process in, into every hierarchy or none.
     pub fn attach(&self, pid: Pid) -> Result<()> {
-        self.branches.attach(pid).map_err(|error| self.error(error).with_pid(pid))
+        self.entered.attach(pid).map_err(|error| self.error(error).with_pid(pid))
     }
 
     /// The processes that are in any of its hierarchies.
     pub fn pids(&self) -> Result<Vec<Pid>> {
         self.branches.pids().map_err(|failure| self.error(failure.during(Operation::Members)))
+    }
+
+    /// Where a process is now, in every hierarchy that its [`entries`](Self::entries) are in.
+    pub fn home_of(&self, pid: Pid) -> Result<LimitHome> {
+        let failed = |error: Error| self.error(error).with_pid(pid);
+        let text = cgroup::read(pid);
+        let text = text.map_err(|error| failed(Error::from_io(Operation::Attach, &error)))?;
+        // One that is gone is nowhere, and is found to be gone when it is moved.
+        let text = text.unwrap_or_default();
+        let mut groups = Vec::new();
+        for branch in &self.entered.all {
+            let mounted = &self.entered.place.hierarchies[branch.index].mounted;
+            if let Some(group) = mounted.group_of(&text) {
+                let dir = mounted.open()?.open_beneath(&group);
+                groups.push(dir.map_err(|failure| failed(failure.during(Operation::Attach)))?);
+            }
+        }
+        Ok(LimitHome { groups })
     }
 
     /// Sets limits: says what was applied, and what was not and why.
@@ -199,6 +269,41 @@ impl LimitGroup {
     fn error(&self, error: Error) -> Error {
         error.with_group(&self.branches.name)
     }
+}
+
+/// Groups that a process was in; held open, so never namesakes.
+#[derive(Debug)]
+pub struct LimitHome {
+    groups: Vec<Dir>,
+}
+
+impl LimitHome {
+    /// Moves a process there, with all its threads.
+    ///
+    /// # Errors
+    /// The first failure; the other hierarchies are left all the same.
+    pub fn take_back(&self, pid: Pid) -> Result<()> {
+        let moved: Vec<_> = self.groups.iter().map(|dir| take_back(dir, pid)).collect();
+        moved.into_iter().collect()
+    }
+}
+
+fn take_back(dir: &Dir, pid: Pid) -> Result<()> {
+    dir.write("cgroup.procs", pid.to_string()).map_err(|failure| {
+        let error = failure.during(Operation::Attach).with_pid(pid);
+        let error = error.with_group(dir.path().display());
+        if dir.is_gone() {
+            error.with_kind(ErrorKind::Gone).because("it was removed under our feet")
+        } else {
+            entry::place_error(error)
+        }
+    })
+}
+
+fn no_controller() -> Error {
+    Error::new(ErrorKind::Unusable, Operation::Probe)
+        .because("no cgroup v1 hierarchy is mounted with a controller for limits")
+        .advise("use cgroup-v2 instead, which needs none")
 }
 
 /// A frozen freezer group and a process that sits in it.

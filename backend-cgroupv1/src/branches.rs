@@ -182,6 +182,20 @@ impl Branches {
         self.all.iter().map(|branch| branch.index).collect()
     }
 
+    /// The same group with these directories in the hierarchies that it did not join: where its processes
+    /// are.
+    pub(crate) fn within(&self, around: &[Branch]) -> Self {
+        let joined = self.joined();
+        let others = around.iter().filter(|branch| !joined.contains(&branch.index));
+        Self {
+            place: Arc::clone(&self.place),
+            name: self.name.clone(),
+            owner: self.owner,
+            all: self.all.iter().chain(others).cloned().collect(),
+            oom_events: OomEvents::default(),
+        }
+    }
+
     /// Whether nothing of the group is left.
     pub(crate) fn are_gone(&self) -> bool {
         self.all.iter().all(|branch| branch.dir.is_gone())

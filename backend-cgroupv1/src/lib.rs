@@ -53,7 +53,7 @@ use containment_core::{
 
 use containment_process::cgroupfs::Failure;
 
-pub use alone::{Hold, LimitGroup, V1Limits};
+pub use alone::{Hold, LimitGroup, LimitHome, V1Limits};
 use branches::Top;
 use driver::Driver;
 use host::Place;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use containment_core::{
-    Applied, Backend, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState,
-    GroupId, GroupName, GroupOps, HomeOps, Identity, InvalidName, KillStep, Limits, Member,
-    Operation, Pid, Program, Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
+    Applied, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState, GroupId,
+    GroupName, GroupOps, HomeOps, Identity, InvalidName, KillStep, Limits, Member, Operation, Pid,
+    Program, Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
 };
 use containment_process::cgroupfs::Dir;
 use containment_process::child::Programs;
@@ -32,8 +32,6 @@ pub struct V2Group {
     made_above: usize,
     /// Its path below the mount.
     pub(crate) relative: PathBuf,
-    /// Files of other hierarchies' groups that every member writes itself to as well.
-    pub(crate) also: Vec<OwnedFd>,
     /// How often it was killed: a spawn that sees this change never runs its program.
     pub(crate) kills: AtomicU64,
     /// Whether children have to move themselves in.
@@ -55,9 +53,9 @@ impl Top<'_> {
     /// Makes the group, and the levels of its name that are missing.
     pub(crate) fn create(self, name: &GroupName, with: ControllerSet) -> Result<V2Group> {
         let full = self.full_name(name, Operation::Create)?;
-        refuse_controllers(&full, with)?;
+        refuse_controllers(self.place, &full, with)?;
         let (dir, made_above) = self.dir.create_levels(name, |_| Ok(())).map_err(|failure| {
-            let error = describe(failure.during(Operation::Create), &full);
+            let error = self.place.describe(failure.during(Operation::Create), &full);
             match error.kind() {
                 ErrorKind::AlreadyExists => {
                     error.advise("choose another name, or remove that group")
@@ -75,7 +73,8 @@ impl Top<'_> {
     pub(crate) fn open(self, name: &GroupName) -> Result<V2Group> {
         let full = self.full_name(name, Operation::Open)?;
         let dir = self.dir.open_beneath(name.as_str());
-        let dir = dir.map_err(|failure| describe(failure.during(Operation::Open), &full))?;
+        let dir =
+            dir.map_err(|failure| self.place.describe(failure.during(Operation::Open), &full))?;
         self.group(name, full, dir, 0)
     }
 
@@ -83,7 +82,8 @@ impl Top<'_> {
     fn full_name(self, local: &GroupName, operation: Operation) -> Result<GroupName> {
         let Some(outer) = self.outer else { return Ok(local.clone()) };
         let too_long = |error: InvalidName| {
-            describe(Error::new(ErrorKind::InvalidInput, operation), outer)
+            self.place
+                .describe(Error::new(ErrorKind::InvalidInput, operation), outer)
                 .because(error.to_string())
         };
         outer.join(local).map_err(too_long)
@@ -96,17 +96,18 @@ impl Top<'_> {
         dir: Dir,
         made_above: usize,
     ) -> Result<V2Group> {
-        let inode =
-            dir.inode().map_err(|failure| describe(failure.during(Operation::Open), &name))?;
+        let inode = dir
+            .inode()
+            .map_err(|failure| self.place.describe(failure.during(Operation::Open), &name))?;
+        let backend = self.place.backend;
         Ok(V2Group {
             place: Arc::clone(self.place),
             relative: self.place.relative.join(name.as_str()),
-            id: GroupId { backend: Backend::CgroupV2, name, identity: Identity::Cgroup(inode) },
+            id: GroupId { backend, name, identity: Identity::Cgroup(inode) },
             dir,
             top: self.dir.clone(),
             local: local.clone(),
             made_above,
-            also: Vec::new(),
             kills: AtomicU64::new(0),
             self_move: AtomicBool::new(false),
             events: Events::default(),
@@ -125,29 +126,49 @@ impl V2Group {
         }
     }
 
+    /// The cgroup ids of the levels of its name, outermost first, its own last; 0 for one that cannot be
+    /// told.
+    pub fn inodes(&self) -> Vec<u64> {
+        let levels = self.id.name.components().count();
+        let mut inodes = Vec::new();
+        let mut here = self.place.dir.clone();
+        for level in self.id.name.components().take(levels - 1) {
+            let Ok(below) = here.open_beneath(level) else { break };
+            inodes.push(below.inode().unwrap_or_default());
+            here = below;
+        }
+        inodes.resize(levels - 1, 0);
+        inodes.push(self.inode());
+        inodes
+    }
+
     /// Makes a group inside this one like [`CgroupV2::create_joined`](crate::CgroupV2::create_joined).
-    pub fn subgroup_joined(
+    pub fn subgroup_joined<T>(
         &self,
         name: &GroupName,
-        also: impl FnOnce(u64) -> Result<Vec<OwnedFd>>,
-    ) -> Result<Self> {
+        also: impl FnOnce(&Self) -> Result<T>,
+    ) -> Result<(Self, T)> {
         self.refuse_removed(Operation::Create)?;
         self.as_top().create(name, ControllerSet::EMPTY)?.joined(also)
     }
 
-    /// The groups directly inside this one, each joined like `subgroup_joined`.
-    pub fn subgroups_joined(
-        &self,
-        also: impl Fn(u64) -> Result<Vec<OwnedFd>>,
-    ) -> Result<Vec<Self>> {
-        let mut groups = self.open_subgroups()?;
-        for group in &mut groups {
-            group.also = also(group.inode())?;
-        }
-        Ok(groups)
+    /// Starts a program that also writes `0` to these files of other hierarchies before it executes
+    /// anything (v1: `tasks`).
+    pub fn spawn_joined(&self, program: &Program, also: &[OwnedFd]) -> Result<Box<dyn ChildOps>> {
+        self.refuse_removed(Operation::Spawn)?;
+        let child = self.start(program, also)?;
+        self.programs.add(child.clone());
+        Ok(Box::new(child))
     }
 
-    fn open_subgroups(&self) -> Result<Vec<Self>> {
+    /// Whether there are, or may be, groups inside it.
+    pub fn is_nested(&self) -> bool {
+        let inner = self.dir.subdirectories();
+        inner.map_or(true, |inner| !inner.is_empty() || self.dir.is_gone())
+    }
+
+    /// The groups directly inside this one.
+    pub fn open_subgroups(&self) -> Result<Vec<Self>> {
         self.refuse_removed(Operation::List)?;
         let names = self.dir.groups();
         let names = names.map_err(|failure| self.error(failure.during(Operation::List)))?;
@@ -162,13 +183,10 @@ impl V2Group {
         Ok(groups)
     }
 
-    /// This new group with the files that its programs join besides, or nothing of it.
-    pub(crate) fn joined(mut self, also: impl FnOnce(u64) -> Result<Vec<OwnedFd>>) -> Result<Self> {
-        match also(self.inode()) {
-            Ok(files) => {
-                self.also = files;
-                Ok(self)
-            }
+    /// This new group and what is made besides it, or nothing of either.
+    pub(crate) fn joined<T>(self, also: impl FnOnce(&Self) -> Result<T>) -> Result<(Self, T)> {
+        match also(&self) {
+            Ok(made) => Ok((self, made)),
             Err(error) => {
                 // The reason why it is of no use is what gets reported.
                 let _ = self.remove();
@@ -189,7 +207,7 @@ impl V2Group {
     }
 
     pub(crate) fn error(&self, error: Error) -> Error {
-        describe(error, &self.id.name)
+        self.place.describe(error, &self.id.name)
     }
 
     pub(crate) fn errno(&self, operation: Operation, errno: rustix::io::Errno) -> Error {
@@ -207,10 +225,7 @@ impl GroupOps for V2Group {
     }
 
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
-        self.refuse_removed(Operation::Spawn)?;
-        let child = self.start(program)?;
-        self.programs.add(child.clone());
-        Ok(Box::new(child))
+        self.spawn_joined(program, &[])
     }
 
     fn attach(&self, pid: Pid) -> Result<()> {
@@ -324,12 +339,8 @@ impl GroupOps for V2Group {
     }
 }
 
-fn describe(error: Error, name: &GroupName) -> Error {
-    error.with_backend(Backend::CgroupV2).with_group(name)
-}
-
-fn refuse_controllers(name: &GroupName, with: ControllerSet) -> Result<()> {
-    if with.is_empty() { Ok(()) } else { Err(describe(no_controllers(), name)) }
+fn refuse_controllers(place: &Place, name: &GroupName, with: ControllerSet) -> Result<()> {
+    if with.is_empty() { Ok(()) } else { Err(place.describe(no_controllers(), name)) }
 }
 
 fn no_controllers() -> Error {

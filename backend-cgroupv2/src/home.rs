@@ -8,26 +8,31 @@ use crate::place::move_into;
 
 /// A group that this process was in; held open, so never a namesake.
 #[derive(Debug)]
-pub(crate) struct Home(Dir);
+pub(crate) struct Home {
+    dir: Dir,
+    backend: Backend,
+}
 
 impl Home {
     /// The group of the calling process as it is now, which need not be the driver's parent group.
     pub(crate) fn of_caller(place: &Place) -> Result<Self> {
         let relative = own_group(&place.mount_root)?;
         let dir = place.mount.open_beneath(&relative);
-        dir.map(Self).map_err(|failure| match failure.kind() {
-            ErrorKind::NotFound | ErrorKind::Gone => gone(failure.during(Operation::Attach)),
-            _ => failure.during(Operation::Attach),
+        dir.map(|dir| Self { dir, backend: place.backend }).map_err(|failure| {
+            match failure.kind() {
+                ErrorKind::NotFound | ErrorKind::Gone => gone(failure.during(Operation::Attach)),
+                _ => failure.during(Operation::Attach),
+            }
         })
     }
 }
 
 impl HomeOps for Home {
     fn take_back(&self, pid: Pid) -> Result<()> {
-        move_into(&self.0, pid).map_err(|error| {
-            let error = error.with_backend(Backend::CgroupV2).with_pid(pid);
-            let error = error.with_group(self.0.path().display());
-            if self.0.is_gone() { gone(error) } else { error }
+        move_into(&self.dir, pid).map_err(|error| {
+            let error = error.with_backend(self.backend).with_pid(pid);
+            let error = error.with_group(self.dir.path().display());
+            if self.dir.is_gone() { gone(error) } else { error }
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use containment_core::{Capabilities, Error, ErrorKind, GroupName, Operation, Result};
+use containment_core::{Backend, Capabilities, Error, ErrorKind, GroupName, Operation, Result};
 use containment_process::cgroupfs::{Dir, Failure, Version};
 use containment_process::proc::{cgroup, mountinfo};
 use mountinfo::Mount;
@@ -10,6 +10,8 @@ use mountinfo::Mount;
 /// The group below which groups are made, and what the kernel offers there.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
+    /// The backend that the groups are of.
+    pub(crate) backend: Backend,
     /// The mount's directory.
     pub(crate) mount: Dir,
     /// Its directory.
@@ -48,7 +50,13 @@ impl Place {
         check_writable(&dir)?;
         let has_kill = has_kill(&dir).map_err(unusable)?;
         let capabilities = crate::capabilities(has_kill);
-        Ok(Self { mount, dir, mount_root, relative, has_kill, capabilities })
+        let backend = Backend::CgroupV2;
+        Ok(Self { backend, mount, dir, mount_root, relative, has_kill, capabilities })
+    }
+
+    /// An error of a group.
+    pub(crate) fn describe(&self, error: Error, name: &GroupName) -> Error {
+        error.with_backend(self.backend).with_group(name)
     }
 }
 

@@ -14,7 +14,6 @@ mod host;
 mod place;
 mod usage;
 
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -56,45 +55,39 @@ impl CgroupV2 {
         self
     }
 
-    /// Proves that groups work here: makes one, clones a child into it that exits, removes it. A
-    /// directory that can be made proves nothing: moving a process also needs the right to write to
-    /// the common ancestor.
+    /// Proves that groups work here; see [`containment_core::prove`].
     pub fn prove(&self) -> Result<()> {
         containment_core::prove(self, ControllerSet::EMPTY)
     }
 }
 
 impl CgroupV2 {
-    /// Makes a group whose programs join groups of other hierarchies besides: each writes `0` to the
-    /// files that `also` gives for the new group's inode (v1: `tasks`) before it executes anything. For
-    /// the hybrid driver, which moves processes that are attached itself.
+    /// The same driver as a part of another backend, which groups, children and errors then name.
+    #[must_use]
+    pub fn as_part_of(mut self, backend: Backend) -> Self {
+        Arc::make_mut(&mut self.place).backend = backend;
+        self
+    }
+
+    /// Makes a group and what `also` makes besides it, in other hierarchies: both or none. For the
+    /// hybrid driver, whose programs enter those by [`V2Group::spawn_joined`].
     ///
     /// # Errors
     /// Those of `also` too; the group is removed again then.
-    pub fn create_joined(
+    pub fn create_joined<T>(
         &self,
         name: &GroupName,
-        also: impl FnOnce(u64) -> Result<Vec<OwnedFd>>,
-    ) -> Result<V2Group> {
+        also: impl FnOnce(&V2Group) -> Result<T>,
+    ) -> Result<(V2Group, T)> {
         self.top().create(name, ControllerSet::EMPTY)?.joined(also)
     }
 
-    /// Opens a group of this identity, whose programs join others besides as with `create_joined`.
-    pub fn open_joined(
-        &self,
-        id: &GroupId,
-        also: impl FnOnce(u64) -> Result<Vec<OwnedFd>>,
-    ) -> Result<V2Group> {
-        let mut group = self.open_group(id)?;
-        group.also = also(group.inode())?;
-        Ok(group)
-    }
-
-    fn open_group(&self, id: &GroupId) -> Result<V2Group> {
+    /// Opens a group of this identity.
+    pub fn open_group(&self, id: &GroupId) -> Result<V2Group> {
         let group = self.top().open(&id.name)?;
         if group.id().identity != id.identity {
             return Err(Error::new(ErrorKind::NotFound, Operation::Open)
-                .with_backend(Backend::CgroupV2)
+                .with_backend(self.place.backend)
                 .with_group(&id.name)
                 .because("its name belongs to another group now"));
         }
@@ -108,7 +101,7 @@ impl CgroupV2 {
 
 impl CgroupOps for CgroupV2 {
     fn backend(&self) -> Backend {
-        Backend::CgroupV2
+        self.place.backend
     }
 
     fn capabilities(&self) -> &Capabilities {
@@ -128,11 +121,10 @@ impl CgroupOps for CgroupV2 {
     }
 
     fn list(&self) -> Result<Vec<GroupId>> {
-        let failed =
-            |failure: Failure| failure.during(Operation::List).with_backend(Backend::CgroupV2);
+        let backend = self.place.backend;
+        let failed = |failure: Failure| failure.during(Operation::List).with_backend(backend);
         let groups = self.place.dir.identities().map_err(failed)?.into_iter();
-        let ids =
-            groups.map(|(name, identity)| GroupId { backend: Backend::CgroupV2, name, identity });
+        let ids = groups.map(|(name, identity)| GroupId { backend, name, identity });
         Ok(ids.collect())
     }
 }

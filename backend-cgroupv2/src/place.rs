@@ -5,7 +5,7 @@ use containment_process::child::Started;
 use containment_process::pidfd::{Look, PidFd};
 use containment_process::spawn::{Entry, Failure, Launch, Mark, spawn};
 use rustix::io::Errno;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
 use containment_process::cgroupfs::{Access, Dir};
@@ -17,11 +17,12 @@ impl V2Group {
     ///
     /// On some kernels (6.12, 6.18) a child is killed at birth when its group and ours were reached by
     /// a different number of `cgroup.kill` writes (K42). Such a child never ran an instruction, so it
-    /// is started again, moving itself in, unless the group was killed meanwhile.
-    pub(crate) fn start(&self, program: &Program) -> Result<Started> {
+    /// is started again, moving itself in, unless the group was killed meanwhile. `also` are files of
+    /// other hierarchies' groups that it writes itself to as well.
+    pub(crate) fn start(&self, program: &Program, also: &[OwnedFd]) -> Result<Started> {
         self.refuse_frozen()?;
         let mark = Mark::read(&self.kills);
-        let also: Vec<_> = self.also.iter().map(AsFd::as_fd).collect();
+        let also: Vec<_> = also.iter().map(AsFd::as_fd).collect();
         if !self.self_move.load(Ordering::Relaxed) {
             match launch(program, Entry::Born(self.dir.as_fd(), &also), mark) {
                 Err(Failure::KilledAtBirth(_)) if !mark.is_stale() => {}

@@ -59,7 +59,7 @@ impl Message {
             Self::Failed(Failure::KilledAtBirth(signal)) => {
                 [4, signal.map_or(0, |signal| word(signal.as_raw())), 0]
             }
-            Self::Failed(Failure::Step(step, error)) => [5, errno(error), *step as u64],
+            Self::Failed(Failure::Step(step, error)) => [5, errno(error), step.to_raw().into()],
             Self::Ended(Outcome::Exited(status)) => [6, word(*status), 0],
             Self::Ended(Outcome::Signaled(signal)) => [7, word(signal.as_raw()), 0],
             Self::Empty(cpu) => [8, micros(cpu.user), micros(cpu.system)],

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::{Error, ErrorKind, Operation, Result};
+
 /// A way of containing processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Backend {
@@ -130,6 +132,28 @@ pub struct Capabilities {
     pub limits: Set<Limit>,
     /// The figures that are measured.
     pub usage: Set<Measure>,
+}
+
+impl Capabilities {
+    /// Whether a program can be sealed in: only a group that fork, setsid and exec do not leave can be
+    /// closed for those who could write to its files, too.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) where it cannot.
+    pub fn check_seal(&self) -> Result<()> {
+        if self.escape == Escape::Impossible {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Unsupported, Operation::Place)
+            .because("members are held by descent alone, which a seal does not close")
+            .advise("take a cgroup backend (see contain doctor), or accept best effort"))
+    }
+
+    /// What holds for a program that is sealed in.
+    #[must_use]
+    pub fn sealed(self) -> Self {
+        Self { leave_by: LeaveBy::None, ..self }
+    }
 }
 
 /// A member of a small closed set.

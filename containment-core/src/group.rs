@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::teardown::{Policy, Stage, Step, Teardown, TeardownReport};
 use crate::{
     Backoff, Capabilities, Change, Child, Error, ErrorKind, GroupId, GroupOps, Limits, Member,
-    Operation, Pid, Program, Result, Signal, Signalled, Time, Usage, Waiter, Watch,
+    Operation, Pid, Program, Result, Seal, Signal, Signalled, Time, Usage, Waiter, Watch,
 };
 
 /// A group that this process owns: dropping it kills every member and removes it, within a bound.
@@ -41,7 +41,15 @@ impl Group {
     }
 
     /// Starts a program that is a member before its first instruction.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) for a sealed program in a group that can be left without
+    /// writing to any file.
     pub fn spawn(&self, program: &Program) -> Result<Child> {
+        if program.isolation().seal == Seal::Whole {
+            let sealable = self.capabilities().check_seal();
+            sealable.map_err(|e| e.with_backend(self.id().backend).with_group(&self.id().name))?;
+        }
         let child = self.ops.spawn(program)?;
         Ok(Child::new(child, Arc::clone(&self.waiter)))
     }

@@ -47,7 +47,9 @@ pub use ops::{
 #[cfg(feature = "mock")]
 pub use ops::{MockCgroupOps, MockChildOps, MockGroupOps, MockHomeOps};
 pub use pid::{InvalidPid, Pid};
-pub use program::{ProcessGroup, Program, Stream};
+pub use program::{
+    Bind, Isolation, ProcessGroup, Program, Resource, Rlimit, Seal, Stream, UnknownResource, User,
+};
 pub use proof::prove;
 pub use reaper::{Reaper, Reaping};
 pub use signal::{InvalidSignal, Signal, SignalSet};

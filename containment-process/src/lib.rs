@@ -1,5 +1,5 @@
 //! The Linux process primitives that the real drivers share: the [`spawn`] engine, pidfds, waits,
-//! signals, sub-reaping, a forked worker, the readings of [`proc`], and [`cgroupfs`] by handles.
+//! signals, sub-reaping, a forked worker, users by name, the readings of [`proc`], and [`cgroupfs`] by handles.
 //!
 //! All `unsafe` of the workspace is in this crate, a SAFETY sentence with each. Nothing here knows
 //! what a group is, and nothing here retries or decides: that is for drivers and core.
@@ -13,4 +13,5 @@ pub mod rusage;
 pub mod signalling;
 pub mod signals;
 pub mod spawn;
+pub mod users;
 pub mod worker;

@@ -4,7 +4,8 @@ use backend_cgroupv1::CgroupV1;
 use backend_cgroupv2::CgroupV2;
 use backend_fake::Fake;
 use backend_pgrp::{Keeper, ProcessGroups};
-use containment_core::{Capabilities, CgroupOps, Error, ErrorKind, Operation, Result, Set};
+use containment::Hybrid;
+use containment_core::{Capabilities, CgroupOps, Result, Set};
 
 use crate::world::{FakeWorld, RealWorld, World};
 
@@ -53,7 +54,13 @@ pub(crate) const ALL: &[Backend] = &[
         driver.prove()?;
         Ok(Box::new(driver))
     }),
-    real("hybrid", "hybrid", Process::Shared, || Err(unusable("not in this version"))),
+    real("hybrid", "hybrid", Process::Shared, || Ok(Box::new(hybrid()?))),
+    real("hybrid-measuring", "hybrid", Process::Shared, || {
+        Ok(Box::new(hybrid()?.measuring(Set::all())))
+    }),
+    real("hybrid-without-kill", "hybrid", Process::Shared, || {
+        Ok(Box::new(hybrid()?.without_kill_file()))
+    }),
     real("process-group", "process-group", Process::Shared, || process_groups(Keeper::None)),
     real("process-group-with-keeper", "process-group", Process::OneACase, || {
         process_groups(Keeper::Worker)
@@ -105,12 +112,14 @@ fn cgroup_v1() -> Result<CgroupV1> {
     Ok(driver)
 }
 
+fn hybrid() -> Result<Hybrid> {
+    let driver = Hybrid::probe(None)?;
+    driver.prove(driver.capabilities().limits)?;
+    Ok(driver)
+}
+
 fn process_groups(keeper: Keeper) -> Result<Box<dyn CgroupOps>> {
     let driver = ProcessGroups::probe(keeper)?;
     driver.prove()?;
     Ok(Box::new(driver))
-}
-
-fn unusable(why: &'static str) -> Error {
-    Error::new(ErrorKind::Unusable, Operation::Probe).because(why)
 }

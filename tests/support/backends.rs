@@ -25,6 +25,12 @@ macro_rules! on_each_backend {
                 crate::support::backends::run_on("cgroup-v1", super::$scenario);
             })+
         }
+        mod hybrid {
+            $(#[test]
+            fn $scenario() {
+                crate::support::backends::run_on("hybrid", super::$scenario);
+            })+
+        }
         mod process_group {
             $(#[test]
             fn $scenario() {

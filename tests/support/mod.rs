@@ -7,6 +7,8 @@
 )]
 
 pub(crate) mod backends;
+pub(crate) mod hybrid;
+pub(crate) mod isolation;
 pub(crate) mod job;
 pub(crate) mod shapes;
 pub(crate) mod terminal;

@@ -17,6 +17,13 @@ pub(crate) const PURE_V2: &str =
 pub(crate) const READ_ONLY_V2: &str = "umount -R -l /sys/fs/cgroup && \
     mount -t cgroup2 none /sys/fs/cgroup && mount -o remount,ro,bind /sys/fs/cgroup";
 
+/// A hybrid host without its unified hierarchy.
+pub(crate) const NO_UNIFIED: &str =
+    "umount -l $(awk '/ - cgroup2 / { print $5 }' /proc/self/mountinfo)";
+/// A hybrid host whose v1 hierarchies are read-only.
+pub(crate) const READ_ONLY_V1: &str = "for mount in $(awk '/ - cgroup / { print $5 }' /proc/self/mountinfo); do \
+    mount -o remount,ro,bind $mount || exit; done";
+
 /// The user that unprivileged runs are made as.
 pub(crate) const UNPRIVILEGED: [&str; 6] =
     ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];

@@ -88,6 +88,16 @@ pub(crate) fn groups() -> Vec<PathBuf> {
     cgroup_mounts().iter().flat_map(|mount| directories(mount)).collect()
 }
 
+/// The group of `pid` in the hierarchy of `controller`, or in the unified one (`""`).
+pub(crate) fn group_of(pid: i32, controller: &str) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let path = |line: &str| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        controllers.split(',').any(|name| name == controller).then(|| path.to_owned())
+    };
+    text.lines().find_map(path)
+}
+
 /// The mount points of cgroup file systems.
 fn cgroup_mounts() -> Vec<PathBuf> {
     let text = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo can be read");

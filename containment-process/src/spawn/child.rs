@@ -1,15 +1,19 @@
-//! What runs between clone and exec, on the parent's memory.
+//! What runs between clone and exec, on the parent's memory or a copy of it.
 //!
 //! Only system calls, made directly: no allocation, no lock, no libc function that may take one.
-//! `errno` is the parent thread's; that thread is suspended until this code is done.
+//! On shared memory `errno` is the parent thread's; that thread is suspended until this code is done.
 
 use std::os::fd::AsRawFd;
 use std::ptr;
 
 use containment_core::SignalSet;
+use rustix::thread::set_no_new_privs;
 
+use super::gate::Gate;
 use super::image::Image;
+use super::mounts::at;
 use super::region::Notes;
+use super::seal::Seal;
 use super::{Entry, Launch, Mark, Step};
 use crate::signals;
 
@@ -24,6 +28,8 @@ pub(super) struct Plan<'a> {
     ignored: SignalSet,
     /// Whether the kernel resets handlers (`CLONE_CLEAR_SIGHAND`), so that the child need not.
     pub(super) handlers_cleared: bool,
+    /// Where it keeps step with a parent that is not suspended.
+    pub(super) gate: Option<Gate>,
     notes: &'a Notes,
 }
 
@@ -51,6 +57,7 @@ impl<'a> Plan<'a> {
             mask: mask.bits(),
             ignored: signals::ignored_at_start(),
             handlers_cleared: false,
+            gate: None,
             notes,
         }
     }
@@ -67,15 +74,45 @@ impl<'a> Plan<'a> {
     }
 
     fn become_program(&mut self) -> Result<std::convert::Infallible, Failed> {
+        self.gate.iter().for_each(Gate::begin);
         self.enter_group()?;
-        if self.mark.is_some_and(|mark| mark.is_stale()) {
-            return Err((Step::Mark, 0));
-        }
+        self.refuse_killed()?;
         self.join_process_group()?;
         self.set_up_descriptors()?;
-        self.change_directory()?;
+        self.take_isolation()?;
         self.reset_signals();
         Err((Step::Exec, self.execute()))
+    }
+
+    /// The order is part of the engine's documentation.
+    fn take_isolation(&self) -> Result<(), Failed> {
+        let image = &*self.image;
+        if let Some(mounts) = &image.mounts {
+            mounts.set_up()?;
+        }
+        image.identity.limit()?;
+        if image.seal.is_some() {
+            Seal::bound_capabilities()?;
+        }
+        image.identity.take_on()?;
+        if image.seal.is_some() {
+            Seal::drop_capabilities()?;
+        }
+        self.change_directory()?;
+        if image.no_new_privileges {
+            set_no_new_privs(true).map_err(at(Step::NoNewPrivileges))?;
+        }
+        image.seal.as_ref().map_or(Ok(()), Seal::close)
+    }
+
+    /// On a copy of the memory the parent has to look.
+    fn refuse_killed(&self) -> Result<(), Failed> {
+        let killed = match (&self.gate, self.mark) {
+            (_, None) => false,
+            (Some(gate), Some(_)) => !gate.may_pass(),
+            (None, Some(mark)) => mark.is_stale(),
+        };
+        if killed { Err((Step::Mark, 0)) } else { Ok(()) }
     }
 
     fn enter_group(&self) -> Result<(), Failed> {

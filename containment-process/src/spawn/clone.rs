@@ -4,14 +4,18 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use super::child::Plan;
+use super::gate::Gate;
 use super::region::Region;
 use super::{Entry, Launch, Memory, checked_pid};
 use crate::pidfd::PidFd;
 
-/// A child that has executed or died: the kernel held us until then (`CLONE_VFORK`).
+/// A child.
 #[derive(Debug)]
 pub(super) struct Cloned {
     pub(super) process: PidFd,
+    /// On memory of its own: where it waits for us. Otherwise it has executed or died: the kernel held
+    /// us until then (`CLONE_VFORK`).
+    pub(super) gate: Option<Gate>,
 }
 
 /// `struct clone_args` of clone3(2), up to `cgroup` (Linux 5.7); kernels before that take it as
@@ -42,28 +46,48 @@ pub(super) fn clone(
     region: &Region,
 ) -> io::Result<Cloned> {
     let born = matches!(launch.entry, Entry::Born(..));
-    if launch.memory == Memory::Copy && !born {
-        return clone_copying(plan);
+    let own = launch.program.isolation().needs_own_memory();
+    if launch.memory == Memory::Share && !own {
+        match clone_on_stack(plan, launch.entry, region, SHARING) {
+            // Kernels before 5.5 lack a flag (EINVAL), others or their seccomp filters the call. A
+            // birth in a cgroup needs it; the caller then lets the child move itself.
+            Err(error) if is_missing(&error) && !born => {}
+            pid => return Ok(Cloned { process: pid?, gate: None }),
+        }
     }
-    match clone_sharing(plan, launch.entry, region) {
-        // Kernels before 5.5 lack a flag (EINVAL), others or their seccomp filters the call. A birth
-        // in a cgroup needs it; the caller then lets the child move itself.
-        Err(error) if is_missing(&error) && !born => clone_copying(plan),
-        result => result,
-    }
+    clone_apart(plan, launch.entry, region)
+}
+
+/// On memory of its own, where it waits at the gate.
+fn clone_apart(plan: &mut Plan<'_>, entry: Entry<'_>, region: &Region) -> io::Result<Cloned> {
+    plan.gate = Some(Gate::new()?);
+    let process = match clone_on_stack(plan, entry, region, 0) {
+        Err(error) if is_missing(&error) && !matches!(entry, Entry::Born(..)) => {
+            clone_as_ever(plan)
+        }
+        pid => pid,
+    };
+    Ok(Cloned { process: process?, gate: plan.gate.take() })
 }
 
 fn is_missing(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM | libc::EINVAL | libc::E2BIG))
 }
 
-/// On the parent's memory, on a stack of its own.
+/// On the parent's memory, and the parent suspended meanwhile.
+const SHARING: u64 = (libc::CLONE_VM | libc::CLONE_VFORK) as u64;
+
+/// On a stack of its own.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-fn clone_sharing(plan: &mut Plan<'_>, entry: Entry<'_>, region: &Region) -> io::Result<Cloned> {
+fn clone_on_stack(
+    plan: &mut Plan<'_>,
+    entry: Entry<'_>,
+    region: &Region,
+    memory: u64,
+) -> io::Result<PidFd> {
     let mut pidfd: libc::c_int = -1;
-    let flags = (libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD) as u64;
     let mut args = CloneArgs {
-        flags: flags | CLONE_CLEAR_SIGHAND,
+        flags: memory | libc::CLONE_PIDFD as u64 | CLONE_CLEAR_SIGHAND,
         pidfd: (&raw mut pidfd) as u64,
         exit_signal: libc::SIGCHLD as u64,
         stack: region.stack() as u64,
@@ -75,20 +99,19 @@ fn clone_sharing(plan: &mut Plan<'_>, entry: Entry<'_>, region: &Region) -> io::
         args.cgroup = u64::try_from(cgroup.as_raw_fd()).map_err(io::Error::other)?;
     }
     plan.handlers_cleared = true;
-    // SAFETY: the stack is mapped and unused, the plan outlives the child's use of it because
-    // CLONE_VFORK suspends us until it executed or died, and `run_plan` never returns.
+    // SAFETY: the stack is mapped and unused. The plan outlives the child's use of it: either
+    // CLONE_VFORK suspends us until it executed or died, or it has a copy. `run_plan` never returns.
     let pid = unsafe { clone3_on_stack(&args, run_plan, std::ptr::from_mut(plan).cast()) };
     cloned(pid, pidfd)
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn clone_sharing(_: &mut Plan<'_>, entry: Entry<'_>, _: &Region) -> io::Result<Cloned> {
-    let _ = entry;
+fn clone_on_stack(_: &mut Plan<'_>, _: Entry<'_>, _: &Region, _: u64) -> io::Result<PidFd> {
     Err(io::Error::from_raw_os_error(libc::ENOSYS))
 }
 
 extern "C" fn run_plan(plan: *mut libc::c_void) -> ! {
-    // SAFETY: `clone_sharing` passed a `Plan` that it keeps alive and does not touch meanwhile.
+    // SAFETY: `clone_on_stack` passed a `Plan` that it keeps alive and does not touch meanwhile.
     let plan = unsafe { &mut *plan.cast::<Plan<'_>>() };
     plan.run()
 }
@@ -167,11 +190,10 @@ unsafe fn clone3_on_stack(
     result
 }
 
-/// On a copy of the parent's memory, like fork: dearer, and there everywhere. The kernel still holds
-/// us until the child executed or died.
-fn clone_copying(plan: &mut Plan<'_>) -> io::Result<Cloned> {
+/// The clone that every kernel has, on a copy of the parent's memory like fork.
+fn clone_as_ever(plan: &mut Plan<'_>) -> io::Result<PidFd> {
     let mut pidfd: libc::c_int = -1;
-    let flags = libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+    let flags = libc::CLONE_PIDFD | libc::SIGCHLD;
     plan.handlers_cleared = false;
     // SAFETY: without CLONE_VM the child runs on a copy of this stack, so that both may return from
     // here; it only makes system calls, and never returns from `run`.
@@ -184,12 +206,12 @@ fn clone_copying(plan: &mut Plan<'_>) -> io::Result<Cloned> {
     }
 }
 
-fn cloned(pid: i64, pidfd: libc::c_int) -> io::Result<Cloned> {
+fn cloned(pid: i64, pidfd: libc::c_int) -> io::Result<PidFd> {
     if pid < 0 {
         let errno = i32::try_from(-pid).unwrap_or(libc::EINVAL);
         return Err(io::Error::from_raw_os_error(errno));
     }
     // SAFETY: the clone succeeded, so the kernel stored a new descriptor of ours.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    Ok(Cloned { process: PidFd::from_fd(checked_pid(pid)?, pidfd) })
+    Ok(PidFd::from_fd(checked_pid(pid)?, pidfd))
 }

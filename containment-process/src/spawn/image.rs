@@ -8,6 +8,10 @@ use std::ptr;
 
 use containment_core::{Program, Stream};
 
+use super::identity::Identity;
+use super::mounts::Mounts;
+use super::seal::Seal;
+
 /// The search path when the program's environment has none, as execvp(3) has it.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 const SHELL: &CStr = c"/bin/sh";
@@ -20,6 +24,10 @@ pub(super) struct Image {
     pub(super) directory: Option<CString>,
     /// Which descriptor becomes which number; the child moves sources out of the way in place.
     pub(super) moves: Vec<Move>,
+    pub(super) mounts: Option<Mounts>,
+    pub(super) identity: Identity,
+    pub(super) no_new_privileges: bool,
+    pub(super) seal: Option<Seal>,
     arguments: Pointers,
     environment: Pointers,
     /// `/bin/sh`, a place for the file, and the arguments: for a script without `#!` (execvp(3)).
@@ -64,12 +72,18 @@ impl Image {
         let shell = [SHELL.to_owned(), SHELL.to_owned()].into_iter();
         let shell = Pointers::new(shell.chain(arguments.iter().skip(1).cloned()).collect());
         let (moves, opened) = moves(program)?;
+        let isolation = program.isolation();
+        let given = moves.iter().map(|(_, target)| *target);
         Ok(Self {
             candidates,
             directory: program
                 .directory()
                 .map(|d| c_string(d.as_os_str().as_bytes()))
                 .transpose()?,
+            mounts: Mounts::prepare(isolation)?,
+            identity: Identity::prepare(isolation),
+            no_new_privileges: isolation.no_new_privileges || isolation.is_sealed(),
+            seal: Seal::prepare(isolation.seal, given),
             moves,
             arguments: Pointers::new(arguments),
             environment,
@@ -97,7 +111,7 @@ impl Image {
     }
 }
 
-fn c_string(bytes: impl Into<Vec<u8>>) -> io::Result<CString> {
+pub(super) fn c_string(bytes: impl Into<Vec<u8>>) -> io::Result<CString> {
     CString::new(bytes).map_err(|_| {
         io::Error::new(io::ErrorKind::InvalidInput, "a zero byte in an argument or path")
     })

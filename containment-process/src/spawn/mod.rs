@@ -6,30 +6,48 @@
 //! prepare Image, Region                 started := 1
 //! block all signals                     write "0" to the group's files      (Entry::SelfMove)
 //! clone3(VM|VFORK|PIDFD|…) ───────────► was the group killed meanwhile?     (Mark)
-//!    suspended by the kernel            process group, descriptors, directory, SIGPIPE, mask
-//! read the Region's notes ◄──────────── execve, or note the failed step and _exit
-//! restore the mask
+//!    suspended by the kernel            process group, descriptors, rlimits, directory
+//! read the Region's notes ◄──────────── no new privileges, SIGPIPE, mask
+//! restore the mask                      execve, or note the failed step and _exit
 //! ```
 //!
 //! The child allocates nothing, takes no lock and calls nothing that is not async-signal-safe.
-//! Changes of user never run on shared memory; they are not offered here.
+//!
+//! A program that changes user, has a root or binds, or is sealed, is started on a **copy** of the
+//! memory instead, at the price of a fork, and the parent is not suspended but waits by event (the
+//! `gate` module): the target user could stop the child and so hold a suspended thread, and on shared memory it would be in
+//! reach of what the child's credentials open. Between descriptors and rlimits stand then the mount
+//! and cgroup namespaces (the group becomes the latter's root), seal, root and binds; after the
+//! rlimits, while there are privileges, the bounding set and the user; the directory is entered as
+//! that user and inside that root; the seal closes last. [`Step`] lists them all in their order. A step
+//! that fails ends the child; nothing is left of it, since mounts go with their namespace.
 
 mod child;
 mod clone;
+mod gate;
+mod identity;
 mod image;
+mod mounts;
 mod region;
+mod seal;
+mod step;
+mod sys;
 
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use containment_core::{Error, ErrorKind, Operation, Outcome, Pid, ProcessGroup, Program, Signal};
+use containment_core::{Outcome, Pid, ProcessGroup, Program, Signal};
 
 use crate::pidfd::{PidFd, Waited};
 use crate::signals::AllBlocked;
 use clone::Cloned;
+use gate::Gate;
 use image::Image;
 use region::Region;
+
+pub use seal::separates_processes;
+pub use step::{Failure, Step};
 
 /// What to start, and how it enters its group.
 #[derive(Debug)]
@@ -99,89 +117,10 @@ impl<'a> Mark<'a> {
     }
 }
 
-/// The steps of the child that can fail, in their order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Step {
-    /// Entering the group.
-    Enter = 1,
-    /// Seeing that the group was killed meanwhile.
-    Mark,
-    /// Joining the process group.
-    ProcessGroup,
-    /// Setting up the standard streams and other descriptors.
-    Descriptors,
-    /// Changing to the directory.
-    Directory,
-    /// Executing the program.
-    Exec,
-}
-
-impl Step {
-    const ALL: [Self; 6] = [
-        Self::Enter,
-        Self::Mark,
-        Self::ProcessGroup,
-        Self::Descriptors,
-        Self::Directory,
-        Self::Exec,
-    ];
-
-    /// The step with this number.
-    pub fn from_raw(raw: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|step| *step as u32 == raw)
-    }
-}
-
-/// Why no program runs. Nothing is left of the child.
-#[derive(Debug)]
-pub enum Failure {
-    /// Nothing was cloned: bad arguments, or no memory.
-    Prepare(io::Error),
-    /// The clone was refused.
-    Clone(io::Error),
-    /// The child was killed before its first instruction, by this signal.
-    KilledAtBirth(Option<Signal>),
-    /// A step of the child failed.
-    Step(Step, io::Error),
-}
-
-impl Failure {
-    /// This failure as the one error type; the caller adds backend and group.
-    pub fn into_error(self, program: &Program) -> Error {
-        let path = program.name();
-        match self {
-            Self::Prepare(error) => Error::from_io(Operation::Spawn, &error).with_path(path),
-            Self::Clone(error) | Self::Step(Step::Enter, error) => {
-                Error::from_io(Operation::Place, &error)
-            }
-            Self::KilledAtBirth(_) | Self::Step(Step::Mark, _) => {
-                Error::new(ErrorKind::Killed, Operation::Spawn)
-            }
-            Self::Step(Step::Exec, error) => exec_error(&error).with_path(path),
-            Self::Step(Step::Directory, error) => Error::from_io(Operation::Spawn, &error)
-                .with_kind(ErrorKind::InvalidInput)
-                .with_path(program.directory().unwrap_or(path.as_ref()))
-                .because("cannot change to its directory"),
-            Self::Step(Step::ProcessGroup, error) => {
-                Error::from_io(Operation::Spawn, &error).because("cannot join its process group")
-            }
-            Self::Step(Step::Descriptors, error) => {
-                Error::from_io(Operation::Spawn, &error).because("cannot set up its descriptors")
-            }
-        }
-    }
-}
-
-fn exec_error(error: &io::Error) -> Error {
-    let kind = match error.raw_os_error() {
-        Some(libc::ENOENT) => ErrorKind::ProgramNotFound,
-        _ => ErrorKind::ProgramNotExecutable,
-    };
-    Error::from_io(Operation::Spawn, error).with_kind(kind)
-}
-
 /// Starts the program. Returns once it was executed, or has failed to be.
+///
+/// A program that changes user or has mounts of its own is started on a copy of the memory, whatever
+/// the launch asks for.
 pub fn spawn(launch: &Launch<'_>) -> Result<PidFd, Failure> {
     let mut image = Image::prepare(launch.program).map_err(Failure::Prepare)?;
     let region = Region::map().map_err(Failure::Prepare)?;
@@ -190,20 +129,36 @@ pub fn spawn(launch: &Launch<'_>) -> Result<PidFd, Failure> {
     let mut plan = child::Plan::new(&mut image, launch, region.notes(), mask);
     let cloned = clone::clone(&mut plan, launch, &region).map_err(Failure::Clone)?;
     drop(blocked);
-    verdict(&cloned, &region)
+    let Cloned { process, gate } = cloned;
+    if let Some(gate) = gate {
+        see_through(gate, &process, launch.mark)?;
+    }
+    verdict(&process, &region)
+}
+
+/// Waits until a child on memory of its own has executed or died; nothing is left of one that may not.
+fn see_through(gate: Gate, process: &PidFd, mark: Option<Mark<'_>>) -> Result<(), Failure> {
+    let failure = match gate.keep(process, mark) {
+        Ok(true) => return Ok(()),
+        Ok(false) => Failure::Step(Step::Mark, io::Error::from_raw_os_error(libc::ECANCELED)),
+        Err(error) => Failure::Clone(error),
+    };
+    process.signal(Signal::KILL).map_err(Failure::Clone)?;
+    reap(process)?;
+    Err(failure)
 }
 
 /// Reads off the notes what became of the child: it has executed the program, or it is dead.
-fn verdict(cloned: &Cloned, region: &Region) -> Result<PidFd, Failure> {
+fn verdict(process: &PidFd, region: &Region) -> Result<PidFd, Failure> {
     let notes = region.notes();
     if let Some(step) = Step::from_raw(notes.step()) {
-        reap(&cloned.process)?;
+        reap(process)?;
         return Err(Failure::Step(step, io::Error::from_raw_os_error(notes.errno())));
     }
     if notes.has_started() {
-        return Ok(cloned.process.clone());
+        return Ok(process.clone());
     }
-    match reap(&cloned.process)? {
+    match reap(process)? {
         Waited::Ended(Outcome::Signaled(signal)) => Err(Failure::KilledAtBirth(Some(signal))),
         Waited::Ended(Outcome::Exited(_)) | Waited::Running | Waited::Lost => {
             Err(Failure::KilledAtBirth(None))

@@ -30,7 +30,7 @@ impl Notes {
 
     pub(super) fn fail(&self, step: super::Step, errno: i32) {
         self.errno.store(errno, Ordering::SeqCst);
-        self.step.store(step as u32, Ordering::SeqCst);
+        self.step.store(step.to_raw(), Ordering::SeqCst);
     }
 
     pub(super) fn has_started(&self) -> bool {
@@ -83,8 +83,8 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
-        // SAFETY: the mapping is ours, and the child has left it: it executed or died before
-        // the clone returned.
+        // SAFETY: the mapping is ours, and a child that shares our memory has left it: it executed or
+        // died before the clone returned.
         if let Err(errno) = unsafe { munmap(self.base.as_ptr().cast(), SIZE) } {
             tracing::warn!(%errno, "cannot unmap the stack of a spawn");
         }

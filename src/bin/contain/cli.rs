@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use containment::{Backend, Bounds, GroupName, Requirement, Signal};
 use tracing_subscriber::filter::Targets;
 
+use crate::isolation::IsolationOptions;
 use crate::limits::LimitOptions;
 use crate::values;
 
@@ -181,6 +182,8 @@ pub(crate) struct Run {
 
     #[command(flatten)]
     pub(crate) limits: LimitOptions,
+    #[command(flatten)]
+    pub(crate) isolation: IsolationOptions,
 }
 
 impl Run {

@@ -75,7 +75,15 @@ fn diagnose(global: &Global) -> Diagnosis {
     }
 }
 
+/// Why the order is another one on some hosts.
+const HYBRID_FIRST: &str =
+    "hybrid goes first: v1 hierarchies carry controllers that the unified one lacks\n";
+
 impl Diagnosis {
+    fn prefers_hybrid(&self) -> bool {
+        self.backends.first().is_some_and(|first| first.name == Backend::Hybrid.name())
+    }
+
     fn is_usable(&self) -> bool {
         self.backends.iter().any(|entry| entry.usable)
     }
@@ -127,7 +135,8 @@ fn for_a_person(diagnosis: &Diagnosis) -> String {
     }
     let selected = diagnosis.selected.unwrap_or("none");
     let details: String = diagnosis.backends.iter().map(details).collect();
-    format!("kernel {}, selected: {selected}\n\n{table}\n{details}", diagnosis.kernel)
+    let order = if diagnosis.prefers_hybrid() { HYBRID_FIRST } else { "" };
+    format!("kernel {}, selected: {selected}\n{order}\n{table}\n{details}", diagnosis.kernel)
 }
 
 fn details(entry: &Entry) -> String {

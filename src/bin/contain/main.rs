@@ -6,6 +6,7 @@ mod doctor;
 mod errors;
 mod exit;
 mod init;
+mod isolation;
 mod limits;
 mod logging;
 mod run;

@@ -1,8 +1,8 @@
 //! Making, naming, listing and opening groups.
 
 use containment_core::{
-    ControllerSet, Element, ErrorKind, Freeze, FreezeState, GroupId, GroupName, Identity, Limit,
-    Operation,
+    Capabilities, ControllerSet, Element, ErrorKind, Freeze, FreezeState, GroupId, GroupName,
+    Identity, Limit, Operation,
 };
 
 use super::{Case, Need, case};
@@ -36,10 +36,20 @@ fn a_new_group_is_empty(world: &dyn World) {
     world.end_all(group, &[]);
 }
 
+/// Of limits and figures a group has those of the controllers that it was made with.
 fn a_group_guarantees_what_its_driver_does(world: &dyn World) {
-    let group = world.group();
-    assert_eq!(group.capabilities(), world.driver().capabilities());
-    world.end_all(group, &[]);
+    let driver = world.driver();
+    let advertised = driver.capabilities();
+    for with in [ControllerSet::EMPTY, advertised.limits] {
+        let group = world.guard(driver.create(&fresh_name(), with).unwrap());
+        let own = group.capabilities();
+        let sets = Capabilities { limits: own.limits, usage: own.usage, ..advertised.clone() };
+        assert_eq!(*own, sets);
+        assert!(with.iter().all(|limit| own.limits.contains(limit)), "{own:?}");
+        assert!(own.limits.iter().all(|limit| advertised.limits.contains(limit)), "{own:?}");
+        assert!(advertised.usage.iter().all(|figure| own.usage.contains(figure)), "{own:?}");
+        world.end_all(group, &[]);
+    }
 }
 
 fn a_namesake_is_refused_and_left_alone(world: &dyn World) {

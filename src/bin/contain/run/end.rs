@@ -35,10 +35,14 @@ pub(super) enum Reason {
 }
 
 impl End {
-    pub(super) fn new(group: &Group, degraded: Vec<Degradation>) -> Self {
+    pub(super) fn new(
+        group: &Group,
+        capabilities: Capabilities,
+        degraded: Vec<Degradation>,
+    ) -> Self {
         Self {
             id: group.id().clone(),
-            capabilities: group.capabilities().clone(),
+            capabilities,
             degraded,
             pid: None,
             outcome: None,

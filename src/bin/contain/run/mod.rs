@@ -74,6 +74,9 @@ fn builder(global: &Global, options: &Run) -> Builder {
     if let Some(parent) = &global.parent {
         builder = builder.parent(parent);
     }
+    if options.isolation.seal {
+        builder = builder.seal();
+    }
     if options.best_effort {
         builder = builder.best_effort();
     }
@@ -90,9 +93,9 @@ fn supervised(
     mut post: Post,
     started: Instant,
 ) -> End {
-    let Launch { containment, group, mut degraded, child } = launch;
+    let Launch { containment, group, guarantees, mut degraded, child } = launch;
     degraded.extend(post.degradation());
-    let mut end = End::new(&group, degraded);
+    let mut end = End::new(&group, guarantees, degraded);
     let child = match child {
         Ok(child) => child,
         Err(error) => {

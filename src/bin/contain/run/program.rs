@@ -22,7 +22,7 @@ const MARK: &str = "CONTAIN_GROUP";
 pub(super) struct Prepared(Program);
 
 impl Prepared {
-    /// Opens the redirections.
+    /// Looks up the user, and opens the redirections.
     pub(super) fn new(options: &Run) -> Result<Self> {
         let (name, arguments) = options.program.split_first().ok_or_else(|| {
             Error::new(ErrorKind::InvalidInput, Operation::Spawn).because("no program given")
@@ -37,6 +37,7 @@ impl Prepared {
         if let Some(directory) = &options.chdir {
             program = program.current_dir(directory);
         }
+        let program = options.isolation.apply(program)?;
         redirect(program, options).map(Self)
     }
 

@@ -380,7 +380,7 @@ mod tests {
         let waiter: Arc<dyn Waiter> = Arc::new(SystemWaiter::new());
         let child = Child::new(Box::new(child), Arc::clone(&waiter));
         let group = Group::new(Box::new(group), Arc::clone(&waiter));
-        let mut end = End::new(&group, Vec::new());
+        let mut end = End::new(&group, group.capabilities().clone(), Vec::new());
         let inbox = Inbox::open(SignalSet::default()).unwrap();
         let post = Post::new(options.orphans);
         let supervisor = Supervisor::new(&child, inbox, post, waiter, false);

@@ -1,0 +1,85 @@
+//! How a child on memory of its own and its parent keep step, without either holding the other's thread.
+//!
+//! One end of a socket pair is the child's until its exec closes it, or its death does: that is how the
+//! parent learns of either. Through it the child also asks whether the group was killed meanwhile: on
+//! a copy of the memory it would look at an old counter. A child that the target user stops is told to
+//! go on.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use containment_core::Signal;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::{recv, send, socketpair};
+
+use super::Mark;
+use crate::pidfd::PidFd;
+
+/// How long a child may keep silent until it is taken for stopped.
+const SILENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+
+/// Both ends, until the clone.
+#[derive(Debug)]
+pub(super) struct Gate {
+    ours: OwnedFd,
+    childs: OwnedFd,
+}
+
+impl Gate {
+    pub(super) fn new() -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC;
+        let (ours, childs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        Ok(Self { ours, childs })
+    }
+
+    /// In the child: lets go of the parent's end, so that the parent's death is seen.
+    pub(super) fn begin(&self) {
+        // SAFETY: an integer; the descriptor is this process's copy, which nothing uses any more: the
+        // child never returns to where its owner is dropped.
+        unsafe { libc::syscall(libc::SYS_close, self.ours.as_raw_fd()) };
+    }
+
+    /// In the child, as a member: whether the parent lets it go on.
+    pub(super) fn may_pass(&self) -> bool {
+        let mut answer = [0];
+        let asked = send(&self.childs, b"?", SendFlags::NOSIGNAL);
+        let answered = asked.and_then(|_| recv(&self.childs, &mut answer, RecvFlags::empty()));
+        matches!(answered, Ok((_, 1)))
+    }
+
+    /// In the parent: answers the child, and returns once it executed or died. `false` when it was
+    /// turned away.
+    pub(super) fn keep(self, process: &PidFd, mark: Option<Mark<'_>>) -> io::Result<bool> {
+        let Self { ours, childs } = self;
+        drop(childs);
+        loop {
+            await_word(&ours, process)?;
+            let mut word = [0];
+            match recv(&ours, &mut word, RecvFlags::empty()) {
+                Ok((_, 0)) | Err(Errno::CONNRESET) => return Ok(true),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+                // A closed line turns the child away.
+                Ok(_) if mark.is_some_and(|mark| mark.is_stale()) => return Ok(false),
+                Ok(_) => match send(&ours, b"!", SendFlags::NOSIGNAL) {
+                    // It died meanwhile, which the next word tells.
+                    Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => {}
+                    Err(errno) => return Err(errno.into()),
+                },
+            }
+        }
+    }
+}
+
+fn await_word(ours: &OwnedFd, process: &PidFd) -> io::Result<()> {
+    loop {
+        match poll(&mut [PollFd::new(ours, PollFlags::IN)], Some(&SILENCE)) {
+            Ok(0) => drop(process.signal(Signal::CONT)?),
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}

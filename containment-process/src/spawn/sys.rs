@@ -1,0 +1,150 @@
+//! The system calls of an isolated start that no library has. None of them touches memory but what it
+//! is given.
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use rustix::io::Errno;
+
+// One number on every architecture of Linux but Alpha (asm-generic/unistd.h).
+const SYS_CLOSE_RANGE: libc::c_long = 436;
+const SYS_MOUNT_SETATTR: libc::c_long = 442;
+const SYS_LANDLOCK_CREATE_RULESET: libc::c_long = 444;
+const SYS_LANDLOCK_ADD_RULE: libc::c_long = 445;
+const SYS_LANDLOCK_RESTRICT_SELF: libc::c_long = 446;
+
+/// `struct mount_attr` of `mount_setattr(2)`.
+#[repr(C)]
+struct MountAttr {
+    attr_set: u64,
+    attr_clr: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+const MOUNT_ATTR_RDONLY: u64 = 1;
+
+/// Whether the kernel has `mount_setattr(2)`, since Linux 5.12.
+pub(super) fn has_mount_setattr() -> bool {
+    let attr = MountAttr { attr_set: 0, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    // Changes nothing: the descriptor is none.
+    // SAFETY: reads a path and a structure of the given size.
+    let done = unsafe {
+        libc::syscall(SYS_MOUNT_SETATTR, -1, c"".as_ptr(), 0, &raw const attr, size_of_val(&attr))
+    };
+    done == 0 || last_errno() != Errno::NOSYS
+}
+
+/// Makes a mount read-only: `mount_setattr(2)` with these flags of `AT_…`.
+pub(super) fn mount_read_only(dir: BorrowedFd<'_>, path: &CStr, flags: i32) -> Result<(), Errno> {
+    let attr = MountAttr { attr_set: MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    // SAFETY: reads a C string and a structure of the given size.
+    check(unsafe {
+        libc::syscall(
+            SYS_MOUNT_SETATTR,
+            dir.as_raw_fd(),
+            path.as_ptr(),
+            flags,
+            &raw const attr,
+            size_of_val(&attr),
+        )
+    })
+    .map(drop)
+}
+
+/// Marks every descriptor from `first` to `last` close-on-exec (Linux 5.11).
+pub(super) fn close_range_on_exec(first: i32, last: i32) -> Result<(), Errno> {
+    const CLOSE_RANGE_CLOEXEC: libc::c_uint = 1 << 2;
+    // SAFETY: integers only; nothing is closed before the exec.
+    check(unsafe { libc::syscall(SYS_CLOSE_RANGE, first, last, CLOSE_RANGE_CLOEXEC) }).map(drop)
+}
+
+/// Marks one descriptor close-on-exec, if it is open.
+pub(super) fn close_on_exec(fd: i32) {
+    // SAFETY: integers only; EBADF is what most numbers give.
+    unsafe { libc::syscall(libc::SYS_fcntl, fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+}
+
+/// Puts this process under a seccomp filter for good.
+pub(super) fn filter_calls(filter: &[libc::sock_filter]) -> Result<(), Errno> {
+    const SECCOMP_SET_MODE_FILTER: libc::c_uint = 1;
+    let length = u16::try_from(filter.len()).map_err(|_| Errno::TOOBIG)?;
+    let program = libc::sock_fprog { len: length, filter: filter.as_ptr().cast_mut() };
+    // SAFETY: reads the program, which says its length; the kernel copies it and writes nothing.
+    check(unsafe {
+        libc::syscall(libc::SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &raw const program)
+    })
+    .map(drop)
+}
+
+/// `struct landlock_ruleset_attr`; kernels before a field take it as long as the field is zero.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub(super) struct Ruleset {
+    pub(super) handled_access_fs: u64,
+    pub(super) handled_access_net: u64,
+    pub(super) scoped: u64,
+}
+
+/// `struct landlock_path_beneath_attr`.
+#[repr(C, packed)]
+struct PathBeneath {
+    allowed_access: u64,
+    parent_fd: i32,
+}
+
+/// The version of Landlock that is in force here; none below 1.
+pub(super) fn landlock_version() -> i64 {
+    const LANDLOCK_CREATE_RULESET_VERSION: libc::c_uint = 1;
+    let none = std::ptr::null::<Ruleset>();
+    // SAFETY: asks for a number and reads nothing.
+    unsafe {
+        libc::syscall(SYS_LANDLOCK_CREATE_RULESET, none, 0_usize, LANDLOCK_CREATE_RULESET_VERSION)
+    }
+}
+
+/// Makes a Landlock ruleset.
+pub(super) fn landlock_ruleset(attr: &Ruleset) -> Result<OwnedFd, Errno> {
+    // SAFETY: reads the structure, whose size is given.
+    let fd = check(unsafe {
+        libc::syscall(SYS_LANDLOCK_CREATE_RULESET, &raw const *attr, size_of_val(attr), 0)
+    })?;
+    // SAFETY: the call succeeded, so that this is a new descriptor of ours.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Allows this access beneath a directory.
+pub(super) fn landlock_allow(
+    ruleset: BorrowedFd<'_>,
+    beneath: BorrowedFd<'_>,
+    allowed_access: u64,
+) -> Result<(), Errno> {
+    const LANDLOCK_RULE_PATH_BENEATH: libc::c_int = 1;
+    let rule = PathBeneath { allowed_access, parent_fd: beneath.as_raw_fd() };
+    // SAFETY: reads the structure of the type that the number says.
+    check(unsafe {
+        libc::syscall(
+            SYS_LANDLOCK_ADD_RULE,
+            ruleset.as_raw_fd(),
+            LANDLOCK_RULE_PATH_BENEATH,
+            &raw const rule,
+            0,
+        )
+    })
+    .map(drop)
+}
+
+/// Puts this process under the ruleset for good.
+pub(super) fn landlock_restrict(ruleset: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: integers only.
+    check(unsafe { libc::syscall(SYS_LANDLOCK_RESTRICT_SELF, ruleset.as_raw_fd(), 0) }).map(drop)
+}
+
+fn check(result: libc::c_long) -> Result<i32, Errno> {
+    i32::try_from(result).ok().filter(|value| *value >= 0).ok_or_else(last_errno)
+}
+
+fn last_errno() -> Errno {
+    // SAFETY: the thread's errno.
+    Errno::from_raw_os_error(unsafe { *libc::__errno_location() })
+}

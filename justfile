@@ -7,8 +7,8 @@ default:
 test:
     cargo test --workspace
 
-# The full figures: 10,000 runs a backend.
-soak:
+# The full figures: 10,000 runs a backend, ten minutes of fuzzing a parser.
+soak: (fuzz "600")
     CONTAIN_SOAK=10000 cargo test --release --test run_soak -- --nocapture
 
 # What decides whether a change lands.
@@ -31,3 +31,16 @@ bench:
     cargo bench -p containment-process --bench resident
     cargo bench -p backend-cgroupv1 --bench spawn
     cargo bench --bench hybrid_spawn
+
+# Fuzzes each parser of kernel text for so many seconds (600 for the full figure); needs a nightly compiler and cargo-fuzz.
+fuzz seconds="60":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    for target in $(cargo +nightly fuzz list); do
+        mkdir -p "fuzz/corpus/$target"
+        cargo +nightly fuzz run "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- -max_total_time={{seconds}} -max_len=8192
+    done
+
+# The v2 driver with all controllers on other kernels, under qemu (bookworm 6.1, bullseye 5.10, …).
+kernels *suites="bookworm":
+    tests/kernels/run.sh {{suites}}

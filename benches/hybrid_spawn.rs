@@ -7,7 +7,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use containment::{Backend, Bytes, Containment, Group, Limits, Policy, Program, Result};
+use containment::{Backend, Bytes, Containment, Cpus, Group, Limits, Policy, Program, Result};
 
 const ROUNDS: usize = 60;
 
@@ -15,7 +15,10 @@ fn main() -> Result<()> {
     let pause = std::env::args().skip(1).find_map(|word| word.parse().ok()).unwrap_or(250);
     let none = Limits::new();
     let one = Limits::new().pids_max(1000);
-    let three = one.clone().memory_max(Bytes::gib(1)).cpus(2.0);
+    let three = one
+        .clone()
+        .memory_max(Bytes::gib(1))
+        .cpus(Cpus::new(2.0).expect("two CPUs are a number of CPUs"));
     let groups = [
         group("v2", Backend::CgroupV2, &none)?,
         group("hybrid-0", Backend::Hybrid, &none)?,

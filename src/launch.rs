@@ -40,6 +40,7 @@ impl Builder {
         name: &GroupName,
         mut program: impl FnMut(&Group) -> Program,
     ) -> Result<Launch> {
+        self.limits.check().map_err(|invalid| Error::from(invalid).with_group(name))?;
         let mut rejected = Vec::new();
         for backend in self.candidates() {
             match self.attempt(backend, name, &mut program) {
@@ -82,6 +83,7 @@ impl Builder {
         name: &GroupName,
         program: &mut impl FnMut(&Group) -> Program,
     ) -> Result<Launch> {
+        let driver = self.on_record(driver);
         let group = make(&*driver, name, &self.limits, self.best_effort)?;
         let (mut degraded, child) = match set_limits(&group, &self.limits, self.best_effort) {
             Ok(degraded) => (degraded, group.spawn(&self.sealing(program(&group)))),

@@ -88,6 +88,7 @@ pub(crate) fn make(
     limits: &Limits,
     best_effort: bool,
 ) -> Result<Group> {
+    limits.check().map_err(|invalid| Error::from(invalid).with_group(name))?;
     let mut with = ControllerSet::EMPTY;
     for limit in limits.asked().iter() {
         if driver.capabilities().limits.contains(limit) {
@@ -195,6 +196,15 @@ mod tests {
         assert!(group.is_ok());
         let names: Vec<_> = degraded.iter().map(|d| d.what.as_str()).collect();
         assert_eq!(names, ["limits.pids", "limits.memory"], "one refused, one forgotten");
+    }
+
+    #[test]
+    fn a_limit_that_no_host_has_makes_no_group() {
+        let host = Containment::with(mock_driver(Backend::Fake, strong()));
+        let limits = Limits::new().memory_max(Bytes(0));
+        let error = host.group("x").limits(&limits).create().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("at least 4096 bytes"), "{error}");
     }
 
     #[test]

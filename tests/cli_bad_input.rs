@@ -5,7 +5,7 @@ mod support;
 use support::{Ran, contain, run};
 
 /// What is wrong with a `run`, and what the message has to name.
-const WRONG_RUNS: [(&[&str], &str); 22] = [
+const WRONG_RUNS: [(&[&str], &str); 30] = [
     (&[], "PROGRAM"),
     (&["--nope", "true"], "'--nope'"),
     (&["--backend", "fake", "true"], "'fake'"),
@@ -21,9 +21,17 @@ const WRONG_RUNS: [(&[&str], &str); 22] = [
     (&["--kill-signal", "65", "true"], "no such signal"),
     (&["--memory", "lots", "true"], "--memory"),
     (&["--swap", "1X", "true"], "--swap"),
+    (&["--memory", "0", "true"], "at least 4096 bytes"),
+    (&["--memory", "1Q", "true"], "a size such as 512M"),
     (&["--cpus", "0", "true"], "--cpus"),
-    (&["--cpu-weight", "0", "true"], "1..=10000"),
-    (&["--io-weight", "10001", "true"], "1..=10000"),
+    (&["--cpus", "-1", "true"], "at least 0.001"),
+    (&["--cpu-weight", "0", "true"], "from 1 to 10000"),
+    (&["--io-weight", "10001", "true"], "from 1 to 10000"),
+    (&["--io-max", "nodev", "true"], "a disk and its rates"),
+    (&["--io-max", "/dev/null:rbps=1", "true"], "/dev/null is no disk"),
+    (&["--io-max", "/no/such/disk:rbps=1", "true"], "/no/such/disk"),
+    (&["--io-max", "8:0:rbps=0", "true"], "at least 1"),
+    (&["--hugetlb", "3M:64M", "true"], "power of two"),
     (&["--cpuset", "3-1", "true"], "0-3,6"),
     (&["--pids", "0", "true"], "--pids"),
     (&["--env", "NOVALUE", "true"], "NAME=VALUE"),

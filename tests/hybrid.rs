@@ -8,7 +8,8 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use containment::{
-    Bytes, ControllerSet, Limit, Limits, Measure, Outcome, Policy, Program, Set, Signal, Stream,
+    Bytes, ControllerSet, Cpus, Limit, Limits, Measure, Outcome, Policy, Program, Set, Signal,
+    Stream,
 };
 use support::eventually;
 use support::hybrid::{Outsider, bench, emptied, end, ended, sleeper};
@@ -24,7 +25,7 @@ fn output(group: &containment::Group, program: Program) -> String {
 #[test]
 fn a_program_is_in_v2_and_its_limits_in_v1_before_its_first_instruction() {
     let Some(bench) = bench(&["pids", "memory", "cpu", "cpuset"]) else { return };
-    let limits = Limits::new().pids_max(7).memory_max(Bytes::mib(64)).cpus(0.5);
+    let limits = Limits::new().pids_max(7).memory_max(Bytes::mib(64)).cpus(Cpus::new(0.5).unwrap());
     let group = bench.group(&limits);
     let files = [
         ("pids", "pids.max", "7"),
@@ -94,7 +95,7 @@ fn the_limit_on_processes_holds_for_all_that_is_forked() {
 #[test]
 fn the_limit_on_memory_ends_what_exceeds_it() {
     let Some(bench) = bench(&["memory"]) else { return };
-    let limits = Limits { swap_max: Some(Bytes(0)), ..Limits::new().memory_max(Bytes::mib(16)) };
+    let limits = Limits::new().memory_max(Bytes::mib(16)).swap_max(Bytes(0));
     let host = bench.host();
     let mut degraded = Vec::new();
     let group =
@@ -115,7 +116,7 @@ fn the_limit_on_memory_ends_what_exceeds_it() {
 #[test]
 fn the_limit_on_cpu_time_throttles() {
     let Some(bench) = bench(&["cpu"]) else { return };
-    let group = bench.group(&Limits::new().cpus(0.1));
+    let group = bench.group(&Limits::new().cpus(Cpus::new(0.1).unwrap()));
     group.spawn(&Program::new("sh").args(["-c", "while :; do :; done"])).unwrap();
     eventually("it is throttled", || group.usage().unwrap().throttled_periods > Some(1));
     end(group);

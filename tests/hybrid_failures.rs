@@ -7,7 +7,8 @@ use std::fs;
 use std::time::Duration;
 
 use containment::{
-    Bytes, ControllerSet, ErrorKind, Limit, Limits, Operation, Policy, Program, Standing,
+    Bytes, ControllerSet, CpuSet, Device, ErrorKind, IoMax, Limit, Limits, Operation, Policy,
+    Program, Rate, Standing,
 };
 use support::eventually;
 use support::hybrid::{Freezer, Outsider, bench, emptied, end, ended, sleeper};
@@ -127,10 +128,11 @@ fn a_namesake_in_one_v1_hierarchy_is_refused_and_left_alone() {
 #[test]
 fn a_step_that_fails_half_way_leaves_no_directory() {
     let Some(bench) = bench(&["pids", "memory", "cpu"]) else { return };
+    let no_disk = Device { major: 4095, minor: 77 };
+    let slow = IoMax::new().with(Rate::ReadBytes, 1);
     let impossible = [
-        Limits::new().pids_max(5).memory_max(Bytes::mib(64)).cpus(1e-9),
-        Limits { io_weight: Some(0), ..Limits::new().pids_max(5) },
-        Limits { cpuset: "4000".parse().ok(), ..Limits::new().memory_max(Bytes::mib(64)) },
+        Limits::new().pids_max(5).memory_max(Bytes::mib(64)).io_max(no_disk, slow),
+        Limits::new().memory_max(Bytes::mib(64)).cpuset(CpuSet::from_iter([4000])),
     ];
     for limits in impossible {
         bench.host().group(&bench.name).limits(&limits).create().unwrap_err();

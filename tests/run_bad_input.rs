@@ -126,7 +126,7 @@ fn a_redirection_that_cannot_be_opened_runs_nothing(backend: &str) {
 }
 
 /// Options that ask for one limit each.
-const LIMITS: [(&str, &str, &str); 9] = [
+const LIMITS: [(&str, &str, &str); 11] = [
     ("memory", "--memory", "64M"),
     ("memory-high", "--memory-high", "64M"),
     ("swap", "--swap", "0"),
@@ -136,6 +136,8 @@ const LIMITS: [(&str, &str, &str); 9] = [
     ("mems", "--mems", "0"),
     ("pids", "--pids", "100"),
     ("io-weight", "--io-weight", "50"),
+    ("io-max", "--io-max", "8:0:rbps=1M"),
+    ("hugetlb", "--hugetlb", "2M:64M"),
 ];
 
 fn k34_a_limit_that_the_backend_lacks_is_an_error_or_a_listed_degradation(backend: &str) {

@@ -211,7 +211,7 @@ const REPORT: [&str; 12] = [
     "usage",
     "teardown",
 ];
-const USAGE: [&str; 16] = [
+const USAGE: [&str; 17] = [
     "cpu_seconds",
     "cpu_user_seconds",
     "cpu_system_seconds",
@@ -228,6 +228,7 @@ const USAGE: [&str; 16] = [
     "io_read_bytes",
     "io_write_bytes",
     "oom_kills",
+    "pressure",
 ];
 
 fn the_report_has_the_documented_shape(backend: &str) {
@@ -275,9 +276,15 @@ fn check_figures(report: &Value) {
     assert!(number(&report["wall_seconds"]) > 0.0, "{report}");
     assert!(number(&report["teardown"]["seconds"]) >= 0.0, "{report}");
     if report["backend"] == "process-group" {
-        for figure in USAGE.iter().filter(|figure| !figure.starts_with("cpu")) {
+        let measured =
+            ["cpu_seconds", "cpu_user_seconds", "cpu_system_seconds", "memory_bytes", "pids"];
+        for figure in
+            USAGE.iter().filter(|figure| !measured.contains(figure) && **figure != "pressure")
+        {
             assert_eq!(usage[figure], Value::Null, "{figure}");
         }
+        assert_eq!((&usage["memory_bytes"], &usage["pids"]), (&json!(0), &json!(0)), "{usage}");
+        assert_eq!(usage["pressure"], json!({"cpu": null, "memory": null, "io": null}));
     }
 }
 

@@ -12,7 +12,8 @@ pub(crate) fn controller_of(limit: Limit) -> Option<&'static str> {
         Limit::Cpus | Limit::CpuWeight => "cpu",
         Limit::Cpuset | Limit::Mems => "cpuset",
         Limit::Pids => "pids",
-        Limit::IoWeight => "blkio",
+        Limit::IoWeight | Limit::IoMax => "blkio",
+        Limit::Hugetlb => "hugetlb",
         // The soft limit is no counterpart: it acts only when the whole host is short of memory.
         _ => return None,
     })
@@ -56,6 +57,7 @@ fn offers(dir: &Dir, limit: Limit) -> bool {
         Limit::Swap => dir.exists("memory.memsw.limit_in_bytes"),
         Limit::Cpus => dir.exists("cpu.cfs_quota_us"),
         Limit::IoWeight => weighs_io(dir),
+        Limit::IoMax => dir.exists("blkio.throttle.read_bps_device"),
         _ => true,
     }
 }

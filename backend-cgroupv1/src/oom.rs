@@ -7,31 +7,23 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use containment_core::{Error, ErrorKind, Operation, Result, Source, Watch};
-use containment_process::cgroupfs::{Access, Dir, Failure, field};
+use containment_process::cgroupfs::{Access, Dir, Failure};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::branches::Branches;
+use crate::usage::count_oom_kills;
 
 /// The eventfd that a group's memory directory writes to; nothing until somebody watches it.
 #[derive(Debug, Default)]
 pub(crate) struct OomEvents(Mutex<Option<Arc<OwnedFd>>>);
 
 impl Branches {
-    /// Counted where the victim was, and nowhere above: so in every directory.
+    /// What it took from the subtree.
     pub(crate) fn oom_kills(&self) -> Result<u64> {
         let memory = self.serving("memory").ok_or_else(|| uncounted(Operation::Usage))?;
         self.oom_events.drain();
-        let (mut kills, mut counted) = (0, false);
-        let walked = memory.walk(|dir| {
-            let text = dir.read("memory.oom_control")?;
-            // Since Linux 4.13.
-            if let Some(count) = field(&text, "oom_kill") {
-                (kills, counted) = (kills + count, true);
-            }
-            Ok(())
-        });
-        walked.map_err(|failure| failure.during(Operation::Usage))?;
-        if counted { Ok(kills) } else { Err(uncounted(Operation::Usage)) }
+        let kills = count_oom_kills(memory).map_err(|failure| failure.during(Operation::Usage))?;
+        kills.ok_or_else(|| uncounted(Operation::Usage))
     }
 
     /// What announces that a limit on memory was met in this group, or around it.

@@ -8,8 +8,8 @@ use std::sync::atomic::AtomicU64;
 
 use backend_cgroupv1::V1Limits;
 use containment_core::{
-    Bytes, CgroupOps, ControllerSet, Element, Error, ErrorKind, GroupOps, Limit, Limits, Measure,
-    Outcome, Pid, Set,
+    Bytes, CgroupOps, ControllerSet, CpuSet, Cpus, Device, Element, Error, ErrorKind, GroupOps,
+    HugePage, IoMax, Limit, Limits, Measure, Most, Outcome, Pid, Rate, Set, Weight,
 };
 use containment_process::spawn::{Entry, Launch, Mark, spawn};
 use support::*;
@@ -39,28 +39,16 @@ fn every_limit_that_is_offered_is_kept_by_the_kernel() {
     let group = bench.group_with(offered);
     let wish = |limit, limits: Limits| if offered.contains(limit) { limits } else { Limits::new() };
     let cases: [(Limit, Limits, &str, &str, &str); 5] = [
-        (Limit::Cpus, Limits::new().cpus(1.5), "cpu", "cpu.cfs_quota_us", "150000"),
         (
-            Limit::CpuWeight,
-            Limits { cpu_weight: Some(100), ..Limits::new() },
+            Limit::Cpus,
+            Limits::new().cpus(Cpus::new(1.5).unwrap()),
             "cpu",
-            "cpu.shares",
-            "2597",
+            "cpu.cfs_quota_us",
+            "150000",
         ),
-        (
-            Limit::Cpuset,
-            Limits { cpuset: Some("0".parse().unwrap()), ..Limits::new() },
-            "cpuset",
-            "cpuset.cpus",
-            "0",
-        ),
-        (
-            Limit::Mems,
-            Limits { mems: Some("0".parse().unwrap()), ..Limits::new() },
-            "cpuset",
-            "cpuset.mems",
-            "0",
-        ),
+        (Limit::CpuWeight, Limits::new().cpu_weight(Weight::DEFAULT), "cpu", "cpu.shares", "2597"),
+        (Limit::Cpuset, Limits::new().cpuset(CpuSet::from_iter([0])), "cpuset", "cpuset.cpus", "0"),
+        (Limit::Mems, Limits::new().mems(CpuSet::from_iter([0])), "cpuset", "cpuset.mems", "0"),
         (Limit::Pids, Limits::new().pids_max(500), "pids", "pids.max", "500"),
     ];
     for (limit, limits, controller, file, expected) in cases {
@@ -71,7 +59,7 @@ fn every_limit_that_is_offered_is_kept_by_the_kernel() {
         }
     }
     if offered.contains(Limit::IoWeight) {
-        set(group.ops(), &Limits { io_weight: Some(1000), ..Limits::new() });
+        set(group.ops(), &Limits::new().io_weight(Weight::new(1000).unwrap()));
     }
     set(group.ops(), &wish(Limit::Pids, Limits::new().pids_max(u64::MAX)));
     end(group);
@@ -86,11 +74,8 @@ fn k31_memory_and_swap_are_raised_and_lowered() {
         ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"]
             .map(|file| read(&bench, "memory", file).parse::<u64>().unwrap() >> 20)
     };
-    let with_swap = |mib, swap| Limits {
-        memory_max: Some(Bytes::mib(mib)),
-        swap_max: Some(Bytes::mib(swap)),
-        ..Limits::new()
-    };
+    let with_swap =
+        |mib, swap| Limits::new().memory_max(Bytes::mib(mib)).swap_max(Bytes::mib(swap));
     for (mib, swap) in [(64, 0), (128, 0), (64, 0), (128, 64), (64, 0), (256, 16), (32, 64)] {
         set(group.ops(), &with_swap(mib, swap));
         assert_eq!(both(), [mib, mib + swap]);
@@ -99,8 +84,82 @@ fn k31_memory_and_swap_are_raised_and_lowered() {
         set(group.ops(), &Limits::new().memory_max(Bytes::mib(mib)));
         assert_eq!(both(), [mib, mib + 64], "swap stays as it was");
     }
-    set(group.ops(), &Limits { swap_max: Some(Bytes::mib(8)), ..Limits::new() });
+    set(group.ops(), &Limits::new().swap_max(Bytes::mib(8)));
     assert_eq!(both(), [64, 72]);
+    set(group.ops(), &Limits::new().swap_max(Most::Lifted));
+    assert_eq!(both()[0], 64);
+    assert!(both()[1] > 1 << 40, "no limit");
+    set(group.ops(), &Limits::new().memory_max(Most::Lifted));
+    assert!(both().iter().all(|mib| *mib > 1 << 40), "no limit");
+    set(group.ops(), &with_swap(64, 0));
+    assert_eq!(both(), [64, 64]);
+    end(group);
+}
+
+#[test]
+fn limits_are_changed_and_lifted() {
+    let Some(bench) = bench_with("lifted", &[Limit::Cpus, Limit::Pids]) else { return };
+    let group = bench.group_with([Limit::Cpus, Limit::Pids].into_iter().collect());
+    let cpus = |cpus| Limits::new().cpus(Cpus::new(cpus).unwrap());
+    let kept = || ["cpu.cfs_quota_us", "cpu.cfs_period_us"].map(|file| read(&bench, "cpu", file));
+    for (limits, expected) in [
+        (cpus(0.005), ["5000", "1000000"]),
+        (cpus(0.5), ["50000", "100000"]),
+        (Limits::new().cpus(Most::Lifted), ["-1", "100000"]),
+        (cpus(2.0), ["200000", "100000"]),
+    ] {
+        set(group.ops(), &limits);
+        assert_eq!(kept(), expected);
+    }
+    for (most, expected) in [(Most::At(7), "7"), (Most::Lifted, "max"), (Most::At(8), "8")] {
+        set(group.ops(), &Limits::new().pids_max(most));
+        assert_eq!(read(&bench, "pids", "pids.max"), expected);
+    }
+    end(group);
+}
+
+/// The first whole disk that this host has.
+fn disk() -> Option<Device> {
+    let mut disks = fs::read_dir("/sys/block").ok()?;
+    let text = disks.find_map(|disk| fs::read_to_string(disk.ok()?.path().join("dev")).ok())?;
+    text.trim().parse().ok()
+}
+
+#[test]
+fn a_disk_is_limited_and_what_is_no_disk_is_refused() {
+    let Some(bench) = bench_with("disk", &[Limit::IoMax]) else { return };
+    let Some(disk) = disk() else {
+        eprintln!("SKIPPED: this host has no disk");
+        return;
+    };
+    let group = bench.group_with(Set::EMPTY.with(Limit::IoMax));
+    let most = IoMax::new().with(Rate::ReadBytes, 1 << 20).with(Rate::Writes, 100);
+    set(group.ops(), &Limits::new().io_max(disk, most));
+    let kept = |file| read(&bench, "blkio", file);
+    assert_eq!(kept("blkio.throttle.read_bps_device"), format!("{disk} 1048576"));
+    assert_eq!(kept("blkio.throttle.write_iops_device"), format!("{disk} 100"));
+    assert_eq!(kept("blkio.throttle.write_bps_device"), "");
+    let lift = IoMax::new().with(Rate::ReadBytes, Most::Lifted);
+    set(group.ops(), &Limits::new().io_max(disk, lift));
+    assert_eq!(kept("blkio.throttle.read_bps_device"), "");
+    let none = Device { major: 4095, minor: 77 };
+    let refused = refusal(group.ops(), &Limits::new().io_max(none, most));
+    assert_eq!(refused.kind(), ErrorKind::InvalidInput, "{refused:?}");
+    assert!(refused.to_string().contains("4095:77"), "{refused}");
+    end(group);
+}
+
+#[test]
+fn huge_pages_are_limited_by_their_size() {
+    let Some(bench) = bench_with("huge", &[Limit::Hugetlb]) else { return };
+    let group = bench.group_with(Set::EMPTY.with(Limit::Hugetlb));
+    let pages = HugePage::new(Bytes::mib(2)).unwrap();
+    for (most, expected) in [(Bytes::mib(5), 4 << 20), (Bytes(0), 0)] {
+        set(group.ops(), &Limits::new().hugetlb(pages, most));
+        let kept = read(&bench, "hugetlb", "hugetlb.2MB.limit_in_bytes");
+        assert_eq!(kept, expected.to_string(), "a whole number of pages");
+    }
+    set(group.ops(), &Limits::new().hugetlb(pages, Most::Lifted));
     end(group);
 }
 
@@ -108,7 +167,7 @@ fn k31_memory_and_swap_are_raised_and_lowered() {
 fn swap_alone_cannot_be_limited() {
     let Some(bench) = bench_with("swap", &[Limit::Swap]) else { return };
     let group = bench.group_with(Set::EMPTY.with(Limit::Swap));
-    let refused = refusal(group.ops(), &Limits { swap_max: Some(Bytes(0)), ..Limits::new() });
+    let refused = refusal(group.ops(), &Limits::new().swap_max(Bytes(0)));
     assert_eq!(refused.kind(), ErrorKind::InvalidInput);
     assert!(refused.remedy().is_some());
     end(group);
@@ -131,13 +190,13 @@ fn k34_limits_that_cannot_be_applied_are_refused() {
     let group = bench.group();
     let refused = refusal(group.ops(), &Limits::new().memory_max(Bytes::mib(64)));
     assert_eq!(refused.kind(), ErrorKind::Unsupported, "not joined");
-    let high = Limits { memory_high: Some(Bytes::mib(64)), ..Limits::new() };
+    let high = Limits::new().memory_high(Bytes::mib(64));
     assert_eq!(refusal(group.ops(), &high).kind(), ErrorKind::Unsupported);
     end(group);
     let group = bench.group_with([Limit::Cpuset, Limit::Cpus].into_iter().collect());
     let bad = [
-        Limits { cpuset: Some("4000".parse().unwrap()), ..Limits::new() },
-        Limits::new().cpus(0.0),
+        Limits::new().cpuset(CpuSet::from_iter([4000])),
+        Limits::new().cpuset(CpuSet::from_iter([0, 9999])),
     ];
     for limits in bad {
         let refused = refusal(group.ops(), &limits);
@@ -153,7 +212,7 @@ fn k17_a_new_cpuset_group_takes_programs() {
     let Some(bench) = bench_with("k17", &[Limit::Cpuset]) else { return };
     let cpuset = Set::EMPTY.with(Limit::Cpuset);
     let group = bench.group_with(cpuset);
-    set(group.ops(), &Limits { cpuset: Some("0".parse().unwrap()), ..Limits::new() });
+    set(group.ops(), &Limits::new().cpuset(CpuSet::from_iter([0])));
     let inner = group.ops().subgroup(&"a/b".parse().unwrap(), cpuset).unwrap();
     let child = inner.spawn(&sh("grep Cpus_allowed_list: /proc/self/status | grep -qw 0")).unwrap();
     eventually("its end", || child.try_wait().unwrap() == Some(Outcome::Exited(0)));
@@ -234,7 +293,7 @@ fn what_was_not_joined_is_not_measured() {
 #[test]
 fn limits_serve_groups_of_another_driver() {
     let Some(bench) = bench_with("alone", &[Limit::Memory, Limit::Pids]) else { return };
-    let limits = V1Limits::probe(None).unwrap();
+    let limits = V1Limits::probe(&containment_process::proc::Base::default()).unwrap();
     let asked: ControllerSet = Set::EMPTY.with(Limit::Memory);
     let figures = Set::EMPTY.with(Measure::Pids);
     let group = limits.create(&bench.name, &[4711], asked, figures).unwrap();
@@ -266,7 +325,7 @@ fn limits_serve_groups_of_another_driver() {
 #[test]
 fn k47_the_freezer_group_that_holds_a_process_is_found_and_thawed() {
     let Some(bench) = bench("hold") else { return };
-    let limits = V1Limits::probe(None).unwrap();
+    let limits = V1Limits::probe(&containment_process::proc::Base::default()).unwrap();
     let group = bench.group();
     let child = group.spawn(&sleeper()).unwrap();
     assert!(limits.hold_on(child.pid()).unwrap().is_none());

@@ -92,7 +92,7 @@ impl V2Group {
     }
 
     pub(crate) fn freeze_state(&self, operation: Operation) -> Result<FreezeState> {
-        if self.read_event("frozen", operation)? {
+        if self.read_event(|events| events.frozen, operation)? {
             return Ok(FreezeState::Frozen);
         }
         let asked = self.dir.read("cgroup.freeze");

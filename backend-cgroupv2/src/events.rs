@@ -7,14 +7,18 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use containment_core::{Error, ErrorKind, Operation, Result, Source, Watch};
-use containment_process::cgroupfs::{Access, field};
+use containment_process::cgroupfs::Access;
+use containment_process::cgroupfs::parse::{Events, MemoryEvents};
 use containment_process::pidfd::PidFd;
 
 use crate::group::V2Group;
 
+const FILE: &str = "cgroup.events";
+const MEMORY: &str = "memory.events";
+
 /// What a group is watched by; nothing until somebody watches it.
 #[derive(Debug, Default)]
-pub(crate) struct Events {
+pub(crate) struct Watching {
     watched: Mutex<Watched>,
     memory: Mutex<Option<Arc<OwnedFd>>>,
 }
@@ -26,25 +30,33 @@ struct Watched {
 }
 
 impl V2Group {
-    /// Whether `key` of `cgroup.events` is 1. Reads the description that is watched, if one is: that
-    /// re-arms it.
-    pub(crate) fn read_event(&self, key: &str, operation: Operation) -> Result<bool> {
+    /// What `cgroup.events` says. Reads the description that is watched, if one is: that re-arms it.
+    pub(crate) fn read_event(
+        &self,
+        which: fn(&Events) -> Option<u64>,
+        operation: Operation,
+    ) -> Result<bool> {
         let watched = self.events.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = match &watched.file {
-            Some(file) => self.read_again(file, operation)?,
-            None => self
-                .dir
-                .read("cgroup.events")
-                .map_err(|failure| self.error(failure.during(operation)))?,
+        let events = match &watched.file {
+            Some(file) => {
+                self.dir.understand(FILE, &self.read_again(file, operation)?, Events::parse)
+            }
+            None => self.dir.parse(FILE, Events::parse),
         };
-        Ok(field(&text, key) == Some(1))
+        let events = events.map_err(|failure| self.error(failure.during(operation)))?;
+        // The freezer is younger than the file.
+        which(&events).map(|flag| flag == 1).ok_or_else(|| {
+            self.error(Error::new(ErrorKind::Unsupported, operation))
+                .because("this kernel does not tell it of cgroup v2 groups")
+                .advise("use Linux 5.2 or later")
+        })
     }
 
     /// What announces that the group became empty.
     pub(crate) fn watch_empty(&self) -> Result<Watch> {
         let mut watched = self.events.watched.lock().unwrap_or_else(PoisonError::into_inner);
         if watched.file.is_none() {
-            let file = self.dir.open_file("cgroup.events", Access::Read);
+            let file = self.dir.open_file(FILE, Access::Read);
             let file = file.map_err(|failure| self.error(failure.during(Operation::Watch)))?;
             watched.file = Some(Arc::new(file));
         }
@@ -62,7 +74,12 @@ impl V2Group {
     pub(crate) fn count_oom_kills(&self) -> Result<u64> {
         let file = self.memory_events(Operation::Usage)?;
         let text = self.read_again(&file, Operation::Usage)?;
-        Ok(field(&text, "oom_kill").unwrap_or(0))
+        let events = self.dir.understand(MEMORY, &text, MemoryEvents::parse);
+        let events = events.map_err(|failure| self.error(failure.during(Operation::Usage)))?;
+        events.oom_kill.ok_or_else(|| {
+            self.error(Error::new(ErrorKind::Unsupported, Operation::Usage))
+                .because("this kernel does not count what the OOM killer takes")
+        })
     }
 
     /// What announces that a member was taken by the OOM killer.
@@ -76,14 +93,13 @@ impl V2Group {
         if let Some(file) = &*memory {
             return Ok(Arc::clone(file));
         }
-        let opened = self.dir.open_file("memory.events", Access::Read).map_err(|failure| {
-            match failure.kind() {
-                ErrorKind::NotFound if !self.dir.is_gone() => self
+        let opened =
+            self.dir.open_file(MEMORY, Access::Read).map_err(|failure| match failure.kind() {
+                ErrorKind::Unsupported => self
                     .error(Error::new(ErrorKind::Unsupported, operation))
                     .because("the memory controller is not enabled for this group"),
                 _ => self.error(failure.during(operation)),
-            }
-        })?;
+            })?;
         Ok(Arc::clone(memory.insert(Arc::new(opened))))
     }
 

@@ -7,21 +7,26 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use containment_core::{
     Applied, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState, GroupId,
-    GroupName, GroupOps, HomeOps, Identity, InvalidName, KillStep, Limits, Member, Operation, Pid,
-    Program, Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
+    GroupName, GroupOps, HomeOps, Identity, KillStep, Limits, Member, Operation, Pid, Program,
+    Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
 };
-use containment_process::cgroupfs::Dir;
+use containment_process::cgroupfs::{Dir, Failure, KeptOpen, MARK};
 use containment_process::child::Programs;
 use containment_process::proc::Stat;
 
-use crate::events::Events;
+use crate::confined::Confined;
+use crate::controllers::{self, Controller, Controllers};
+use crate::events::Watching;
 use crate::home::Home;
 use crate::host::Place;
+use crate::top::Top;
+use crate::usage;
 
 /// A group of the unified hierarchy.
 #[derive(Debug)]
 pub struct V2Group {
     pub(crate) place: Arc<Place>,
+    pub(crate) capabilities: Capabilities,
     pub(crate) id: GroupId,
     pub(crate) dir: Dir,
     /// Where its name below begins: the driver's parent group, or the group that it was made in.
@@ -36,88 +41,48 @@ pub struct V2Group {
     pub(crate) kills: AtomicU64,
     /// Whether children have to move themselves in.
     pub(crate) self_move: AtomicBool,
-    pub(crate) events: Events,
+    /// Those of its figures, where they are kept open.
+    pub(crate) files: KeptOpen,
+    pub(crate) confined: Confined,
+    pub(crate) events: Watching,
     pub(crate) programs: Programs,
     removed: AtomicBool,
 }
 
-/// Where a group's name begins: a directory, and the name of the group that this is, if it is one.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Top<'a> {
-    pub(crate) place: &'a Arc<Place>,
-    pub(crate) dir: &'a Dir,
-    pub(crate) outer: Option<&'a GroupName>,
-}
-
-impl Top<'_> {
-    /// Makes the group, and the levels of its name that are missing.
-    pub(crate) fn create(self, name: &GroupName, with: ControllerSet) -> Result<V2Group> {
-        let full = self.full_name(name, Operation::Create)?;
-        refuse_controllers(self.place, &full, with)?;
-        let (dir, made_above) = self.dir.create_levels(name, |_| Ok(())).map_err(|failure| {
-            let error = self.place.describe(failure.during(Operation::Create), &full);
-            match error.kind() {
-                ErrorKind::AlreadyExists => {
-                    error.advise("choose another name, or remove that group")
-                }
-                ErrorKind::NotFound if self.dir.is_gone() => {
-                    error.with_kind(ErrorKind::Gone).with_group(self.outer.unwrap_or(&full))
-                }
-                _ => error,
-            }
-        })?;
-        self.group(name, full, dir, made_above)
-    }
-
-    /// Opens the group of that name as it is now.
-    pub(crate) fn open(self, name: &GroupName) -> Result<V2Group> {
-        let full = self.full_name(name, Operation::Open)?;
-        let dir = self.dir.open_beneath(name.as_str());
-        let dir =
-            dir.map_err(|failure| self.place.describe(failure.during(Operation::Open), &full))?;
-        self.group(name, full, dir, 0)
-    }
-
-    /// The name below the driver's parent group.
-    fn full_name(self, local: &GroupName, operation: Operation) -> Result<GroupName> {
-        let Some(outer) = self.outer else { return Ok(local.clone()) };
-        let too_long = |error: InvalidName| {
-            self.place
-                .describe(Error::new(ErrorKind::InvalidInput, operation), outer)
-                .because(error.to_string())
-        };
-        outer.join(local).map_err(too_long)
-    }
-
-    fn group(
-        self,
+impl V2Group {
+    pub(crate) fn new(
+        top: Top<'_>,
         local: &GroupName,
         name: GroupName,
         dir: Dir,
         made_above: usize,
-    ) -> Result<V2Group> {
-        let inode = dir
-            .inode()
-            .map_err(|failure| self.place.describe(failure.during(Operation::Open), &name))?;
-        let backend = self.place.backend;
-        Ok(V2Group {
-            place: Arc::clone(self.place),
-            relative: self.place.relative.join(name.as_str()),
-            id: GroupId { backend, name, identity: Identity::Cgroup(inode) },
+    ) -> Result<Self> {
+        let opened = |failure: Failure| top.place.describe(failure.during(Operation::Open), &name);
+        let inode = dir.inode().map_err(opened)?;
+        let has = controllers::listed(&dir, "cgroup.controllers").map_err(opened)?;
+        let confined = Confined::default();
+        if has.contains(Controller::Cpuset) {
+            confined.look(&top.place.dir, &dir).map_err(opened)?;
+        }
+        Ok(Self {
+            confined,
+            files: KeptOpen::new(dir.clone()),
+            capabilities: top.place.capabilities_of(&dir, has),
+            place: Arc::clone(top.place),
+            relative: top.place.relative.join(name.as_str()),
+            id: GroupId { backend: top.place.backend, name, identity: Identity::Cgroup(inode) },
             dir,
-            top: self.dir.clone(),
+            top: top.dir.clone(),
             local: local.clone(),
             made_above,
             kills: AtomicU64::new(0),
             self_move: AtomicBool::new(false),
-            events: Events::default(),
+            events: Watching::default(),
             programs: Programs::default(),
             removed: AtomicBool::new(false),
         })
     }
-}
 
-impl V2Group {
     /// Its cgroup id: the directory's inode number.
     pub fn inode(&self) -> u64 {
         match self.id.identity {
@@ -199,6 +164,13 @@ impl V2Group {
         Top { place: &self.place, dir: &self.dir, outer: Some(&self.id.name) }
     }
 
+    /// Has these controllers handed down to this group.
+    pub(crate) fn take_on(&self, wanted: Controllers) -> Result<()> {
+        let top = Top { place: &self.place, dir: &self.place.dir, outer: None };
+        self.files.close();
+        top.hand_down(&self.id.name, wanted).map_err(|error| error.during(Operation::SetLimits))
+    }
+
     fn refuse_removed(&self, operation: Operation) -> Result<()> {
         if self.removed.load(Ordering::Acquire) {
             return Err(self.error(Error::new(ErrorKind::Gone, operation)));
@@ -221,7 +193,18 @@ impl GroupOps for V2Group {
     }
 
     fn capabilities(&self) -> &Capabilities {
-        &self.place.capabilities
+        &self.capabilities
+    }
+
+    fn leave_mark(&self, mark: &str) -> Result<bool> {
+        let left = self.dir.leave_note(MARK, mark);
+        left.map_err(|failure| self.error(failure.during(Operation::Register)))
+    }
+
+    fn mark(&self) -> Result<Option<String>> {
+        let note = self.dir.note(MARK);
+        let note = note.map_err(|failure| self.error(failure.during(Operation::Register)))?;
+        Ok(note.map(|note| String::from_utf8_lossy(&note).into_owned()))
     }
 
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
@@ -265,7 +248,7 @@ impl GroupOps for V2Group {
 
     fn populated(&self) -> Result<bool> {
         self.refuse_removed(Operation::Populated)?;
-        self.read_event("populated", Operation::Populated)
+        self.read_event(|events| events.populated, Operation::Populated)
     }
 
     fn signal(&self, signal: Signal) -> Result<Signalled> {
@@ -295,13 +278,14 @@ impl GroupOps for V2Group {
 
     fn set_limits(&self, limits: &Limits) -> Result<Applied> {
         self.refuse_removed(Operation::SetLimits)?;
-        let refused = limits.asked().iter().map(|limit| (limit, self.error(no_controllers())));
-        Ok(Applied { applied: Vec::new(), refused: refused.collect() })
+        Ok(self.apply(limits))
     }
 
     fn usage(&self) -> Result<Usage> {
         self.refuse_removed(Operation::Usage)?;
-        self.read_usage()
+        let usage =
+            if self.place.sampling { usage::read(&self.files) } else { usage::read(&self.dir) };
+        usage.map_err(|failure| self.error(failure.during(Operation::Usage)))
     }
 
     fn oom_kills(&self) -> Result<u64> {
@@ -337,14 +321,4 @@ impl GroupOps for V2Group {
         self.top.remove_levels_above(&self.local, self.made_above);
         Ok(())
     }
-}
-
-fn refuse_controllers(place: &Place, name: &GroupName, with: ControllerSet) -> Result<()> {
-    if with.is_empty() { Ok(()) } else { Err(place.describe(no_controllers(), name)) }
-}
-
-fn no_controllers() -> Error {
-    Error::new(ErrorKind::Unsupported, Operation::SetLimits)
-        .because("this backend does not have this limit")
-        .advise("leave the limit out, or run with --best-effort")
 }

@@ -1,11 +1,18 @@
 //! Where groups are made on this host: the mount, and the group in it that is ours.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use containment_core::{Backend, Capabilities, Error, ErrorKind, GroupName, Operation, Result};
+use containment_core::{
+    Backend, Capabilities, Error, ErrorKind, GroupName, Measure, Operation, Result, Set,
+};
 use containment_process::cgroupfs::{Dir, Failure, Version};
-use containment_process::proc::{cgroup, mountinfo};
+use containment_process::proc::{Base, cgroup, mountinfo};
 use mountinfo::Mount;
+
+use crate::controllers::{self, Controllers, Refusal};
+use crate::leaf::{self, Leaf};
+use crate::offer::Offer;
 
 /// The group below which groups are made, and what the kernel offers there.
 #[derive(Debug, Clone)]
@@ -22,15 +29,24 @@ pub(crate) struct Place {
     pub(crate) relative: PathBuf,
     pub(crate) has_kill: bool,
     pub(crate) capabilities: Capabilities,
+    pub(crate) offer: Offer,
+    /// Figures that every group is to show, if there is a controller for them.
+    pub(crate) measured: Set<Measure>,
+    /// Whether groups keep the files of their figures open.
+    pub(crate) sampling: bool,
+    /// Whether it was named to us, so that it is ours to arrange.
+    named: bool,
+    /// Where this process stepped aside to, if it had to.
+    leaf: Arc<Mutex<Option<Leaf>>>,
 }
 
 impl Place {
     /// The first cgroup2 mount that shows our group (or `parent`) and where groups can be made.
-    pub(crate) fn find(parent: Option<&Path>) -> Result<Self> {
+    pub(crate) fn find(base: &Base) -> Result<Self> {
         let mounts = mountinfo::read().map_err(|error| Error::from_io(Operation::Probe, &error))?;
         let mut unusable = None;
         for mount in mountinfo::mounts(&mounts).filter(|mount| mount.is_type("cgroup2")) {
-            match Self::on(&mount, parent) {
+            match Self::on(&mount, base) {
                 Ok(place) => return Ok(place),
                 Err(error) => unusable = unusable.or(Some(error)),
             }
@@ -38,20 +54,67 @@ impl Place {
         Err(unusable.unwrap_or_else(no_mount))
     }
 
-    fn on(mount: &Mount<'_>, parent: Option<&Path>) -> Result<Self> {
+    fn on(mount: &Mount<'_>, base: &Base) -> Result<Self> {
         let mount_root = mount.root().into_owned();
-        let relative = match parent {
+        let relative = match base.parent() {
             Some(parent) => parent.strip_prefix("/").unwrap_or(parent).to_path_buf(),
-            None => own_group(&mount_root)?,
+            None => own_group(&mount_root, base)?,
         };
         let mount = mount.mount_point();
         let mount = Dir::open_mount(&mount, Version::V2).map_err(unusable)?;
         let dir = mount.open_beneath(&relative).map_err(unusable)?;
         check_writable(&dir)?;
-        let has_kill = has_kill(&dir).map_err(unusable)?;
-        let capabilities = crate::capabilities(has_kill);
-        let backend = Backend::CgroupV2;
-        Ok(Self { backend, mount, dir, mount_root, relative, has_kill, capabilities })
+        let named = base.parent().is_some();
+        let offer = Offer::of(&dir, named).map_err(unusable)?;
+        let (has_kill, figures) = look_at_a_group(&dir, |group| {
+            // Since Linux 5.14.
+            (group.exists("cgroup.kill"), offer.figures(group, offer.everywhere))
+        })
+        .map_err(unusable)?;
+        let capabilities = crate::capabilities(has_kill, offer.limits, figures);
+        let (measured, leaf) = (Set::EMPTY, Arc::default());
+        Ok(Self {
+            backend: Backend::CgroupV2,
+            mount,
+            dir,
+            mount_root,
+            relative,
+            has_kill,
+            capabilities,
+            offer,
+            measured,
+            sampling: false,
+            named,
+            leaf,
+        })
+    }
+
+    /// The figures that every group shows, with those that it is asked to.
+    pub(crate) fn figures(&self) -> Set<Measure> {
+        let asked = self.measured.iter().filter_map(controllers::of_figure);
+        let asked = asked.filter(|one| self.offer.controllers.contains(*one));
+        let shown = self.offer.figures(&self.dir, asked.collect());
+        shown.iter().fold(self.capabilities.usage, Set::with)
+    }
+
+    /// What a group guarantees that was given these controllers.
+    pub(crate) fn capabilities_of(&self, dir: &Dir, has: Controllers) -> Capabilities {
+        Capabilities { usage: self.offer.figures(dir, has), ..self.capabilities.clone() }
+    }
+
+    /// Hands controllers down to the groups below the parent group. Where that holds this process alone,
+    /// and is ours to arrange, it steps aside first (K14).
+    pub(crate) fn hand_down(&self, wanted: Controllers) -> Result<()> {
+        let mut leaf = self.leaf.lock().unwrap_or_else(PoisonError::into_inner);
+        match controllers::hand_down(&self.dir, wanted) {
+            Err(Refusal::HoldsProcesses) => {}
+            handed_down => return handed_down.map_err(controllers::refused),
+        }
+        if leaf.is_some() || !leaf::may_step_aside(&self.dir, self.named).unwrap_or(false) {
+            return Err(controllers::refused(Refusal::HoldsProcesses));
+        }
+        *leaf = Some(Leaf::step_aside(&self.dir, wanted).map_err(controllers::refused)?);
+        Ok(())
     }
 
     /// An error of a group.
@@ -60,36 +123,30 @@ impl Place {
     }
 }
 
-/// Whether the kernel has `cgroup.kill` (since 5.14). The hierarchy's root never has it, so there a
-/// group below it is looked at, one made for that where there is none.
-fn has_kill(dir: &Dir) -> Result<bool, Failure> {
-    const FILE: &str = "cgroup.kill";
-    if dir.exists(FILE) {
-        return Ok(true);
-    }
-    let is_root = !dir.exists("cgroup.events");
-    if !is_root {
-        return Ok(false);
+/// What `look` sees at a group that is like those that will be made: at the parent group itself, unless
+/// that is the hierarchy's root, which lacks files that groups have. There a group below it is
+/// looked at, one made for that where there is none.
+fn look_at_a_group<T>(dir: &Dir, look: impl Fn(&Dir) -> T) -> Result<T, Failure> {
+    if !controllers::is_root(dir) {
+        return Ok(look(dir));
     }
     for name in dir.subdirectories()? {
         let Ok(group) = dir.open_beneath(&name) else { continue };
-        if group.exists(FILE) {
-            return Ok(true);
-        }
+        let seen = look(&group);
         // One that vanished meanwhile tells nothing.
         if !group.is_gone() {
-            return Ok(false);
+            return Ok(seen);
         }
     }
     let name = GroupName::scratch();
-    let has_kill = dir.create(name.as_str())?.exists(FILE);
+    let seen = look(&dir.create(name.as_str())?);
     dir.remove_child(name.as_str())?;
-    Ok(has_kill)
+    Ok(seen)
 }
 
 /// Our own group, relative to the mount.
-pub(crate) fn own_group(mount_root: &Path) -> Result<PathBuf> {
-    let text = cgroup::read_self().map_err(|error| Error::from_io(Operation::Probe, &error))?;
+pub(crate) fn own_group(mount_root: &Path, base: &Base) -> Result<PathBuf> {
+    let text = base.memberships().map_err(|error| Error::from_io(Operation::Probe, &error))?;
     cgroup::memberships(&text)
         .find(cgroup::Membership::is_unified)
         .and_then(|own| cgroup::below_mount(own.path, mount_root))

@@ -6,27 +6,33 @@
 //! ([`containment_process::cgroupfs`]); nothing outside the parent group is ever opened.
 #![forbid(unsafe_code)]
 
+mod confined;
 mod control;
+mod controllers;
 mod events;
 mod group;
 mod home;
 mod host;
+mod leaf;
+mod limits;
+mod offer;
 mod place;
+mod top;
 mod usage;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use containment_core::{
     Backend, Capabilities, CgroupOps, ControllerSet, Empty, Error, ErrorKind, Escape, Freeze,
-    GroupId, GroupName, GroupOps, Kill, LeaveBy, Measure, Operation, Result, Set, SystemWaiter,
-    Waiter,
+    GroupId, GroupName, GroupOps, Kill, LeaveBy, Limit, Measure, Operation, Result, Set,
+    SystemWaiter, Waiter,
 };
-
 use containment_process::cgroupfs::Failure;
-use group::Top;
+use containment_process::proc::Base;
+
 pub use group::V2Group;
 use host::Place;
+use top::Top;
 
 /// The driver of the unified hierarchy.
 #[derive(Debug)]
@@ -41,8 +47,9 @@ impl CgroupV2 {
     ///
     /// # Errors
     /// [`Unusable`](ErrorKind::Unusable), with the reason and a remedy.
-    pub fn probe(parent: Option<&Path>) -> Result<Self> {
-        let place = Place::find(parent).map_err(|error| error.with_backend(Backend::CgroupV2))?;
+    pub fn probe(base: impl Into<Base>) -> Result<Self> {
+        let place =
+            Place::find(&base.into()).map_err(|error| error.with_backend(Backend::CgroupV2))?;
         Ok(Self { place: Arc::new(place), waiter: Arc::new(SystemWaiter::new()) })
     }
 
@@ -52,6 +59,24 @@ impl CgroupV2 {
         let place = Arc::make_mut(&mut self.place);
         place.has_kill = false;
         place.capabilities.kill = Kill::Frozen { thaw_after: false };
+        self
+    }
+
+    /// The same with groups that show these figures too, as far as the parent group has the controllers
+    /// for them.
+    #[must_use]
+    pub fn measuring(mut self, figures: Set<Measure>) -> Self {
+        let place = Arc::make_mut(&mut self.place);
+        place.measured = figures;
+        place.capabilities.usage = place.figures();
+        self
+    }
+
+    /// The same with groups that keep the files of their figures open once they were read: each further
+    /// reading is one `pread` a file, and a group that is measured takes some ten descriptors more.
+    #[must_use]
+    pub fn sampling(mut self) -> Self {
+        Arc::make_mut(&mut self.place).sampling = true;
         self
     }
 
@@ -124,13 +149,14 @@ impl CgroupOps for CgroupV2 {
         let backend = self.place.backend;
         let failed = |failure: Failure| failure.during(Operation::List).with_backend(backend);
         let groups = self.place.dir.identities().map_err(failed)?.into_iter();
+        let groups = groups.filter(|(name, _)| !name.as_str().starts_with(leaf::PREFIX));
         let ids = groups.map(|(name, identity)| GroupId { backend, name, identity });
         Ok(ids.collect())
     }
 }
 
 /// What this driver guarantees, given what the kernel's files offer.
-fn capabilities(has_kill: bool) -> Capabilities {
+fn capabilities(has_kill: bool, limits: Set<Limit>, usage: Set<Measure>) -> Capabilities {
     Capabilities {
         kill: if has_kill { Kill::Atomic } else { Kill::Frozen { thaw_after: false } },
         escape: Escape::Impossible,
@@ -140,7 +166,7 @@ fn capabilities(has_kill: bool) -> Capabilities {
         freeze: Freeze::Kernel,
         nesting: true,
         attach: true,
-        limits: Set::EMPTY,
-        usage: Set::EMPTY.with(Measure::Cpu),
+        limits,
+        usage,
     }
 }

@@ -3,7 +3,7 @@
 use containment_core::{Error, ErrorKind, Operation, Pid, Program, Result};
 use containment_process::child::Started;
 use containment_process::pidfd::{Look, PidFd};
-use containment_process::spawn::{Entry, Failure, Launch, Mark, spawn};
+use containment_process::spawn::{Entry, Failure, Launch, Mark, Memory, spawn};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
@@ -23,8 +23,9 @@ impl V2Group {
         self.refuse_frozen()?;
         let mark = Mark::read(&self.kills);
         let also: Vec<_> = also.iter().map(AsFd::as_fd).collect();
-        if !self.self_move.load(Ordering::Relaxed) {
-            match launch(program, Entry::Born(self.dir.as_fd(), &also), mark) {
+        if !self.self_move.load(Ordering::Relaxed) && !self.confined.at_all() {
+            let born = Entry::Born(self.dir.as_fd(), &also);
+            match launch(program, born, mark, Memory::Share) {
                 Err(Failure::KilledAtBirth(_)) if !mark.is_stale() => {}
                 Err(Failure::Clone(error)) if is_missing(&error) => {}
                 result => return self.verdict(result, program),
@@ -34,7 +35,8 @@ impl V2Group {
         let procs = self.dir.open_file("cgroup.procs", Access::Write);
         let procs = procs.map_err(|failure| self.error(failure.during(Operation::Place)))?;
         let files: Vec<_> = also.into_iter().chain([procs.as_fd()]).collect();
-        let moved = launch(program, Entry::SelfMove(&files), mark);
+        let memory = if self.confined.to_nodes() { Memory::Copy } else { Memory::Share };
+        let moved = launch(program, Entry::SelfMove(&files), mark, memory);
         self.verdict(moved, program)
     }
 
@@ -46,7 +48,7 @@ impl V2Group {
 
     /// A child born frozen would hold this thread until somebody thaws the group (K07).
     fn refuse_frozen(&self) -> Result<()> {
-        if self.read_event("frozen", Operation::Place)? {
+        if self.read_event(|events| events.frozen, Operation::Place)? {
             return Err(self
                 .error(Error::new(ErrorKind::Frozen, Operation::Place))
                 .advise("thaw it first"));
@@ -71,8 +73,13 @@ pub(crate) fn move_into(dir: &Dir, pid: Pid) -> Result<()> {
     if process.has_ended().map_err(failed)? { Err(gone()) } else { Ok(()) }
 }
 
-fn launch(program: &Program, entry: Entry<'_>, mark: Mark<'_>) -> Result<PidFd, Failure> {
-    spawn(&Launch::into_cgroup(program, entry, mark))
+fn launch(
+    program: &Program,
+    entry: Entry<'_>,
+    mark: Mark<'_>,
+    memory: Memory,
+) -> Result<PidFd, Failure> {
+    spawn(&Launch { memory, ..Launch::into_cgroup(program, entry, mark) })
 }
 
 /// The kernel lacks the flag, or a seccomp filter refuses the call: no verdict on the group.

@@ -1,25 +1,63 @@
-//! What a group used.
+//! What a group used, by the files that its controllers give it.
+//!
+//! Units: kernel, Documentation/admin-guide/cgroup-v2.rst. All figures count the groups below too;
+//! CPU time is counted for every group, without a controller.
 
 use std::time::Duration;
 
-use containment_core::{Operation, Result, Usage};
-use containment_process::cgroupfs::field;
+use containment_core::{Pressure, Usage};
+use containment_process::cgroupfs::parse::{
+    CpuStat, MemoryEvents, MemoryStat, io_stat, number, pressure,
+};
+use containment_process::cgroupfs::{Failure, Texts};
 
-use crate::group::V2Group;
-
-impl V2Group {
-    /// CPU time, which the kernel counts for every group without a controller (`cpu.stat`).
-    pub(crate) fn read_usage(&self) -> Result<Usage> {
-        let text = self.dir.read("cpu.stat");
-        let text = text.map_err(|failure| self.error(failure.during(Operation::Usage)))?;
-        let micros = |key| field(&text, key).map(Duration::from_micros);
-        Ok(Usage {
-            cpu: micros("usage_usec"),
-            cpu_user: micros("user_usec"),
-            cpu_system: micros("system_usec"),
-            throttled_periods: field(&text, "nr_throttled"),
-            throttled: micros("throttled_usec"),
-            ..Usage::default()
-        })
+/// Every figure that the group's controllers give it: without one its files are not there.
+pub(crate) fn read(files: &impl Texts) -> Result<Usage, Failure> {
+    let mut usage = Usage::default();
+    cpu(files, &mut usage)?;
+    usage.memory = files.figure("memory.current", number)?;
+    if usage.memory.is_some() {
+        memory(files, &mut usage)?;
     }
+    usage.pids = files.figure("pids.current", number)?;
+    if usage.pids.is_some() {
+        // Since Linux 6.11, and in later releases of some older ones.
+        usage.pids_peak = files.figure("pids.peak", number)?;
+    }
+    if let Some(totals) = files.figure("io.stat", io_stat)? {
+        usage.io_read = Some(totals.read);
+        usage.io_write = Some(totals.written);
+    }
+    usage.pressure = Pressure {
+        cpu: files.figure("cpu.pressure", pressure)?.flatten(),
+        memory: files.figure("memory.pressure", pressure)?.flatten(),
+        io: files.figure("io.pressure", pressure)?.flatten(),
+    };
+    Ok(usage)
+}
+
+fn cpu(files: &impl Texts, usage: &mut Usage) -> Result<(), Failure> {
+    let Some(stat) = files.figure("cpu.stat", CpuStat::parse)? else { return Ok(()) };
+    usage.cpu = stat.usage.map(Duration::from_micros);
+    usage.cpu_user = stat.user.map(Duration::from_micros);
+    usage.cpu_system = stat.system.map(Duration::from_micros);
+    usage.throttled_periods = stat.throttled_periods;
+    usage.throttled = stat.throttled.map(Duration::from_micros);
+    Ok(())
+}
+
+fn memory(files: &impl Texts, usage: &mut Usage) -> Result<(), Failure> {
+    // Since Linux 5.19.
+    usage.memory_peak = files.figure("memory.peak", number)?;
+    usage.swap = files.figure("memory.swap.current", number)?;
+    if let Some(stat) = files.figure("memory.stat", MemoryStat::parse)? {
+        usage.memory_anon = stat.anon;
+        usage.memory_file = stat.file;
+        usage.memory_kernel = stat.kernel;
+    }
+    // A kill in this subtree, whatever limit called for it; `oom` also counts where none was (K30).
+    if let Some(events) = files.figure("memory.events", MemoryEvents::parse)? {
+        usage.oom_kills = events.oom_kill;
+    }
+    Ok(())
 }

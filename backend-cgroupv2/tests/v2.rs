@@ -3,7 +3,8 @@
 //! Where there is none, or no right to it, every test says so; `CONTAIN_MUST_RUN=cgroup-v2` turns that
 //! into a failure.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+mod support;
+
 use std::time::{Duration, Instant};
 
 use backend_cgroupv2::CgroupV2;
@@ -11,46 +12,23 @@ use containment_core::{
     CgroupOps, Change, ControllerSet, ErrorKind, FreezeState, Group, GroupName, KillStep, Outcome,
     Pid, Policy, Program, Signal, Standing, Teardown,
 };
+use support::*;
 
 /// A driver, and one that does as kernels without `cgroup.kill` do.
 fn drivers() -> Vec<CgroupV2> {
     match CgroupV2::probe(None).and_then(|driver| driver.prove().map(|()| driver)) {
         Ok(driver) => vec![driver, CgroupV2::probe(None).unwrap().without_kill_file()],
         Err(error) => {
-            let required = std::env::var("CONTAIN_MUST_RUN").unwrap_or_default();
-            assert!(!required.contains("cgroup-v2"), "cgroup-v2 must run: {error}");
-            eprintln!("SKIPPED: {error}");
+            skip("cgroup-v2", &error);
             Vec::new()
         }
     }
-}
-
-fn name(test: &str) -> GroupName {
-    static SERIAL: AtomicU32 = AtomicU32::new(0);
-    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-    format!("contain-test-{test}-{}-{serial}", std::process::id()).parse().unwrap()
-}
-
-fn create(driver: &CgroupV2, test: &str) -> Group {
-    Group::new(driver.create(&name(test), ControllerSet::EMPTY).unwrap(), driver.waiter())
-}
-
-fn sh(script: &str) -> Program {
-    Program::new("/bin/sh").args(["-c", script])
 }
 
 /// One kill as core makes it: without `cgroup.kill` it freezes first, and the group is thawed after.
 fn kill_once(group: &Group) {
     while let KillStep::Freezing = group.ops().kill().unwrap() {}
     group.ops().request_thaw().unwrap();
-}
-
-fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !condition() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::yield_now();
-    }
 }
 
 #[test]
@@ -90,6 +68,28 @@ fn daemons_and_forks_die_with_their_group() {
 
 fn is_alive(pid: Pid) -> bool {
     containment_process::proc::Stat::read(pid).unwrap().is_some_and(|stat| !stat.state.is_zombie())
+}
+
+/// The same figures by files that are kept open, which are closed with the group.
+#[test]
+fn a_group_that_is_sampled_keeps_its_files_open() {
+    let Some(driver) = drivers().into_iter().next() else { return };
+    let driver = driver.sampling();
+    let group = create(&driver, "sampled");
+    let open = || {
+        let links = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let targets = links.filter_map(|link| std::fs::read_link(link.path()).ok());
+        targets.filter(|to| to.to_string_lossy().contains(group.id().name.as_str())).count()
+    };
+    let before = open();
+    let first = group.usage().unwrap();
+    let kept = open();
+    assert!(kept > before, "{kept}");
+    group.spawn(&sh("i=0; while [ $i -lt 9999 ]; do i=$((i+1)); done")).unwrap().wait().unwrap();
+    let second = group.usage().unwrap();
+    assert!(second.cpu > first.cpu, "{first:?}, {second:?}");
+    assert_eq!(open(), kept, "not one more");
+    assert!(group.terminate(&Policy::kill()).unwrap().is_clean());
 }
 
 #[test]

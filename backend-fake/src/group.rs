@@ -138,6 +138,9 @@ impl FakeGroup {
         let Some(node) = world.node_mut(generation) else { return };
         let old = std::mem::take(&mut node.limits);
         let new = limits.clone();
+        let (mut io_max, mut hugetlb) = (old.io_max, old.hugetlb);
+        io_max.extend(new.io_max);
+        hugetlb.extend(new.hugetlb);
         node.limits = Limits {
             memory_max: new.memory_max.or(old.memory_max),
             memory_high: new.memory_high.or(old.memory_high),
@@ -148,6 +151,8 @@ impl FakeGroup {
             mems: new.mems.or(old.mems),
             pids_max: new.pids_max.or(old.pids_max),
             io_weight: new.io_weight.or(old.io_weight),
+            io_max,
+            hugetlb,
         };
     }
 
@@ -166,6 +171,22 @@ impl GroupOps for FakeGroup {
 
     fn capabilities(&self) -> &Capabilities {
         &self.fake.capabilities
+    }
+
+    fn leave_mark(&self, mark: &str) -> Result<bool> {
+        self.call("leave_mark", Operation::Register, |world| {
+            let keeps = self.fake.persona != Persona::ProcessGroup;
+            if let Some(node) = world.node_mut(self.generation).filter(|_| keeps) {
+                node.mark = Some(mark.to_owned());
+            }
+            Ok(keeps)
+        })
+    }
+
+    fn mark(&self) -> Result<Option<String>> {
+        self.call("mark", Operation::Register, |world| {
+            Ok(world.node(self.generation).and_then(|node| node.mark.clone()))
+        })
     }
 
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {

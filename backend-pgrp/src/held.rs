@@ -17,7 +17,7 @@ use containment_process::reap::signal_process_group;
 use containment_process::spawn::{Entry, Launch, Memory, spawn};
 
 use crate::names::Claim;
-use crate::tree::freeze_state;
+use crate::tree::{freeze_state, usage_now};
 use crate::unsupported;
 
 /// A group that is a process group.
@@ -138,6 +138,15 @@ impl GroupOps for HeldGroup {
     }
 
     /// The first program leads the group, and the others join it, whatever they ask for.
+    /// Nothing that the kernel keeps: the program carries a mark in its environment instead.
+    fn leave_mark(&self, _: &str) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn mark(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
         let mut state = self.state(Operation::Spawn)?;
         if !matches!(program.group(), ProcessGroup::Auto | ProcessGroup::Lead) {
@@ -223,9 +232,10 @@ impl GroupOps for HeldGroup {
         Ok(Applied { applied: Vec::new(), refused: limits.asked().iter().map(refuse).collect() })
     }
 
+    /// Not CPU time: who left the group, and who was orphaned and ended, is not known any more.
     fn usage(&self) -> Result<Usage> {
-        let _state = self.state(Operation::Usage)?;
-        self.unsupported(Operation::Usage)
+        let state = self.state(Operation::Usage)?;
+        Ok(usage_now(&self.living(&state, Operation::Usage)?))
     }
 
     fn oom_kills(&self) -> Result<u64> {

@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use containment_core::{
     Applied, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState, GroupId,
@@ -16,7 +17,7 @@ use containment_process::reap::reap_children;
 
 use crate::line::{Keeping, Kept, Line};
 use crate::names::Claim;
-use crate::tree::{Tree, Trunk};
+use crate::tree::{Tree, Trunk, usage_now};
 use crate::unsupported;
 
 /// A group whose members descend from keepers.
@@ -139,6 +140,15 @@ impl GroupOps for KeptGroup {
         &self.capabilities
     }
 
+    /// Nothing that the kernel keeps: the program carries a mark in its environment instead.
+    fn leave_mark(&self, _: &str) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn mark(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
         self.refuse_removed(Operation::Spawn)?;
         let line =
@@ -211,14 +221,27 @@ impl GroupOps for KeptGroup {
         Ok(Applied { applied: Vec::new(), refused: limits.asked().iter().map(refuse).collect() })
     }
 
-    /// CPU time, known once a keeper has reaped everybody.
+    /// While members live, by `/proc`, in clock ticks; then exactly, as the keepers reaped them.
     fn usage(&self) -> Result<Usage> {
         self.refuse_removed(Operation::Usage)?;
-        let mut usage = Usage::default();
-        for (_, keeping) in self.standing()? {
-            let Keeping::Over(cpu) = keeping else { return Ok(Usage::default()) };
-            usage.cpu_user = Some(usage.cpu_user.unwrap_or_default() + cpu.user);
-            usage.cpu_system = Some(usage.cpu_system.unwrap_or_default() + cpu.system);
+        let standing = self.standing()?;
+        let over = |keeping: &Keeping| matches!(keeping, Keeping::Over(_));
+        let mut usage =
+            if standing.iter().all(|(_, keeping)| over(keeping)) && !self.has_lost(&standing) {
+                let none = Some(Duration::ZERO);
+                Usage { cpu_user: none, cpu_system: none, ..usage_now(&[]) }
+            } else {
+                self.tree()?.usage().map_err(|error| self.error(error))?
+            };
+        for (_, keeping) in &standing {
+            if let Keeping::Over(cpu) = keeping {
+                usage.cpu_user = usage.cpu_user.map(|user| user + cpu.user);
+                usage.cpu_system = usage.cpu_system.map(|system| system + cpu.system);
+            }
+        }
+        if self.has_lost(&standing) {
+            // What a lost keeper had reaped is not known.
+            (usage.cpu_user, usage.cpu_system) = (None, None);
         }
         usage.cpu = usage.cpu_user.zip(usage.cpu_system).map(|(user, system)| user + system);
         Ok(usage)

@@ -6,6 +6,15 @@
 //! Without one, the group is the program's process group: its leader is held unreaped, so that the
 //! group's id cannot be re-used, and a member that leaves is lost, which the capabilities say.
 //!
+//! No limit is offered, since none would hold for a group (the caller is told so for each):
+//! - memory, processes: rlimits count a process, or all of a user's (`RLIMIT_AS`, `RLIMIT_NPROC`), never a group;
+//! - CPU time, swap, I/O per device, huge pages: the kernel has no call for them;
+//! - CPUs, memory nodes: what `sched_setaffinity` and `set_mempolicy` set, each member may set anew, unprivileged;
+//! - shares: `nice` and `ioprio` weigh a process, so that a group of many gets many shares.
+//!
+//! Figures are those of the members in `/proc`: resident memory (shared pages count with each that has them),
+//! processes and threads; with a keeper CPU time too, of who ended as well.
+//!
 //! The supervisor's other children are never touched and its SIGCHLD disposition is never changed.
 #![forbid(unsafe_code)]
 
@@ -13,17 +22,19 @@ mod held;
 mod keeper;
 mod kept;
 mod line;
+mod lost;
 mod message;
 mod names;
 mod own;
 mod tree;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use containment_core::{
     Backend, Capabilities, CgroupOps, ControllerSet, Empty, Error, ErrorKind, Escape, Freeze,
-    GroupId, GroupName, GroupOps, Kill, LeaveBy, Measure, Operation, Result, Set, SystemWaiter,
-    Waiter,
+    GroupId, GroupName, GroupOps, Kill, LeaveBy, Measure, Operation, Pid, Result, Set,
+    SystemWaiter, Waiter,
 };
 use containment_process::pidfd::PidFd;
 use containment_process::proc::Snapshot;
@@ -85,6 +96,18 @@ impl ProcessGroups {
 }
 
 impl ProcessGroups {
+    /// What is left of a group that another process made and left behind: whoever carries its id in the
+    /// variable `CONTAIN_GROUP`, its program (pid and start time) with the group and the session that it
+    /// leads, and their descendants.
+    pub fn lost(&self, id: &GroupId, program: Option<(Pid, u64)>) -> Box<dyn GroupOps> {
+        Box::new(lost::LostGroup {
+            id: id.clone(),
+            capabilities: self.capabilities.clone(),
+            program,
+            removed: AtomicBool::new(false),
+        })
+    }
+
     /// Everything that descends from this process, as a group, whatever became of it. For a process
     /// that is a sub-reaper and whose only children were a group's.
     pub fn descendants(&self, name: &GroupName) -> Result<Box<dyn GroupOps>> {
@@ -142,7 +165,7 @@ impl CgroupOps for ProcessGroups {
 }
 
 fn capabilities(keeper: Keeper) -> Capabilities {
-    let usage = Set::EMPTY;
+    let usage = Set::EMPTY.with(Measure::Memory).with(Measure::Pids);
     let (escape, usage) = match keeper {
         Keeper::None => (Escape::Voluntary, usage),
         Keeper::Worker | Keeper::Lasting => (Escape::Swept, usage.with(Measure::Cpu)),
@@ -161,8 +184,12 @@ fn capabilities(keeper: Keeper) -> Capabilities {
 }
 
 fn unsupported(operation: Operation) -> Error {
+    let why = match operation {
+        Operation::SetLimits => "no rlimit or scheduler call holds for a process group as a whole",
+        _ => "process groups do not have it",
+    };
     Error::new(ErrorKind::Unsupported, operation)
         .with_backend(Backend::ProcessGroup)
-        .because("process groups do not have it")
+        .because(why)
         .advise("use a cgroup backend; contain doctor tells which one this host has")
 }

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use containment_core::{
     Applied, Backend, Capabilities, Change, ChildOps, ControllerSet, Empty, Error, ErrorKind,
     Escape, FreezeState, GroupId, GroupName, GroupOps, HomeOps, Identity, KillStep, Limits, Member,
-    Operation, Pid, Program, Reaped, Result, Set, Signal, Signalled, Standing, Usage, Watch,
+    Operation, Pid, Program, Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
 };
 use containment_process::pidfd::{Look, PidFd, Waited};
 use containment_process::proc::Stat;
@@ -94,14 +94,9 @@ fn tree() -> Tree {
     Tree { roots: vec![Pid::current()], except: Vec::new() }
 }
 
-/// As with a keeper, but for what a keeper measures.
+/// As with a keeper, but for the CPU time that a keeper measures.
 fn guarantees() -> Capabilities {
-    Capabilities {
-        escape: Escape::Swept,
-        empty: Empty::Notified,
-        usage: Set::EMPTY,
-        ..capabilities(Keeper::None)
-    }
+    Capabilities { escape: Escape::Swept, empty: Empty::Notified, ..capabilities(Keeper::None) }
 }
 
 /// Reaps an adopted process that has ended; whether there was one to reap.
@@ -124,6 +119,15 @@ impl GroupOps for OwnChildren {
 
     fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    /// Nothing that the kernel keeps: the program carries a mark in its environment instead.
+    fn leave_mark(&self, _: &str) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn mark(&self) -> Result<Option<String>> {
+        Ok(None)
     }
 
     fn spawn(&self, _: &Program) -> Result<Box<dyn ChildOps>> {
@@ -184,7 +188,10 @@ impl GroupOps for OwnChildren {
     }
 
     fn usage(&self) -> Result<Usage> {
-        self.unsupported(Operation::Usage)
+        self.refuse_removed(Operation::Usage)?;
+        let usage = tree().usage().map_err(|error| self.error(error))?;
+        // This process's own children of before, and those that somebody else waits for, are among it.
+        Ok(Usage { cpu: None, cpu_user: None, cpu_system: None, ..usage })
     }
 
     fn oom_kills(&self) -> Result<u64> {

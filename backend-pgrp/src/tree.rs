@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use containment_core::{
     Error, FreezeState, Member, Operation, Pid, ProcessState, Result, Signal, SignalSet, Signalled,
-    Standing,
+    Standing, Usage,
 };
 use containment_process::pidfd::PidFd;
-use containment_process::proc::{Snapshot, Stat};
+use containment_process::proc::{Snapshot, Stat, ticks};
 use containment_process::signalling::signal_all;
 
 /// The living descendants of some processes, but for a few.
@@ -26,16 +26,40 @@ pub(crate) struct Trunk {
 
 impl Tree {
     fn living(&self, operation: Operation) -> Result<Vec<Stat>> {
+        let mut all = self.all(operation)?.1;
+        all.retain(|stat| !stat.state.is_zombie());
+        Ok(all)
+    }
+
+    /// Those who are excepted, and everybody else, zombies too.
+    fn all(&self, operation: Operation) -> Result<(Vec<Stat>, Vec<Stat>)> {
         let snapshot = Snapshot::take().map_err(|error| Error::from_io(operation, &error))?;
-        let mut living: Vec<Stat> = Vec::new();
-        for descendant in self.roots.iter().flat_map(|root| snapshot.descendants_of(*root)) {
-            if !descendant.state.is_zombie() && !self.except.contains(&descendant.pid) {
-                living.push(descendant.clone());
-            }
-        }
-        living.sort_by_key(|stat| stat.pid);
-        living.dedup_by_key(|stat| stat.pid);
-        Ok(living)
+        let descendants = self.roots.iter().flat_map(|root| snapshot.descendants_of(*root));
+        let is_excepted = |stat: &Stat| self.except.contains(&stat.pid);
+        let mut all: Vec<_> = descendants.filter(|stat| !is_excepted(stat)).cloned().collect();
+        all.sort_by_key(|stat| stat.pid);
+        all.dedup_by_key(|stat| stat.pid);
+        let excepted = self.except.iter().filter_map(|pid| snapshot.get(*pid)).cloned();
+        Ok((excepted.collect(), all))
+    }
+
+    /// What the members use now, and the CPU time of everybody: of who lives, of who was waited for by one
+    /// who lives, and of who was waited for by one who is excepted (a keeper).
+    pub(crate) fn usage(&self) -> Result<Usage> {
+        let (keepers, all) = self.all(Operation::Usage)?;
+        let sum = |own: fn(&Stat) -> u64, waited: fn(&Stat) -> u64| {
+            let of_members = all.iter().map(|stat| own(stat).saturating_add(waited(stat)));
+            let of_keepers = keepers.iter().map(waited);
+            ticks(of_members.chain(of_keepers).fold(0, u64::saturating_add))
+        };
+        let user = sum(|stat| stat.user_ticks, |stat| stat.waited_user_ticks);
+        let system = sum(|stat| stat.system_ticks, |stat| stat.waited_system_ticks);
+        Ok(Usage {
+            cpu: Some(user + system),
+            cpu_user: Some(user),
+            cpu_system: Some(system),
+            ..usage_now(&all)
+        })
     }
 
     /// The members; who left the process group of every program has escaped.
@@ -71,6 +95,18 @@ impl Tree {
     /// Frozen when every member is stopped.
     pub(crate) fn frozen(&self) -> Result<FreezeState> {
         Ok(freeze_state(&self.living(Operation::Freeze)?))
+    }
+}
+
+/// What the living of these use now: resident memory, which counts what is shared with each that has it,
+/// and processes and threads.
+pub(crate) fn usage_now(members: &[Stat]) -> Usage {
+    let living = || members.iter().filter(|stat| !stat.state.is_zombie());
+    let threads = |stat: &Stat| u64::try_from(stat.threads).unwrap_or_default();
+    Usage {
+        memory: Some(living().map(Stat::resident).fold(0, u64::saturating_add)),
+        pids: Some(living().map(threads).fold(0, u64::saturating_add)),
+        ..Usage::default()
     }
 }
 

@@ -263,6 +263,10 @@ elements! {
         Pids = "pids",
         /// I/O share relative to siblings.
         IoWeight = "io-weight",
+        /// I/O per device.
+        IoMax = "io-max",
+        /// Memory in huge pages.
+        Hugetlb = "hugetlb",
     }
 }
 
@@ -285,6 +289,8 @@ elements! {
         Io = "io",
         /// OOM kills.
         Oom = "oom",
+        /// Waiting for CPU, memory and I/O.
+        Pressure = "pressure",
     }
 }
 

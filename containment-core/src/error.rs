@@ -57,6 +57,8 @@ pub enum ErrorKind {
     HoldsCaller,
     /// The file system found there is not the one expected.
     NotCgroupfs,
+    /// A file of the kernel holds what no kernel is known to write.
+    Malformed,
     /// No right to do it.
     PermissionDenied,
     /// A value is not acceptable.
@@ -179,6 +181,7 @@ impl ErrorKind {
             Self::Killed => "it was killed meanwhile",
             Self::HoldsCaller => "it holds the caller",
             Self::NotCgroupfs => "the file system there is not cgroupfs",
+            Self::Malformed => "the kernel's text was not understood",
             Self::PermissionDenied => "permission denied",
             Self::InvalidInput => "invalid value",
             Self::ProgramNotFound => "program not found",
@@ -229,10 +232,12 @@ impl Error {
 
     /// An error out of a failed call of the standard library or a system-call crate.
     pub fn from_io(operation: Operation, error: &std::io::Error) -> Self {
-        match error.raw_os_error() {
-            Some(errno) => Self::from_errno(operation, errno),
-            None => Self::new(ErrorKind::System, operation).because(error.to_string()),
+        if let Some(errno) = error.raw_os_error() {
+            return Self::from_errno(operation, errno);
         }
+        let malformed = error.kind() == std::io::ErrorKind::InvalidData;
+        let kind = if malformed { ErrorKind::Malformed } else { ErrorKind::System };
+        Self::new(kind, operation).because(error.to_string())
     }
 
     /// Sets the kind.

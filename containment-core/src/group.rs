@@ -55,7 +55,12 @@ impl Group {
     }
 
     /// Sets limits. Every limit that cannot be applied is an error, and then the first is returned.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput), and nothing is changed, when a value is no limit on
+    /// any host.
     pub fn set_limits(&self, limits: &Limits) -> Result<()> {
+        limits.check().map_err(|invalid| Error::from(invalid).with_group(&self.id().name))?;
         let refused = self.ops.set_limits(limits)?.refused;
         refused.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
     }

@@ -37,7 +37,9 @@ pub use error::{Error, ErrorKind, Operation, Result};
 pub use group::{Group, Termination};
 pub use guards::{Attached, CgroupGroup, Driver, Entered};
 pub use id::{GroupId, Identity};
-pub use limits::{Applied, Bytes, Limits};
+pub use limits::{
+    Applied, Bytes, Cpus, Device, HugePage, InvalidLimit, IoMax, Limits, Most, Quota, Rate, Weight,
+};
 pub use member::{Member, ProcessState, Standing};
 pub use name::{GroupName, InvalidName};
 pub use ops::{
@@ -56,4 +58,4 @@ pub use signal::{InvalidSignal, Signal, SignalSet};
 pub use teardown::{Policy, Stage, Step, Teardown, TeardownReport};
 pub use time::{Backoff, EventId, Interest, Source, SystemWaiter, Time, Waiter, Watch, timeout};
 pub use topology::Topology;
-pub use usage::Usage;
+pub use usage::{CpuRate, Pressure, Sample, Stalled, Usage};

@@ -1,5 +1,7 @@
 //! A process of a group as it was seen in one moment.
 
+use std::time::Duration;
+
 use crate::Pid;
 
 /// One member of a group, as a snapshot: it may have ended since.
@@ -17,6 +19,10 @@ pub struct Member {
     pub state: ProcessState,
     /// Where it stands to the group.
     pub standing: Standing,
+    /// CPU time that it used itself, user and system.
+    pub cpu: Option<Duration>,
+    /// Memory that it has resident, in bytes; what it shares is counted with each that has it.
+    pub memory: Option<u64>,
 }
 
 impl Member {

@@ -40,6 +40,11 @@ pub trait GroupOps: Debug + Send + Sync {
     fn id(&self) -> &GroupId;
     /// What this group guarantees.
     fn capabilities(&self) -> &Capabilities;
+    /// Leaves a mark on the group that lasts as long as the group does, whoever opens it; whether it was
+    /// kept.
+    fn leave_mark(&self, mark: &str) -> Result<bool>;
+    /// The mark that was left on it, if one was.
+    fn mark(&self) -> Result<Option<String>>;
     /// Starts a program that is a member before its first instruction. A group that is frozen is
     /// refused; one that is frozen while the spawn is under way holds the calling thread until it is
     /// thawed or killed.
@@ -68,7 +73,8 @@ pub trait GroupOps: Debug + Send + Sync {
     fn request_thaw(&self) -> Result<()>;
     /// How far freezing or thawing has come. A frozen group that is empty reads as frozen.
     fn frozen(&self) -> Result<FreezeState>;
-    /// Sets limits: says what was applied, and what was not and why.
+    /// Sets limits: says what was applied, and what was not and why. Each is read back after it was
+    /// written; one that the kernel keeps differently is refused.
     fn set_limits(&self, limits: &Limits) -> Result<Applied>;
     /// What was used so far.
     fn usage(&self) -> Result<Usage>;

@@ -6,6 +6,7 @@
 
 pub mod cgroupfs;
 pub mod child;
+mod malformed;
 pub mod pidfd;
 pub mod proc;
 pub mod reap;
@@ -15,3 +16,5 @@ pub mod signals;
 pub mod spawn;
 pub mod users;
 pub mod worker;
+
+pub use malformed::Malformed;

@@ -8,7 +8,8 @@ use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use containment_core::{ErrorKind, Operation, Pid};
-use containment_process::cgroupfs::{Access, Dir, Version, field};
+use containment_process::cgroupfs::parse::Events;
+use containment_process::cgroupfs::{Access, Dir, Version};
 use containment_process::proc::{cgroup, mountinfo};
 
 /// A group of its own for one test, removed with everything in it.
@@ -213,9 +214,9 @@ fn members_are_listed() {
 #[test]
 fn files_are_read_and_written_and_never_created() {
     on(Version::V2, |dir| {
-        assert_eq!(field(&dir.read("cgroup.events").unwrap(), "populated"), Some(0));
+        assert_eq!(dir.parse("cgroup.events", Events::parse).unwrap().populated, Some(0));
         let _sleeper = Sleeper::within(dir);
-        assert_eq!(field(&dir.read("cgroup.events").unwrap(), "populated"), Some(1));
+        assert_eq!(dir.parse("cgroup.events", Events::parse).unwrap().populated, Some(1));
     });
     on_each_version(|dir| {
         assert!(dir.exists("cgroup.procs") && !dir.exists("no.such"));

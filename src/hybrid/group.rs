@@ -8,7 +8,7 @@ use backend_cgroupv2::V2Group;
 use containment_core::{
     Applied, Backend, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState,
     GroupId, GroupName, GroupOps, HomeOps, KillStep, Limit, Limits, Member, Operation, Pid,
-    Program, Reaped, Result, Signal, Signalled, Usage, Watch,
+    Program, Reaped, Result, Set, Signal, Signalled, Usage, Watch,
 };
 
 use super::home::HybridHome;
@@ -36,7 +36,8 @@ impl HybridGroup {
                 usage: held.usage.iter().chain(v1.figures().iter()).collect(),
                 ..held
             },
-            None => held,
+            // Limits are version 1's.
+            None => Capabilities { limits: Set::EMPTY, ..held },
         };
         Self {
             v2,
@@ -110,6 +111,14 @@ impl GroupOps for HybridGroup {
 
     fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    fn leave_mark(&self, mark: &str) -> Result<bool> {
+        self.v2.leave_mark(mark)
+    }
+
+    fn mark(&self) -> Result<Option<String>> {
+        self.v2.mark()
     }
 
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
@@ -214,7 +223,7 @@ impl GroupOps for HybridGroup {
         let held = self.v2.usage()?;
         match self.v1.as_ref().map(LimitGroup::usage) {
             None => Ok(held),
-            Some(Ok(limited)) => Ok(merged(held, limited)),
+            Some(Ok(limited)) => Ok(merged(&held, &limited)),
             // What somebody else removed measures nothing any more; the group is there all the same.
             Some(Err(error)) if error.kind() == ErrorKind::Gone => Ok(held),
             Some(Err(error)) => Err(self.error(error)),
@@ -267,9 +276,9 @@ fn is_elsewhere(error: &Error) -> bool {
 }
 
 /// Each figure by version 2, or else by version 1.
-fn merged(v2: Usage, v1: Usage) -> Usage {
+fn merged(v2: &Usage, v1: &Usage) -> Usage {
     macro_rules! first_of {
-        ($($figure:ident),+ $(,)?) => { Usage { $($figure: v2.$figure.or(v1.$figure)),+ } };
+        ($($figure:ident),+ $(,)?) => { Usage { $($figure: v2.$figure.or(v1.$figure)),+, pressure: v2.pressure } };
     }
     first_of! {
         cpu, cpu_user, cpu_system, throttled_periods, throttled, memory, memory_peak, memory_anon,

@@ -8,7 +8,10 @@
 mod directory;
 mod entry;
 mod owner;
+mod recover;
+mod registered;
 
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +24,8 @@ use directory::{StateDir, TEMPORARY, file_name};
 pub use entry::{Entry, Process};
 pub use owner::Owner;
 pub(crate) use owner::OwnerLock;
+pub use recover::Collected;
+pub(crate) use registered::RegisteredDriver;
 
 /// An open registry.
 #[derive(Debug, Clone)]
@@ -133,6 +138,13 @@ impl Registry {
         Ok(if owner::lives(&self.dir, process)? { Owner::Alive } else { Owner::Dead })
     }
 
+    /// Lets a group live on after this process: from now on it is nobody's, and stays until it is removed.
+    pub fn disown(&self, name: &GroupName) -> Result<()> {
+        let Some(mut entry) = self.entry(name)? else { return Ok(()) };
+        entry.owner = None;
+        self.dir.replace(&entry_file(name), &entry.to_text()?)
+    }
+
     /// Strikes a group off the record.
     pub fn forget(&self, name: &GroupName) -> Result<()> {
         self.dir.remove(&entry_file(name))
@@ -160,6 +172,11 @@ impl Registry {
             return Ok(lock.clone());
         }
         Ok(lock.insert(OwnerLock::take(&self.dir)?).clone())
+    }
+
+    /// The descriptors that a guardian needs to strike groups off the record.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
     }
 
     /// Lets go of what tells that this process lives: nothing on record is its own any more.

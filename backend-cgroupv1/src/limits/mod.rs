@@ -2,11 +2,11 @@
 //! by us. A value that the kernel did not take is an error.
 
 mod convert;
-mod list;
+mod devices;
 mod memory;
 mod write;
 
-use containment_core::{Applied, Error, ErrorKind, Limit, Limits, Operation, Result};
+use containment_core::{Applied, Cpus, Error, ErrorKind, Limit, Limits, Operation, Result};
 use containment_process::cgroupfs::Dir;
 
 use crate::branches::Branches;
@@ -56,37 +56,29 @@ impl Branches {
 }
 
 fn set(writer: &Writer<'_>, limit: Limit, limits: &Limits) -> Result<()> {
+    fn if_asked<T>(value: Option<T>, write: impl FnOnce(T) -> Result<()>) -> Result<()> {
+        value.map_or(Ok(()), write)
+    }
     match limit {
         Limit::Memory | Limit::Swap => memory::set(writer, limits.memory_max, limits.swap_max),
-        Limit::Cpus => limits.cpus.map_or(Ok(()), |cpus| set_cpus(writer, cpus)),
-        Limit::CpuWeight => limits.cpu_weight.map_or(Ok(()), |weight| {
-            writer.cpu_shares(convert::shares_of_weight(checked_weight(weight)?))
+        Limit::Cpus => if_asked(limits.cpus, |cpus| writer.cpu_quota(cpus.map(Cpus::quota))),
+        Limit::CpuWeight => if_asked(limits.cpu_weight, |weight| {
+            writer.cpu_shares(convert::shares_of_weight(weight))
         }),
-        Limit::Cpuset => {
-            limits.cpuset.as_ref().map_or(Ok(()), |list| writer.cpus(&list.to_string()))
+        Limit::Cpuset => if_asked(limits.cpuset.as_ref(), |cpus| writer.cpus(cpus)),
+        Limit::Mems => if_asked(limits.mems.as_ref(), |nodes| writer.mems(nodes)),
+        Limit::Pids => if_asked(limits.pids_max, |most| writer.pids_max(most)),
+        Limit::IoWeight => {
+            if_asked(limits.io_weight, |weight| writer.io_weight(convert::blkio_of_weight(weight)))
         }
-        Limit::Mems => limits.mems.as_ref().map_or(Ok(()), |list| writer.mems(&list.to_string())),
-        Limit::Pids => limits.pids_max.map_or(Ok(()), |most| writer.pids_max(most)),
-        Limit::IoWeight => limits.io_weight.map_or(Ok(()), |weight| {
-            writer.io_weight(convert::blkio_of_weight(checked_weight(weight)?))
-        }),
+        Limit::IoMax => {
+            limits.io_max.iter().try_for_each(|(device, most)| writer.io_max(*device, most))
+        }
+        Limit::Hugetlb => {
+            limits.hugetlb.iter().try_for_each(|(pages, most)| writer.hugetlb(*pages, *most))
+        }
         other => Err(offer::unsupported(other)),
     }
-}
-
-fn set_cpus(writer: &Writer<'_>, cpus: f64) -> Result<()> {
-    let quota = convert::quota_of_cpus(cpus).ok_or_else(|| {
-        invalid("a number of CPUs is at least 0.001 and at most a million")
-            .advise("give a number such as 1.5")
-    })?;
-    writer.cpu_quota(quota)
-}
-
-fn checked_weight(weight: u16) -> Result<u64> {
-    if (1..=10_000).contains(&weight) {
-        return Ok(weight.into());
-    }
-    Err(invalid("a weight is between 1 and 10000").advise("give a weight such as 100"))
 }
 
 fn invalid(why: &'static str) -> Error {

@@ -9,18 +9,15 @@ use cgroups_rs::fs::cpu::CpuController;
 use cgroups_rs::fs::cpuset::CpuSetController;
 use cgroups_rs::fs::memory::MemController;
 use cgroups_rs::fs::pid::PidController;
-use containment_core::{Error, ErrorKind, Operation, Result};
-use containment_process::cgroupfs::Dir;
+use containment_core::{Bytes, CpuSet, Error, ErrorKind, HugePage, Most, Operation, Quota, Result};
+use containment_process::cgroupfs::{Dir, parse};
 use rustix::io::Errno;
 
-use super::convert::Quota;
-use super::{invalid, list, memory, read};
+use super::{memory, read};
 use crate::{cpuset, offer};
 
 pub(super) const MEMORY: &str = "memory.limit_in_bytes";
 const BOTH: &str = "memory.memsw.limit_in_bytes";
-/// `PID_MAX_LIMIT`: the kernel takes no larger limit, and has no more pids.
-const MOST_PIDS: u64 = 4 << 20;
 /// The kernel rounds limits of memory down to pages, which are at most this large.
 const LARGEST_PAGE: u64 = 64 << 10;
 
@@ -56,7 +53,15 @@ impl Writer<'_> {
         self.check_exactly("cpu.shares", &shares)
     }
 
-    pub(super) fn cpu_quota(&self, Quota { quota, period }: Quota) -> Result<()> {
+    /// A quota of -1 lifts.
+    pub(super) fn cpu_quota(&self, most: Most<Quota>) -> Result<()> {
+        let Most::At(Quota { quota, period }) = most else {
+            let controller = CpuController::new(self.path(), self.path(), false);
+            self.write("cpu.cfs_quota_us", controller.set_cfs_quota(-1))?;
+            return self.check_exactly("cpu.cfs_quota_us", &-1);
+        };
+        let quota = i64::try_from(quota.as_micros()).unwrap_or(i64::MAX);
+        let period = u64::try_from(period.as_micros()).unwrap_or(u64::MAX);
         let controller = CpuController::new(self.path(), self.path(), false);
         if read(self.dir, "cpu.cfs_period_us")? != period.to_string() {
             self.write("cpu.cfs_period_us", controller.set_cfs_period(period))?;
@@ -67,23 +72,38 @@ impl Writer<'_> {
         self.check_exactly("cpu.cfs_quota_us", &quota)
     }
 
-    pub(super) fn cpus(&self, list: &str) -> Result<()> {
+    pub(super) fn cpus(&self, cpus: &CpuSet) -> Result<()> {
         let controller = CpuSetController::new(self.path(), self.path(), false);
-        self.cpuset("cpuset.cpus", list, || controller.set_cpus(list))
+        self.cpuset("cpuset.cpus", cpus, |list| controller.set_cpus(list))
     }
 
-    pub(super) fn mems(&self, list: &str) -> Result<()> {
+    pub(super) fn mems(&self, nodes: &CpuSet) -> Result<()> {
         let controller = CpuSetController::new(self.path(), self.path(), false);
-        self.cpuset("cpuset.mems", list, || controller.set_mems(list))
+        self.cpuset("cpuset.mems", nodes, |list| controller.set_mems(list))
     }
 
-    pub(super) fn pids_max(&self, most: u64) -> Result<()> {
+    pub(super) fn pids_max(&self, most: Most<u64>) -> Result<()> {
         let controller = PidController::new(self.path(), self.path(), false);
-        let most = i64::try_from(most).ok().filter(|most| most.unsigned_abs() < MOST_PIDS);
-        let value = most.map_or(MaxValue::Max, MaxValue::Value);
+        let value = most.value().and_then(|most| i64::try_from(most).ok());
+        let value = value.map_or(MaxValue::Max, MaxValue::Value);
         self.write("pids.max", controller.set_pid_max(value))?;
-        let kept = most.map_or("max".to_owned(), |most| most.to_string());
-        self.check_exactly("pids.max", &kept)
+        self.check_exactly("pids.max", &most)
+    }
+
+    /// Written by us: cgroups-rs cannot lift this one.
+    pub(super) fn hugetlb(&self, pages: HugePage, most: Most<Bytes>) -> Result<()> {
+        let file = format!("hugetlb.{pages}.limit_in_bytes");
+        let bytes = most.value().map_or(memory::UNLIMITED, |bytes| bytes.0);
+        self.write_ourselves(&file, &signed(bytes).to_string()).map_err(|error| {
+            match error.kind() {
+                ErrorKind::Unsupported => error
+                    .because(format!("this machine has no huge pages of {pages}"))
+                    .advise("name a size that /sys/kernel/mm/hugepages has"),
+                _ => error,
+            }
+        })?;
+        let kept = |text: &str| is_rounded(text, bytes, pages.size().0);
+        self.check(&file, &bytes.to_string(), kept)
     }
 
     pub(super) fn io_weight(&self, weight: u64) -> Result<()> {
@@ -105,20 +125,24 @@ impl Writer<'_> {
     fn cpuset(
         &self,
         name: &'static str,
-        wanted: &str,
-        set: impl FnOnce() -> cgroups_rs::fs::error::Result<()>,
+        wanted: &CpuSet,
+        set: impl FnOnce(&str) -> cgroups_rs::fs::error::Result<()>,
     ) -> Result<()> {
-        let set_of = list::parse(wanted).ok_or_else(|| {
-            invalid("it is no list of numbers").advise("give a list such as 0-3,6")
-        })?;
+        let list = wanted.to_string();
         let file = cpuset::file(name, self.no_prefix);
         // cgroups-rs knows the prefixed names only.
-        if self.no_prefix { self.write_ourselves(file, wanted) } else { self.write(file, set()) }
-            .map_err(|error| hint(error, "the group around it does not have them all"))?;
-        self.check(file, wanted, |text| list::parse(text).as_ref() == Some(&set_of))
+        if self.no_prefix {
+            self.write_ourselves(file, &list)
+        } else {
+            self.write(file, set(&list))
+        }
+        .map_err(|error| hint(error, "the group around it does not have them all"))?;
+        let kept = self.dir.parse(file, parse::list);
+        let kept = kept.map_err(|failure| failure.during(Operation::SetLimits))?;
+        if kept == *wanted { Ok(()) } else { Err(self.kept_another(file, &kept, wanted)) }
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.dir.handle_path()
     }
 
@@ -127,7 +151,11 @@ impl Writer<'_> {
     }
 
     /// What cgroups-rs said of a write, as our error.
-    fn write(&self, file: &str, written: cgroups_rs::fs::error::Result<()>) -> Result<()> {
+    pub(super) fn write(
+        &self,
+        file: &str,
+        written: cgroups_rs::fs::error::Result<()>,
+    ) -> Result<()> {
         written.map_err(|error| {
             let cause = std::error::Error::source(&error);
             let cause = cause.and_then(|cause| cause.downcast_ref::<std::io::Error>());
@@ -159,10 +187,19 @@ impl Writer<'_> {
         if is_it(&text) {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::System, Operation::SetLimits)
+        Err(self.kept_another(file, &text, &wanted))
+    }
+
+    pub(super) fn kept_another(
+        &self,
+        file: &str,
+        kept: &dyn std::fmt::Display,
+        wanted: &dyn std::fmt::Display,
+    ) -> Error {
+        Error::new(ErrorKind::System, Operation::SetLimits)
             .with_path(self.dir.path().join(file))
-            .because(format!("the kernel keeps {text:?} in place of {wanted:?}"))
-            .advise("give a value that the kernel keeps as it is"))
+            .because(format!("the kernel keeps {kept} in place of {wanted}"))
+            .advise("give a value that the kernel keeps as it is")
     }
 }
 
@@ -184,7 +221,13 @@ fn signed(bytes: u64) -> i64 {
 
 /// Whether a value is the one that was written, but for the rounding to pages.
 fn is_about(text: &str, bytes: u64) -> bool {
+    is_rounded(text, bytes, LARGEST_PAGE)
+}
+
+/// Whether a value is the one that was written, rounded down to multiples of `unit` or less.
+fn is_rounded(text: &str, bytes: u64, unit: u64) -> bool {
     let Ok(kept) = text.parse::<u64>() else { return false };
-    let unlimited = bytes >= memory::UNLIMITED && kept >= memory::UNLIMITED;
-    unlimited || (kept <= bytes && bytes - kept < LARGEST_PAGE)
+    // Rounded to huge pages, "no limit" is a little less.
+    let unlimited = bytes >= memory::UNLIMITED && kept >= memory::UNLIMITED - unit;
+    unlimited || (kept <= bytes && bytes - kept < unit)
 }

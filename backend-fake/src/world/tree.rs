@@ -43,6 +43,7 @@ pub(crate) struct Node {
     pub(crate) pids_peak: u64,
     /// The process that holds a process group's id, unreaped until the group is removed.
     pub(crate) leader: Option<Birth>,
+    pub(crate) mark: Option<String>,
 }
 
 impl Node {
@@ -65,6 +66,7 @@ impl Node {
             memory_peak: 0,
             pids_peak: 0,
             leader: None,
+            mark: None,
         }
     }
 }
@@ -149,7 +151,7 @@ impl World {
     /// Whether the limits on processes leave room for one more.
     pub(super) fn may_be_born(&self, generation: u64) -> bool {
         let full = |g: &u64| {
-            let most = self.nodes.get(g).and_then(|node| node.limits.pids_max);
+            let most = self.nodes.get(g).and_then(|node| node.limits.pids_max?.value());
             most.is_some_and(|most| self.members_of(*g).count() as u64 >= most)
         };
         !self.generations_up(generation).any(|g| full(&g))

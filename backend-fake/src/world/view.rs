@@ -1,6 +1,6 @@
 //! Accounts and views: memory and process counts, members, snapshots.
 
-use containment_core::{Member, Signal, Standing, Usage};
+use containment_core::{Member, Most, Signal, Standing, Usage};
 
 use super::{Birth, OUTSIDE, Process, World};
 use crate::Persona;
@@ -15,7 +15,7 @@ impl World {
         for generation in self.generations_up(node).collect::<Vec<_>>() {
             let used = self.memory_of(generation);
             let Some(node) = self.nodes.get_mut(&generation) else { continue };
-            if node.limits.memory_max.is_some_and(|most| used > most.0) {
+            if node.limits.memory_max.and_then(Most::value).is_some_and(|most| used > most.0) {
                 node.oom_kills += 1;
                 return self.send(birth, Signal::KILL);
             }
@@ -59,6 +59,8 @@ impl World {
             comm: process.comm.clone(),
             state: process.state(),
             standing: self.standing(process),
+            cpu: None,
+            memory: Some(process.memory),
         })
     }
 

@@ -67,6 +67,8 @@ pub(crate) fn member(pid: i32, standing: Standing) -> Member {
         comm: "sh".to_owned(),
         state: ProcessState('S'),
         standing,
+        cpu: None,
+        memory: None,
     }
 }
 

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use containment_core::{Error, ErrorKind, Operation};
 use rustix::io::Errno;
 
+use crate::malformed::Malformed;
+
 /// `Result` with a [`Failure`].
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
@@ -16,12 +18,13 @@ pub struct Failure {
     path: PathBuf,
     kind: ErrorKind,
     errno: Option<Errno>,
+    malformed: Option<Malformed>,
 }
 
 impl Failure {
     /// A failure that no system call reported.
     pub(super) fn new(path: impl Into<PathBuf>, kind: ErrorKind) -> Self {
-        Self { path: path.into(), kind, errno: None }
+        Self { path: path.into(), kind, errno: None, malformed: None }
     }
 
     /// A failed call on a directory.
@@ -31,7 +34,7 @@ impl Failure {
             Errno::EXIST => ErrorKind::AlreadyExists,
             _ => kind(errno),
         };
-        Self { path: path.into(), kind, errno: Some(errno) }
+        Self { path: path.into(), kind, errno: Some(errno), malformed: None }
     }
 
     /// A failed call on a file of the group; `gone` says whether the group itself was removed.
@@ -42,7 +45,13 @@ impl Failure {
             Errno::NOENT => ErrorKind::Unsupported,
             _ => kind(errno),
         };
-        Self { path: path.into(), kind, errno: Some(errno) }
+        Self { path: path.into(), kind, errno: Some(errno), malformed: None }
+    }
+
+    /// A file that was read and not understood.
+    pub(super) fn of_text(path: impl Into<PathBuf>, malformed: Malformed) -> Self {
+        let failure = Self::new(path, ErrorKind::Malformed);
+        Self { malformed: Some(malformed), ..failure }
     }
 
     /// The file or directory that it was about.
@@ -67,7 +76,14 @@ impl Failure {
 
     /// The project's error, for what was being done.
     pub fn during(self, operation: Operation) -> Error {
-        let error = Error::new(self.kind, operation).with_path(self.path);
+        let error = Error::new(self.kind, operation);
+        let error = match self.malformed {
+            Some(malformed) => error
+                .because(format!("{}: {malformed}", self.path.display()))
+                .advise("report it with the file's text and the kernel's release"),
+            None => error,
+        };
+        let error = error.with_path(self.path);
         match self.errno {
             Some(errno) => error.with_errno(errno.raw_os_error()),
             None => error,
@@ -92,9 +108,10 @@ fn kind(errno: Errno) -> ErrorKind {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.path.display())?;
-        match self.errno {
-            Some(errno) => errno.fmt(f),
-            None => fmt::Debug::fmt(&self.kind, f),
+        match (self.errno, self.malformed) {
+            (Some(errno), _) => errno.fmt(f),
+            (None, Some(malformed)) => malformed.fmt(f),
+            (None, None) => fmt::Debug::fmt(&self.kind, f),
         }
     }
 }
@@ -112,6 +129,16 @@ mod tests {
         assert_eq!(error.path(), Some(Path::new("/g/a")));
         assert_eq!(error.errno(), Some(libc::EBUSY));
         assert_eq!(error.operation(), Operation::Remove);
+    }
+
+    #[test]
+    fn a_text_that_is_not_understood_is_named_with_its_line() {
+        let failure = Failure::of_text("/g/a/io.stat", Malformed { line: 3 });
+        assert_eq!(failure.to_string(), "/g/a/io.stat: line 3 is not understood");
+        let error = failure.during(Operation::Usage).with_group("a");
+        assert_eq!(error.kind(), ErrorKind::Malformed);
+        let line = "failed to read the usage of group a: /g/a/io.stat: line 3 is not understood";
+        assert_eq!(error.to_string(), line);
     }
 
     #[test]

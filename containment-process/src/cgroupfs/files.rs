@@ -6,7 +6,8 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::{Dir, Failure, Listing, Result, beneath};
+use super::parse::{Listing, Parsed};
+use super::{Dir, Failure, Result, beneath};
 use crate::proc::text;
 
 /// What a file is opened for.
@@ -56,6 +57,27 @@ impl Dir {
             .map_err(|errno| self.file_failure(file, errno))
     }
 
+    /// What a file says.
+    ///
+    /// # Errors
+    /// [`Malformed`](containment_core::ErrorKind::Malformed), naming the file and the line.
+    pub fn parse<T>(&self, file: &str, parse: impl FnOnce(&[u8]) -> Parsed<T>) -> Result<T> {
+        self.understand(file, &self.read(file)?, parse)
+    }
+
+    /// What a text that was read off a file says.
+    ///
+    /// # Errors
+    /// As those of [`parse`](Self::parse).
+    pub fn understand<T>(
+        &self,
+        file: &str,
+        text: &[u8],
+        parse: impl FnOnce(&[u8]) -> Parsed<T>,
+    ) -> Result<T> {
+        parse(text).map_err(|malformed| Failure::of_text(self.join(file), malformed))
+    }
+
     /// Writes to a file, in a single call.
     pub fn write(&self, file: &str, value: impl AsRef<[u8]>) -> Result<()> {
         let value = value.as_ref();
@@ -74,7 +96,7 @@ impl Dir {
     /// [`DomainInvalid`](containment_core::ErrorKind::DomainInvalid) for `cgroup.procs` of a threaded
     /// group: `cgroup.threads` can be read there.
     pub fn pids(&self, file: &str) -> Result<Listing> {
-        self.read(file).map(|text| Listing::parse(&text))
+        self.parse(file, Listing::parse)
     }
 
     /// Whether the group has this file.
@@ -94,7 +116,7 @@ impl Dir {
         })
     }
 
-    fn file_failure(&self, file: &str, errno: Errno) -> Failure {
+    pub(super) fn file_failure(&self, file: &str, errno: Errno) -> Failure {
         Failure::of_file(self.join(file), errno, errno == Errno::NOENT && self.is_gone())
     }
 }

@@ -10,8 +10,9 @@ mod beneath;
 mod failure;
 mod files;
 mod levels;
-mod parse;
+pub mod parse;
 mod subtree;
+mod texts;
 
 use std::ffi::{OsStr, OsString};
 use std::mem::MaybeUninit;
@@ -24,10 +25,12 @@ use containment_core::{ErrorKind, GroupName, Identity};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir};
 use rustix::io::{Errno, retry_on_intr};
 
+pub use attributes::MARK;
 pub use failure::{Failure, Result};
 pub use files::Access;
 pub use levels::Level;
-pub use parse::{Listing, field, flat_keyed, number};
+pub use parse::Listing;
+pub use texts::{KeptOpen, Texts};
 
 /// A handle alone: no right to read or write is needed, and none is given.
 const HANDLE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);

@@ -11,19 +11,31 @@ use containment_core::Pid;
 use rustix::io::Errno;
 
 use super::text::{self, number};
+use crate::malformed::Malformed;
 
 /// The text for the calling process.
 pub fn read_self() -> io::Result<Vec<u8>> {
-    text::read_file("/proc/self/cgroup")
+    read_checked("/proc/self/cgroup")
 }
 
 /// The text for another process, `None` when there is none of this pid.
 pub fn read(pid: Pid) -> io::Result<Option<Vec<u8>>> {
-    match text::read_file(&format!("/proc/{pid}/cgroup")) {
+    match read_checked(&format!("/proc/{pid}/cgroup")) {
         Ok(text) => Ok(Some(text)),
         Err(error) if is_gone(&error) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+fn read_checked(path: &str) -> io::Result<Vec<u8>> {
+    let text = text::read_file(path)?;
+    check(&text).map_err(|malformed| malformed.of_file(path))?;
+    Ok(text)
+}
+
+/// Whether every line is understood; the readings answer no text of which that is not so.
+pub fn check(text: &[u8]) -> Result<(), Malformed> {
+    text::check(text, |line| Membership::parse(line).is_some())
 }
 
 /// Whether this is how `/proc` says that a process is gone: `ENOENT` at opening, `ESRCH` at reading.
@@ -146,6 +158,13 @@ mod tests {
     fn malformed_lines_are_skipped() {
         let text = b"\n0:\n0::\n0::relative\nx::/\n-1::/\n0::/ok\n";
         assert_eq!(memberships(text).count(), 1);
+    }
+
+    #[test]
+    fn a_line_that_is_not_understood_is_named() {
+        assert_eq!(check(HYBRID), Ok(()));
+        assert_eq!(check(b"0::/ok\n0::relative\n"), Err(Malformed { line: 2 }));
+        assert_eq!(check(b"0::/ok\n0::/cut"), Err(Malformed { line: 2 }));
     }
 
     #[test]

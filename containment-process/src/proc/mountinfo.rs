@@ -11,10 +11,19 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::text::{self, number};
+use crate::malformed::Malformed;
 
 /// The text for the calling process.
 pub fn read() -> io::Result<Vec<u8>> {
-    text::read_file("/proc/self/mountinfo")
+    const PATH: &str = "/proc/self/mountinfo";
+    let text = text::read_file(PATH)?;
+    check(&text).map_err(|malformed| malformed.of_file(PATH))?;
+    Ok(text)
+}
+
+/// Whether every line is understood; the reading answers no text of which that is not so.
+pub fn check(text: &[u8]) -> Result<(), Malformed> {
+    text::check(text, |line| Mount::parse(line).is_some())
 }
 
 /// The entries of a text, in its order: of two on one mount point, the later one is on top.
@@ -186,6 +195,14 @@ mod tests {
             b"\n1 2 3\nx 1 0:1 / / rw - a b c\n1 1 01 / / rw - a b c\n1 1 0:1 / / rw a b c\n";
         assert_eq!(mounts(text).count(), 0);
         assert_eq!(mounts(&[text, CONTAINER].concat()).count(), 1);
+    }
+
+    #[test]
+    fn a_line_that_is_not_understood_is_named() {
+        assert_eq!(check(HYBRID), Ok(()));
+        let text = [HYBRID, b"1 2 3\n"].concat();
+        assert_eq!(check(&text), Err(Malformed { line: 7 }));
+        assert_eq!(check(CONTAINER.trim_ascii_end()), Err(Malformed { line: 1 }));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `/proc/PID/stat`: one process as it was in one moment.
 
 use std::io;
+use std::time::Duration;
 
 use containment_core::{Member, Pid, ProcessState, Standing};
 use rustix::fs::{CWD, Mode, OFlags};
@@ -33,6 +34,10 @@ pub struct Stat {
     pub user_ticks: u64,
     /// CPU time in the kernel.
     pub system_ticks: u64,
+    /// CPU time in user mode of the children that it waited for, and of those that they waited for.
+    pub waited_user_ticks: u64,
+    /// CPU time in the kernel of the same.
+    pub waited_system_ticks: u64,
     /// How many threads it has, 0 while it is being reaped.
     pub threads: i64,
     /// When it started, since boot.
@@ -86,7 +91,9 @@ impl Stat {
             tty: number(fields.next()?)?,
             user_ticks: number(fields.nth(6)?)?, // field 14
             system_ticks: number(fields.next()?)?,
-            threads: number(fields.nth(4)?)?,        // field 20
+            waited_user_ticks: number(fields.next()?)?,
+            waited_system_ticks: number(fields.next()?)?,
+            threads: number(fields.nth(2)?)?,        // field 20
             started: number(fields.nth(1)?)?,        // field 22
             resident_pages: number(fields.nth(1)?)?, // field 24
         })
@@ -101,8 +108,23 @@ impl Stat {
             comm: self.comm.clone(),
             state: self.state,
             standing,
+            cpu: Some(ticks(self.user_ticks) + ticks(self.system_ticks)),
+            memory: Some(self.resident()),
         }
     }
+
+    /// Resident memory, in bytes.
+    pub fn resident(&self) -> u64 {
+        let pages = u64::try_from(self.resident_pages).unwrap_or_default();
+        pages.saturating_mul(rustix::param::page_size() as u64)
+    }
+}
+
+/// The time of so many clock ticks, as `/proc/PID/stat` counts them.
+pub fn ticks(count: u64) -> Duration {
+    let a_second = rustix::param::clock_ticks_per_second().max(1);
+    let nanos = u128::from(count) * 1_000_000_000 / u128::from(a_second);
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
 fn state(field: &[u8]) -> Option<char> {
@@ -131,6 +153,7 @@ mod tests {
         assert_eq!((bash.pid.as_raw(), bash.comm.as_str()), (4242, "bash"));
         assert_eq!((bash.parent, bash.group, bash.session, bash.tty), (4100, 4242, 4100, 34816));
         assert_eq!((bash.user_ticks, bash.system_ticks, bash.threads), (7, 3, 1));
+        assert_eq!((bash.waited_user_ticks, bash.waited_system_ticks), (21, 9));
         assert_eq!((bash.started, bash.resident_pages), (889_321, 1303));
         assert!(!bash.state.is_zombie());
     }
@@ -149,6 +172,7 @@ mod tests {
         let member = Stat::parse(BASH).unwrap().member(Standing::Escaped);
         assert_eq!((member.pid.as_raw(), member.parent, member.started), (4242, 4100, 889_321));
         assert_eq!((member.comm.as_str(), member.standing), ("bash", Standing::Escaped));
+        assert_eq!((member.cpu, member.memory), (Some(ticks(10)), Some(1303 * page())));
     }
 
     #[test]
@@ -167,6 +191,17 @@ mod tests {
         assert_eq!(u32::try_from(stat.parent), Ok(std::os::unix::process::parent_id()));
         assert!(stat.started > 0 && stat.threads >= 1 && stat.resident_pages > 0);
         assert_eq!(Stat::read(Pid::new(i32::MAX).unwrap()).unwrap(), None);
+    }
+
+    fn page() -> u64 {
+        rustix::param::page_size() as u64
+    }
+
+    #[test]
+    fn ticks_are_parts_of_a_second() {
+        let a_second = rustix::param::clock_ticks_per_second();
+        assert_eq!(ticks(3 * a_second), Duration::from_secs(3));
+        assert_eq!(ticks(u64::MAX), Duration::from_nanos(u64::MAX), "no overflow");
     }
 
     proptest! {

@@ -7,6 +7,8 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::retry_on_intr;
 
+use crate::malformed::Malformed;
+
 /// Enough for most files in one read: a page, which is also what the kernel formats at a time.
 const CHUNK: usize = 4096;
 
@@ -33,7 +35,19 @@ pub(crate) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
 }
 
+/// Whether `is_line` takes every line of a text, and each is ended.
+pub(crate) fn check(text: &[u8], is_line: impl Fn(&[u8]) -> bool) -> Result<(), Malformed> {
+    let whole = text.split_inclusive(|byte| *byte == b'\n');
+    let mut lines = whole.map(|line| line.strip_suffix(b"\n"));
+    match lines.position(|line| !line.is_some_and(&is_line)) {
+        Some(index) => Err(Malformed { line: index + 1 }),
+        None => Ok(()),
+    }
+}
+
 /// A decimal number with nothing around it.
 pub(crate) fn number<T: std::str::FromStr>(field: &[u8]) -> Option<T> {
-    std::str::from_utf8(field).ok()?.parse().ok()
+    // `parse` alone would take "+1".
+    let field = std::str::from_utf8(field).ok().filter(|field| !field.starts_with('+'))?;
+    field.parse().ok()
 }

@@ -165,6 +165,8 @@ mod tests {
             tty: 0,
             user_ticks: 0,
             system_ticks: 0,
+            waited_user_ticks: 0,
+            waited_system_ticks: 0,
             threads: 1,
             started: 1,
             resident_pages: 1,

@@ -27,6 +27,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Run(Box<Run>),
     Doctor(Doctor),
+    Ls(Ls),
+    Gc(Gc),
     Init(Init),
 }
 
@@ -53,6 +55,15 @@ pub(crate) struct Global {
         value_name = "PATH"
     )]
     pub(crate) parent: Option<PathBuf>,
+    /// Where groups are kept on record [default: the user's runtime directory]
+    #[arg(
+        long,
+        global = true,
+        env = "CONTAIN_STATE_DIR",
+        hide_env_values = true,
+        value_name = "DIR"
+    )]
+    pub(crate) state_dir: Option<PathBuf>,
     /// What to log to stderr: a level, or target=level,…
     #[arg(
         long,
@@ -218,6 +229,27 @@ fn variable_parser() -> impl clap::builder::TypedValueParser<Value = (OsString, 
     })
 }
 
+/// Lists the groups on record
+#[derive(Debug, Args)]
+pub(crate) struct Ls {
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Ends and removes the groups whose owner is dead
+///
+/// Never one with a living owner, never one that was made to stay.
+#[derive(Debug, Args)]
+pub(crate) struct Gc {
+    /// Only say what would be removed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// Says of every backend whether it can be used here, why not, and what it guarantees
 ///
 /// The exit status is 0 when one is usable, 1 otherwise.
@@ -243,12 +275,13 @@ pub(crate) struct Init {
 mod tests {
     use super::*;
     use clap::CommandFactory as _;
+    use containment::{Bytes, Cpus, Device, IoMax, Limits, Most, Rate};
 
     fn run(arguments: &[&str]) -> Result<Box<Run>, clap::Error> {
         let line = ["contain", "run"].iter().chain(arguments);
         match Cli::try_parse_from(line)?.command {
             Command::Run(run) => Ok(run),
-            Command::Doctor(_) | Command::Init(_) => panic!("parsed as another subcommand"),
+            _ => panic!("parsed as another subcommand"),
         }
     }
 
@@ -291,12 +324,23 @@ mod tests {
     }
 
     #[test]
-    fn limits_become_limits_and_lifted_ones_none() {
+    fn options_become_limits() {
         let options =
             run(&["--memory", "64M", "--swap", "0", "--pids", "max", "--cpus", "1.5", "true"]);
-        let limits = options.unwrap().limits.of_new_group();
-        assert_eq!(limits.memory_max, Some(containment::Bytes::mib(64)));
-        assert_eq!(limits.swap_max, Some(containment::Bytes(0)));
-        assert_eq!((limits.pids_max, limits.cpus), (None, Some(1.5)));
+        let limits = options.unwrap().limits.limits();
+        let asked = Limits::new()
+            .memory_max(Bytes::mib(64))
+            .swap_max(Bytes(0))
+            .pids_max(Most::Lifted)
+            .cpus(Cpus::new(1.5).unwrap());
+        assert_eq!(limits, asked);
+    }
+
+    #[test]
+    fn rates_of_one_disk_add_up() {
+        let options = run(&["--io-max", "8:0:rbps=1M", "--io-max", "8:0:wbps=2M", "true"]);
+        let limits = options.unwrap().limits.limits();
+        let most = IoMax::new().with(Rate::ReadBytes, 1 << 20).with(Rate::WriteBytes, 2 << 20);
+        assert_eq!(limits.io_max, [(Device { major: 8, minor: 0 }, most)].into());
     }
 }

@@ -1,29 +1,29 @@
 //! The options that limit a group.
 
 use clap::Args;
-use containment::{Bytes, CpuSet, Limits};
+use containment::{Bytes, CpuSet, Cpus, Device, HugePage, IoMax, Limits, Most, Weight};
 
-use crate::values::{self, Most};
+use crate::values;
 
 /// Limits of the group.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitOptions {
     /// Most memory: bytes, or K, M, G, T of 1024; `max` lifts it
-    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    #[arg(long, value_name = "SIZE", value_parser = values::memory)]
     memory: Option<Most<Bytes>>,
     /// Memory above which the group is slowed down and reclaimed from
-    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    #[arg(long, value_name = "SIZE", value_parser = values::memory)]
     memory_high: Option<Most<Bytes>>,
     /// Most swap; 0 means none
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     swap: Option<Most<Bytes>>,
     /// Most CPU time, in CPUs (1.5)
-    #[arg(long, value_name = "N", value_parser = values::cpus)]
-    cpus: Option<Most<f64>>,
+    #[arg(long, value_name = "N", value_parser = values::cpus, allow_negative_numbers = true)]
+    cpus: Option<Most<Cpus>>,
     /// CPU share relative to siblings, 1 to 10000
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
-    cpu_weight: Option<u16>,
+    #[arg(long, value_name = "N")]
+    cpu_weight: Option<Weight>,
     /// CPUs to run on (0-3,6)
     #[arg(long, value_name = "LIST", value_parser = values::list)]
     cpuset: Option<CpuSet>,
@@ -34,23 +34,36 @@ pub(crate) struct LimitOptions {
     #[arg(long, value_name = "N", value_parser = values::count)]
     pids: Option<Most<u64>>,
     /// I/O share relative to siblings, 1 to 10000
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
-    io_weight: Option<u16>,
+    #[arg(long, value_name = "N")]
+    io_weight: Option<Weight>,
+    /// Most I/O per second on a disk, MAJOR:MINOR or a path; may be given for several
+    #[arg(long, value_name = "DEV:rbps=N,wbps=N,riops=N,wiops=N", value_parser = values::io_max)]
+    io_max: Vec<(Device, IoMax)>,
+    /// Most memory in huge pages of a size (2M:64M); may be given for several
+    #[arg(long, value_name = "PAGE:SIZE", value_parser = values::huge_pages)]
+    hugetlb: Vec<(HugePage, Most<Bytes>)>,
 }
 
 impl LimitOptions {
-    /// The limits of a new group: it has none yet, so lifting one asks for nothing.
-    pub(crate) fn of_new_group(&self) -> Limits {
-        Limits {
-            memory_max: self.memory.and_then(Most::limit),
-            memory_high: self.memory_high.and_then(Most::limit),
-            swap_max: self.swap.and_then(Most::limit),
-            cpus: self.cpus.and_then(Most::limit),
+    /// The limits that are asked for; those that are to be lifted among them.
+    pub(crate) fn limits(&self) -> Limits {
+        let mut limits = Limits {
+            memory_max: self.memory,
+            memory_high: self.memory_high,
+            swap_max: self.swap,
+            cpus: self.cpus,
             cpu_weight: self.cpu_weight,
             cpuset: self.cpuset.clone(),
             mems: self.mems.clone(),
-            pids_max: self.pids.and_then(Most::limit),
+            pids_max: self.pids,
             io_weight: self.io_weight,
+            hugetlb: self.hugetlb.iter().copied().collect(),
+            ..Limits::new()
+        };
+        for (device, most) in &self.io_max {
+            let all = limits.io_max.entry(*device).or_default();
+            *all = most.iter().fold(*all, |all, (rate, most)| all.with(rate, most));
         }
+        limits
     }
 }

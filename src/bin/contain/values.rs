@@ -2,29 +2,11 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::time::Duration;
 
-use containment::{Bytes, CpuSet};
+use containment::{Bytes, CpuSet, Cpus, Device, HugePage, InvalidLimit, IoMax, Limits, Most, Rate};
 use fundu::DurationParser;
-
-/// A most that can be lifted again by `max`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Most<T> {
-    /// No limit.
-    Lifted,
-    /// This much.
-    At(T),
-}
-
-impl<T> Most<T> {
-    /// The limit of a new group, where no limit is what there is without one.
-    pub(crate) fn limit(self) -> Option<T> {
-        match self {
-            Self::Lifted => None,
-            Self::At(most) => Some(most),
-        }
-    }
-}
 
 /// `500ms`, `1.5s`, `2m`, or plain seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -38,31 +20,77 @@ const DURATION: &str = "expected a time such as 500ms, 1.5s, 2m or plain seconds
 
 /// Bytes, or K, M, G, T of 1024; `max` for no limit.
 pub(crate) fn size(text: &str) -> Result<Most<Bytes>, String> {
-    if text == "max" {
-        return Ok(Most::Lifted);
-    }
-    let bytes = parse_size::Config::new().with_binary().parse_size(text);
-    bytes
-        .map(|bytes| Most::At(Bytes(bytes)))
-        .map_err(|_| "expected bytes, a size such as 512M or 2G, or max".to_owned())
+    most(text, |text| bytes(text).map(Bytes).ok_or_else(|| SIZE.to_owned()))
+}
+
+const SIZE: &str = "expected bytes, a size such as 512M or 2G, or max";
+
+/// The same of memory, of which nobody can do with none.
+pub(crate) fn memory(text: &str) -> Result<Most<Bytes>, String> {
+    let size = size(text)?;
+    let checked = Limits::new().memory_max(size).check();
+    checked.map(|()| size).map_err(|invalid| invalid.to_string())
+}
+
+fn bytes(text: &str) -> Option<u64> {
+    parse_size::Config::new().with_binary().parse_size(text).ok()
+}
+
+/// `max`, or what `parse` makes of it.
+fn most<T>(text: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Most<T>, String> {
+    if text == "max" { Ok(Most::Lifted) } else { parse(text).map(Most::At) }
 }
 
 /// A number of processes, or `max`.
 pub(crate) fn count(text: &str) -> Result<Most<u64>, String> {
-    match (text, text.parse()) {
-        ("max", _) => Ok(Most::Lifted),
-        (_, Ok(most)) if most > 0 => Ok(Most::At(most)),
-        _ => Err("expected a number from 1 on, or max".to_owned()),
-    }
+    let number = |text: &str| text.parse().ok().filter(|most| *most > 0);
+    most(text, |text| number(text).ok_or_else(|| "expected a number from 1 on, or max".to_owned()))
 }
 
-/// CPUs as a decimal number. The kernel's smallest quota is 1 ms in a period of 100 ms.
-pub(crate) fn cpus(text: &str) -> Result<Most<f64>, String> {
-    match (text, text.parse::<f64>()) {
-        ("max", _) => Ok(Most::Lifted),
-        (_, Ok(cpus)) if (0.01..=100_000.0).contains(&cpus) => Ok(Most::At(cpus)),
-        _ => Err("expected a number of CPUs such as 1.5, at least 0.01, or max".to_owned()),
+/// CPUs as a decimal number, or `max`.
+pub(crate) fn cpus(text: &str) -> Result<Most<Cpus>, String> {
+    most(text, |text| text.parse().map_err(|invalid: InvalidLimit| format!("{invalid}, or max")))
+}
+
+/// A disk and its rates: `8:0:rbps=1M,wiops=100`, or with a path in place of the numbers.
+pub(crate) fn io_max(text: &str) -> Result<(Device, IoMax), String> {
+    let (disk, rates) = text.rsplit_once(':').ok_or(IO_MAX)?;
+    let mut most = IoMax::new();
+    for one in rates.split(',') {
+        let (name, value) = one.split_once('=').ok_or(IO_MAX)?;
+        let rate = Rate::ALL.into_iter().find(|rate| rate.name() == name).ok_or(IO_MAX)?;
+        let is_count = matches!(rate, Rate::Reads | Rate::Writes);
+        let number = |text: &str| if is_count { text.parse().ok() } else { bytes(text) };
+        most = most.with(rate, self::most(value, |text| number(text).ok_or(IO_MAX.to_owned()))?);
     }
+    let device = device(disk)?;
+    Limits::new().io_max(device, most).check().map_err(|invalid| invalid.to_string())?;
+    Ok((device, most))
+}
+
+const IO_MAX: &str =
+    "expected a disk and its rates, such as 8:0:rbps=1M,wiops=100 or /dev/sda:wbps=max";
+
+/// The numbers of a disk, or the path of its device file.
+fn device(text: &str) -> Result<Device, String> {
+    if let Ok(device) = text.parse() {
+        return Ok(device);
+    }
+    let file = std::fs::metadata(text).map_err(|error| format!("{text}: {error}"))?;
+    if !file.file_type().is_block_device() {
+        return Err(format!("{text} is no disk"));
+    }
+    let number = file.rdev();
+    Ok(Device { major: rustix::fs::major(number), minor: rustix::fs::minor(number) })
+}
+
+/// The size of huge pages, and the most memory in them: `2M:64M`.
+pub(crate) fn huge_pages(text: &str) -> Result<(HugePage, Most<Bytes>), String> {
+    let expected = || "expected the size of a huge page and a limit, such as 2M:64M".to_owned();
+    let (page, most) = text.split_once(':').ok_or_else(expected)?;
+    let page = bytes(page).ok_or_else(expected)?;
+    let page = HugePage::new(Bytes(page)).map_err(|invalid| invalid.to_string())?;
+    Ok((page, size(most)?))
 }
 
 /// CPUs or memory nodes in the kernel's list format, at least one: `0-3,6`.
@@ -112,14 +140,48 @@ mod tests {
     }
 
     #[test]
+    fn memory_is_at_least_a_page() {
+        assert_eq!(memory("4K"), Ok(Most::At(Bytes::kib(4))));
+        assert_eq!(memory("max"), Ok(Most::Lifted));
+        for text in ["0", "4095", "1Q"] {
+            assert!(memory(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_disk_has_rates() {
+        let disk = Device { major: 8, minor: 0 };
+        let most = IoMax::new().with(Rate::ReadBytes, 1 << 20).with(Rate::Writes, Most::Lifted);
+        assert_eq!(io_max("8:0:rbps=1M,wiops=max"), Ok((disk, most)));
+        let wrong =
+            ["", "nodev", "8:0", "8:0:", "8:0:bps=1", "8:0:rbps", "8:0:riops=1M", "8:0:rbps=0"];
+        for text in wrong {
+            assert!(io_max(text).is_err(), "{text:?}");
+        }
+        assert!(io_max("/dev/null:rbps=1").unwrap_err().contains("/dev/null is no disk"));
+        assert!(io_max("/no/such:rbps=1").unwrap_err().contains("/no/such"));
+    }
+
+    #[test]
+    fn huge_pages_have_a_size_and_a_limit() {
+        let pages = HugePage::new(Bytes::mib(2)).unwrap();
+        assert_eq!(huge_pages("2M:64M"), Ok((pages, Most::At(Bytes::mib(64)))));
+        assert_eq!(huge_pages("2M:max"), Ok((pages, Most::Lifted)));
+        for text in ["", "2M", "2M:", ":64M", "3M:64M", "2M:lots"] {
+            assert!(huge_pages(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
     fn counts_and_cpus_have_a_least() {
         assert_eq!(count("1"), Ok(Most::At(1)));
-        assert_eq!(count("max").map(Most::limit), Ok(None));
+        assert_eq!(count("max"), Ok(Most::Lifted));
         for text in ["0", "-1", "", "1.5", "all"] {
             assert!(count(text).is_err(), "{text:?}");
         }
-        assert_eq!(cpus("1.5"), Ok(Most::At(1.5)));
-        for text in ["0", "-1", "nan", "inf", "", "0.001"] {
+        assert_eq!(cpus("1.5"), Ok(Most::At(Cpus::new(1.5).unwrap())));
+        assert_eq!(cpus("max"), Ok(Most::Lifted));
+        for text in ["0", "-1", "nan", "inf", "", "0.0009"] {
             assert!(cpus(text).is_err(), "{text:?}");
         }
     }

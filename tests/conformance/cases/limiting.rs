@@ -1,7 +1,10 @@
 //! Limits: each that is advertised is applied, each that is not is refused, and none is dropped.
 
+use std::time::Duration;
+
 use containment_core::{
-    Bytes, Element, ErrorKind, Group, Limit, Limits, Measure, Operation, Outcome, Signal,
+    Bytes, CpuSet, Cpus, Device, Element, ErrorKind, Group, HugePage, IoMax, Limit, Limits,
+    Measure, Most, Operation, Outcome, Rate, Sample, Signal, Weight,
 };
 
 use super::{Case, Need, case};
@@ -12,6 +15,12 @@ pub(super) const CASES: &[Case] = &[
     case!(each_limit_is_applied_or_refused),
     case!(limits_that_are_asked_for_together_are_each_answered),
     case!(no_limit_asks_for_nothing),
+    case!(a_value_that_is_no_limit_changes_nothing),
+    case!(limits_are_changed_and_lifted, needs[Need::Limit(Limit::Pids)]),
+    case!(
+        the_share_of_cpu_time_holds,
+        needs [Need::Limit(Limit::Cpus), Need::Limit(Limit::CpuWeight), Need::Measure(Measure::Cpu)]
+    ),
     case!(the_limit_on_processes_holds, needs[Need::Limit(Limit::Pids)]),
     case!(
         the_limit_on_memory_holds,
@@ -50,7 +59,10 @@ fn limits_that_are_asked_for_together_are_each_answered(world: &dyn World) {
         cpuset: asking(Limit::Cpuset).cpuset,
         mems: asking(Limit::Mems).mems,
         io_weight: asking(Limit::IoWeight).io_weight,
-        ..Limits::new().memory_max(Bytes::mib(64)).pids_max(100).cpus(1.0)
+        io_max: asking(Limit::IoMax).io_max,
+        hugetlb: asking(Limit::Hugetlb).hugetlb,
+        cpus: asking(Limit::Cpus).cpus,
+        ..Limits::new().memory_max(Bytes::mib(64)).pids_max(100)
     };
     let answer = group.ops().set_limits(&all).unwrap();
     let mut answered: Vec<_> = answer.refused.iter().map(|(limit, _)| *limit).collect();
@@ -64,6 +76,62 @@ fn no_limit_asks_for_nothing(world: &dyn World) {
     let group = world.group();
     let answer = group.ops().set_limits(&Limits::new()).unwrap();
     assert!(answer.applied.is_empty() && answer.refused.is_empty(), "{answer:?}");
+    world.end_all(group, &[]);
+}
+
+fn a_value_that_is_no_limit_changes_nothing(world: &dyn World) {
+    let group = limited(world);
+    let wrong = Limits::new().memory_max(Bytes(0)).pids_max(0);
+    let name = group.id().name.clone();
+    let error = group.set_limits(&wrong).unwrap_err();
+    assert_eq!((error.kind(), error.operation()), (ErrorKind::InvalidInput, Operation::SetLimits));
+    assert_eq!(error.group(), Some(name.as_str()));
+    // Had the limit on processes been set, nothing could start.
+    world.start(&group, Deed::Forks(1));
+    world.members(group.ops(), 2);
+    world.end_all(group, &[]);
+}
+
+fn limits_are_changed_and_lifted(world: &dyn World) {
+    let group = limited(world);
+    for most in [Most::At(2), Most::At(4), Most::Lifted, Most::At(3)] {
+        group.set_limits(&Limits::new().pids_max(most)).unwrap();
+        // Zombies of the round before count until somebody reaps them.
+        world.eventually("there is room", || {
+            group.usage().unwrap().pids.is_none_or(|pids| pids == 0)
+        });
+        let child = world.start(&group, Deed::Forks(5));
+        match most {
+            Most::Lifted => drop(world.members(group.ops(), 6)),
+            Most::At(most) => {
+                // A shell that cannot fork gives up.
+                world.eventually("somebody runs", || !group.members().unwrap().is_empty());
+                world.pause(A_WHILE);
+                let members = group.members().unwrap();
+                assert!(members.len() as u64 <= most, "{members:?}");
+            }
+        }
+        world.kill(group.ops());
+        child.wait().unwrap();
+    }
+    world.end_all(group, &[]);
+}
+
+/// Half a CPU for two who would take one each. On a busy machine they may get less; never more.
+fn the_share_of_cpu_time_holds(world: &dyn World) {
+    let group = limited(world);
+    let weight = Weight::new(10_000).unwrap();
+    let half = Limits::new().cpus(Cpus::new(0.5).unwrap()).cpu_weight(weight);
+    group.set_limits(&half).unwrap();
+    let clock = world.driver().waiter();
+    let sample = || Sample { at: clock.now(), usage: group.usage().unwrap() };
+    let before = sample();
+    world.start(&group, Deed::Spins);
+    world.start(&group, Deed::Spins);
+    world.pause(Duration::from_secs(1));
+    let rate = sample().cpu_since(&before).unwrap();
+    // A sample's clock and its figures are read one after the other.
+    assert!(rate.percent > 1.0 && rate.percent <= 60.0, "{rate:?}");
     world.end_all(group, &[]);
 }
 
@@ -101,16 +169,27 @@ fn limited(world: &dyn World) -> Group {
 
 fn asking(limit: Limit) -> Limits {
     let none = Limits::new();
+    let weight = Weight::new(50).unwrap();
     match limit {
         Limit::Memory => none.memory_max(Bytes::mib(64)),
-        Limit::MemoryHigh => Limits { memory_high: Some(Bytes::mib(48)), ..none },
-        Limit::Swap => Limits { swap_max: Some(Bytes(0)), ..none },
-        Limit::Cpus => none.cpus(1.0),
-        Limit::CpuWeight => Limits { cpu_weight: Some(50), ..none },
-        Limit::Cpuset => Limits { cpuset: "0".parse().ok(), ..none },
-        Limit::Mems => Limits { mems: "0".parse().ok(), ..none },
+        Limit::MemoryHigh => none.memory_high(Bytes::mib(48)),
+        Limit::Swap => none.swap_max(Bytes(0)),
+        Limit::Cpus => none.cpus(Cpus::new(1.0).unwrap()),
+        Limit::CpuWeight => none.cpu_weight(weight),
+        Limit::Cpuset => none.cpuset(CpuSet::from_iter([0])),
+        Limit::Mems => none.mems(CpuSet::from_iter([0])),
         Limit::Pids => none.pids_max(100),
-        Limit::IoWeight => Limits { io_weight: Some(50), ..none },
+        Limit::IoWeight => none.io_weight(weight),
+        Limit::IoMax => none.io_max(disk(), IoMax::new().with(Rate::ReadBytes, 1 << 30)),
+        Limit::Hugetlb => none.hugetlb(HugePage::new(Bytes::mib(2)).unwrap(), Bytes::mib(64)),
         other => panic!("{other} is asked for by no case yet"),
     }
+}
+
+/// A whole disk of this host; on one that has none nobody offers to limit it.
+fn disk() -> Device {
+    let disks = std::fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    let numbers = |disk: std::fs::DirEntry| std::fs::read_to_string(disk.path().join("dev")).ok();
+    let numbers = disks.filter_map(numbers).find_map(|text| text.trim().parse().ok());
+    numbers.unwrap_or(Device { major: 8, minor: 0 })
 }

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use containment_core::{Backend, Element, ErrorKind, Measure, Operation, Usage};
+use containment_core::{Backend, Element, Measure, Pressure, Usage};
 
 use super::{Case, Need, case};
 use crate::world::{Deed, World};
 
 pub(super) const CASES: &[Case] = &[
-    case!(each_figure_is_there_or_none, needs[Need::SomeMeasure]),
-    case!(usage_is_refused, needs[Need::NoMeasure]),
+    case!(each_figure_is_there_or_none),
+    case!(members_are_measured_each),
+    case!(memory_is_measured, needs[Need::Measure(Measure::Memory)]),
     case!(the_report_holds_the_usage),
     case!(cpu_time_is_counted, needs[Need::Measure(Measure::Cpu)]),
     case!(members_are_counted, needs[Need::Measure(Measure::Pids)]),
@@ -46,14 +47,33 @@ fn figures(measure: Measure, usage: &Usage) -> (Vec<bool>, Vec<bool>) {
         Measure::Pids => (vec![usage.pids.is_some()], vec![usage.pids_peak.is_some()]),
         Measure::Io => (vec![usage.io_read.is_some(), usage.io_write.is_some()], vec![]),
         Measure::Oom => (vec![usage.oom_kills.is_some()], vec![]),
+        Measure::Pressure => {
+            let Pressure { cpu, memory, io } = usage.pressure;
+            (vec![usage.pressure.is_measured()], [cpu, memory, io].map(|s| s.is_some()).to_vec())
+        }
         other => panic!("no case looks at {other} yet"),
     }
 }
 
-fn usage_is_refused(world: &dyn World) {
+fn members_are_measured_each(world: &dyn World) {
     let group = world.group();
-    let name = group.id().name.clone();
-    world.refused(group.usage(), ErrorKind::Unsupported, Operation::Usage, &name);
+    world.start(&group, Deed::Forks(1));
+    for member in world.members(group.ops(), 2) {
+        assert!(member.memory.is_some(), "{member:?}");
+    }
+    world.end_all(group, &[]);
+}
+
+fn memory_is_measured(world: &dyn World) {
+    let group = world.group();
+    world.start(&group, Deed::Forks(1));
+    world.members(group.ops(), 2);
+    // A process that is just being executed has no memory of its own yet.
+    world.eventually("the group has memory where its members have", || {
+        let members = group.members().unwrap();
+        let memory = group.usage().unwrap().memory;
+        (memory > Some(0)) == members.iter().any(|member| member.memory > Some(0))
+    });
     world.end_all(group, &[]);
 }
 

@@ -41,8 +41,6 @@ enum Need {
     Empty(Empty),
     Limit(Limit),
     Measure(Measure),
-    SomeMeasure,
-    NoMeasure,
 }
 
 /// Every case.
@@ -83,8 +81,6 @@ impl Need {
             Self::Empty(empty) => by.empty == empty,
             Self::Limit(limit) => by.limits.contains(limit),
             Self::Measure(measure) => by.usage.contains(measure),
-            Self::SomeMeasure => !by.usage.is_empty(),
-            Self::NoMeasure => by.usage.is_empty(),
         }
     }
 }
@@ -100,8 +96,6 @@ impl fmt::Display for Need {
             Self::Empty(empty) => write!(f, "empty: {empty}"),
             Self::Limit(limit) => write!(f, "limits: {limit}"),
             Self::Measure(measure) => write!(f, "usage: {measure}"),
-            Self::SomeMeasure => f.write_str("usage"),
-            Self::NoMeasure => f.write_str("usage: none"),
         }
     }
 }

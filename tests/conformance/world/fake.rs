@@ -73,7 +73,8 @@ fn script(deed: Deed) -> Option<Script> {
     };
     Some(match deed {
         Deed::Exits(status) => script.exits(soon, status),
-        Deed::Sleeps => script,
+        // No CPU time in there: nobody advertises to measure it.
+        Deed::Sleeps | Deed::Spins => script,
         Deed::Forks(children) => with_children(children),
         Deed::Leaves(children) => with_children(children).exits(soon, 0),
         Deed::Daemonises => script.daemonises(soon, Script::new()),

@@ -36,6 +36,8 @@ pub(crate) enum Deed {
     WorksOnce(i32),
     /// Waits for a child that sleeps, and would work when that had ended.
     GoesOn,
+    /// Uses as much CPU time as it can get.
+    Spins,
     /// Takes so many bytes of memory, and exits with 0 once it has them.
     Allocates(u64),
     /// There is no such program.

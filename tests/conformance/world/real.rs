@@ -130,6 +130,7 @@ fn line(deed: Deed) -> Line {
         Deed::Works => format!("while :; do {WORK}; sleep 0.003; done"),
         Deed::WorksOnce(status) => format!("{WORK}; exit {status}"),
         Deed::GoesOn => format!("sleep 1000; {WORK}"),
+        Deed::Spins => "while :; do :; done".to_owned(),
         // `tail` keeps what has no end of line.
         Deed::Allocates(bytes) => format!("head -c {bytes} /dev/zero | tail"),
         Deed::IsMissing => return Line::File("/proc/none"),

@@ -5,7 +5,7 @@ use std::io::{Write, stderr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use containment::{Error, Member, Operation, Outcome, Result, TeardownReport, Usage};
+use containment::{Error, Member, Operation, Outcome, Result, Stalled, TeardownReport, Usage};
 use serde::Serialize;
 
 use super::end::{End, Reason};
@@ -117,6 +117,21 @@ struct UsageEntry {
     io_read_bytes: Option<u64>,
     io_write_bytes: Option<u64>,
     oom_kills: Option<u64>,
+    pressure: PressureEntry,
+}
+
+/// For how long members waited; null where the kernel does not account for it.
+#[derive(Debug, Serialize)]
+struct PressureEntry {
+    cpu: Option<StalledEntry>,
+    memory: Option<StalledEntry>,
+    io: Option<StalledEntry>,
+}
+
+#[derive(Debug, Serialize)]
+struct StalledEntry {
+    some_seconds: f64,
+    full_seconds: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -211,7 +226,18 @@ impl UsageEntry {
             io_read_bytes: usage.io_read,
             io_write_bytes: usage.io_write,
             oom_kills: usage.oom_kills,
+            pressure: PressureEntry {
+                cpu: usage.pressure.cpu.map(StalledEntry::new),
+                memory: usage.pressure.memory.map(StalledEntry::new),
+                io: usage.pressure.io.map(StalledEntry::new),
+            },
         }
+    }
+}
+
+impl StalledEntry {
+    fn new(stalled: Stalled) -> Self {
+        Self { some_seconds: seconds(stalled.some), full_seconds: stalled.full.map(seconds) }
     }
 }
 

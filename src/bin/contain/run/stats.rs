@@ -23,10 +23,18 @@ fn table(end: &End) -> Table {
     table.row(["teardown", &seconds(end.teardown.elapsed)]);
     let figures = [
         ("cpu", usage.cpu.map(seconds)),
+        ("cpu user", usage.cpu_user.map(seconds)),
+        ("cpu system", usage.cpu_system.map(seconds)),
+        ("throttled", usage.throttled.map(seconds)),
         ("memory peak", usage.memory_peak.map(bytes)),
+        ("swap", usage.swap.map(bytes)),
         ("pids peak", usage.pids_peak.map(|n| n.to_string())),
         ("read", usage.io_read.map(bytes)),
         ("written", usage.io_write.map(bytes)),
+        ("oom kills", usage.oom_kills.map(|n| n.to_string())),
+        ("waited for cpu", usage.pressure.cpu.map(|waited| seconds(waited.some))),
+        ("waited for memory", usage.pressure.memory.map(|waited| seconds(waited.some))),
+        ("waited for io", usage.pressure.io.map(|waited| seconds(waited.some))),
     ];
     for (name, figure) in figures {
         if let Some(figure) = figure {

@@ -1,6 +1,12 @@
 //! What a group used. Every figure is optional: `None` is "not measured", never 0 for unknown.
 
+mod pressure;
+mod rate;
+
 use std::time::Duration;
+
+pub use pressure::{Pressure, Stalled};
+pub use rate::{CpuRate, Sample};
 
 /// What the members of a group used so far, those that ended included.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,4 +44,6 @@ pub struct Usage {
     pub io_write: Option<u64>,
     /// Members that the OOM killer took.
     pub oom_kills: Option<u64>,
+    /// How long members waited for what they lacked.
+    pub pressure: Pressure,
 }

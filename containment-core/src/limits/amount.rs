@@ -1,0 +1,77 @@
+//! Amounts, and a most that can be lifted again.
+
+use std::fmt;
+
+/// An amount of memory in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bytes(pub u64);
+
+impl Bytes {
+    /// So many KiB.
+    pub const fn kib(n: u64) -> Self {
+        Self(n << 10)
+    }
+    /// So many MiB.
+    pub const fn mib(n: u64) -> Self {
+        Self(n << 20)
+    }
+    /// So many GiB.
+    pub const fn gib(n: u64) -> Self {
+        Self(n << 30)
+    }
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A limit that is set to a value, or lifted: what the kernel's files of version 2 write as `max`.
+///
+/// ```
+/// use containment_core::{Bytes, Limits, Most};
+/// let limits = Limits::new().memory_max(Bytes::mib(64)).pids_max(Most::Lifted);
+/// assert_eq!(limits.memory_max, Some(Most::At(Bytes::mib(64))));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Most<T> {
+    /// No limit.
+    Lifted,
+    /// This much.
+    At(T),
+}
+
+impl<T> Most<T> {
+    /// The value, unless it is lifted.
+    pub fn value(self) -> Option<T> {
+        match self {
+            Self::Lifted => None,
+            Self::At(value) => Some(value),
+        }
+    }
+
+    /// The same of another type.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Most<U> {
+        match self {
+            Self::Lifted => Most::Lifted,
+            Self::At(value) => Most::At(change(value)),
+        }
+    }
+}
+
+impl<T> From<T> for Most<T> {
+    fn from(value: T) -> Self {
+        Self::At(value)
+    }
+}
+
+/// As version 2 writes it.
+impl<T: fmt::Display> fmt::Display for Most<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lifted => f.pad("max"),
+            Self::At(value) => value.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Limits of `contain run` against programs that want more: they hold, and nothing else is harmed. On every
+//! backend that has the limit; the others are skipped with that reason.
+
+mod support;
+
+use support::backends::{doctor, entry, on_each_backend, skip};
+use support::job::Job;
+
+on_each_backend!(
+    a_memory_hog_dies_within_its_limit,
+    a_fork_bomb_cannot_pass_its_limit,
+    a_cpu_hog_gets_its_share,
+    a_program_runs_on_its_cpus_only,
+    cpus_that_are_not_there_run_nothing,
+    a_limit_that_is_lifted_asks_for_nothing,
+);
+
+/// Whether the backend has these limits and figures; says which one it lacks.
+fn has(backend: &str, limits: &[&str], figures: &[&str]) -> bool {
+    let capabilities = &entry(doctor(), backend)["capabilities"];
+    let listed = |list: &str, name: &str| {
+        capabilities[list].as_array().is_some_and(|names| names.iter().any(|one| one == name))
+    };
+    let lacking = limits.iter().find(|name| !listed("limits", name));
+    let lacking = lacking.or_else(|| figures.iter().find(|name| !listed("usage", name)));
+    if let Some(lacking) = lacking {
+        skip(&format!("{backend}.{lacking}"), &format!("{backend} does not have {lacking} here"));
+    }
+    lacking.is_none()
+}
+
+fn a_memory_hog_dies_within_its_limit(backend: &str) {
+    if !has(backend, &["memory"], &[]) {
+        return;
+    }
+    let mut options = vec!["--memory", "64M"];
+    if has(backend, &["swap"], &[]) {
+        options.extend(["--swap", "0"]);
+    }
+    let job = Job::on(backend);
+    // `tail` keeps what has no end of line.
+    let ended = job.sh(&options, "head -c 268435456 /dev/zero | tail; exit $?").expect(137);
+    let usage = &ended.report()["usage"];
+    assert!(usage["oom_kills"].as_u64().is_none_or(|kills| kills > 0), "{usage}");
+    if let Some(peak) = usage["memory_peak_bytes"].as_u64() {
+        let most = 64 << 20;
+        assert!(peak <= most && peak >= most / 100 * 95, "{usage}");
+    }
+}
+
+/// A shell gives up where it cannot fork: each of the many forks for itself.
+fn a_fork_bomb_cannot_pass_its_limit(backend: &str) {
+    if !has(backend, &["pids"], &[]) {
+        return;
+    }
+    let job = Job::on(backend);
+    let script = "n=0; while [ $n -lt 100 ]; do (sleep 1000.MARK &) || :; n=$((n+1)); done; \
+                  echo done; exec sleep 1000.MARK";
+    let options = ["--pids", "50", "--grace", "0"];
+    let running = job.start_sh(&options, script);
+    let mut most = 0;
+    support::eventually("the bomb goes off", || {
+        most = most.max(job.processes().len());
+        most >= 40
+    });
+    for _ in 0..20 {
+        most = most.max(job.processes().len());
+    }
+    // `contain` itself and its helpers bear the mark in their arguments, too.
+    assert!(most <= 50 + 3, "{most}");
+    running.signal(containment::Signal::TERM);
+    let ended = running.finish();
+    let peak = ended.report()["usage"]["pids_peak"].as_u64();
+    assert!(peak.is_none_or(|peak| peak <= 50), "{peak:?}");
+}
+
+/// Never more than its share, and its whole share; with a weight that makes way on a busy machine.
+fn a_cpu_hog_gets_its_share(backend: &str) {
+    if !has(backend, &["cpus", "cpu-weight"], &["cpu"]) {
+        return;
+    }
+    let script = "(while :; do :; done) & while :; do :; done";
+    let options = ["--cpus", "0.5", "--cpu-weight", "10000", "--timeout", "3s", "--grace", "0"];
+    let number = |value: &serde_json::Value| value.as_f64().expect("it is measured");
+    support::eventually("a whole share", || {
+        let ended = Job::on(backend).sh(&options, script).expect(124);
+        let report = ended.report();
+        let share = number(&report["usage"]["cpu_seconds"]) / number(&report["wall_seconds"]);
+        assert!(share <= 0.55, "{share}: {report}");
+        share >= 0.45
+    });
+}
+
+fn a_program_runs_on_its_cpus_only(backend: &str) {
+    if !has(backend, &["cpuset"], &[]) {
+        return;
+    }
+    if std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() < 2) {
+        return skip("two-cpus", "this machine has one CPU");
+    }
+    let ended = Job::on(backend).sh(&["--cpuset", "1"], "grep Cpus_allowed_list /proc/self/status");
+    let ended = ended.expect(0);
+    assert_eq!(ended.stdout.split_whitespace().last(), Some("1"), "{}", ended.stdout);
+}
+
+fn cpus_that_are_not_there_run_nothing(backend: &str) {
+    if !has(backend, &["cpuset"], &[]) {
+        return;
+    }
+    let job = Job::on(backend);
+    let ended = job.sh(&["--cpuset", "9999"], "touch DIR/ran").expect(125);
+    assert!(ended.error_line().contains("the group around it"), "{}", ended.stderr);
+    assert!(!job.path("ran").exists());
+}
+
+fn a_limit_that_is_lifted_asks_for_nothing(backend: &str) {
+    let lifting = ["--memory", "max", "--memory-high", "max", "--swap", "max", "--cpus", "max"];
+    let more = ["--pids", "max", "--io-max", "8:0:rbps=max", "--hugetlb", "2M:max"];
+    let ended = Job::on(backend).sh(&[&lifting[..], &more].concat(), "exit 5").expect(5);
+    assert_eq!(ended.report()["degraded"], serde_json::json!([]));
+}

@@ -8,6 +8,7 @@ use containment_core::{
     GroupId, GroupName, GroupOps, HomeOps, Identity, KillStep, Limits, Member, Operation, Pid,
     Program, Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
 };
+use containment_process::cgroupfs::MARK;
 use containment_process::child::Programs;
 use containment_process::pidfd::PidFd;
 use containment_process::proc::Stat;
@@ -75,6 +76,19 @@ impl GroupOps for V1Group {
 
     fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    fn leave_mark(&self, mark: &str) -> Result<bool> {
+        let Some(first) = self.branches.all.first() else { return Ok(false) };
+        let left = first.dir.leave_note(MARK, mark);
+        left.map_err(|failure| self.failed(Operation::Register, failure))
+    }
+
+    fn mark(&self) -> Result<Option<String>> {
+        let Some(first) = self.branches.all.first() else { return Ok(None) };
+        let note = first.dir.note(MARK);
+        let note = note.map_err(|failure| self.failed(Operation::Register, failure))?;
+        Ok(note.map(|note| String::from_utf8_lossy(&note).into_owned()))
     }
 
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {

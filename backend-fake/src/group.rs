@@ -193,6 +193,22 @@ impl GroupOps for FakeGroup {
         &self.fake.capabilities
     }
 
+    fn leave_mark(&self, mark: &str) -> Result<bool> {
+        self.call("leave_mark", Operation::Register, |world| {
+            let keeps = self.fake.persona != Persona::ProcessGroup;
+            if let Some(node) = world.node_mut(self.generation).filter(|_| keeps) {
+                node.mark = Some(mark.to_owned());
+            }
+            Ok(keeps)
+        })
+    }
+
+    fn mark(&self) -> Result<Option<String>> {
+        self.call("mark", Operation::Register, |world| {
+            Ok(world.node(self.generation).and_then(|node| node.mark.clone()))
+        })
+    }
+
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
         let operation = self.operation_of_a_spawn();
         let (birth, pid) = self.call("spawn", operation, |w| self.place(w, program))?;

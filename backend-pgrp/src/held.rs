@@ -139,6 +139,15 @@ impl GroupOps for HeldGroup {
     }
 
     /// The first program leads the group, and the others join it, whatever they ask for.
+    /// Nothing that the kernel keeps: the program carries a mark in its environment instead.
+    fn leave_mark(&self, _: &str) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn mark(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
         let mut state = self.state(Operation::Spawn)?;
         if !matches!(program.group(), ProcessGroup::Auto | ProcessGroup::Lead) {

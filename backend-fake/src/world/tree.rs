@@ -43,6 +43,7 @@ pub(crate) struct Node {
     pub(crate) pids_peak: u64,
     /// The process that holds a process group's id, unreaped until the group is removed.
     pub(crate) leader: Option<Birth>,
+    pub(crate) mark: Option<String>,
 }
 
 impl Node {
@@ -65,6 +66,7 @@ impl Node {
             memory_peak: 0,
             pids_peak: 0,
             leader: None,
+            mark: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The guardian's post: who ends the group should `contain` itself be killed.
 
+use containment::registry::Registry;
 use containment::{Backend, Degradation, Error, Group, Guardian, Source};
 
 use crate::cli::Orphans;
@@ -8,13 +9,14 @@ use crate::cli::Orphans;
 #[derive(Debug)]
 pub(super) struct Post {
     orphans: Orphans,
+    registry: Option<Registry>,
     guardian: Option<Guardian>,
     vacant: Option<Error>,
 }
 
 impl Post {
-    pub(super) fn new(orphans: Orphans) -> Self {
-        Self { orphans, guardian: None, vacant: None }
+    pub(super) fn new(orphans: Orphans, registry: Option<Registry>) -> Self {
+        Self { orphans, registry, guardian: None, vacant: None }
     }
 
     /// Posts a guardian over a group that was just made, instead of one over a group that did not work.
@@ -23,7 +25,7 @@ impl Post {
         if self.orphans == Orphans::Keep || group.id().backend == Backend::ProcessGroup {
             return;
         }
-        match Guardian::post(group) {
+        match Guardian::post(group, self.registry.as_ref()) {
             Ok(guardian) => self.guardian = Some(guardian),
             Err(error) => self.vacant = Some(error),
         }

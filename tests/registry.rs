@@ -85,7 +85,9 @@ fn names_are_told_apart_however_long_they_are() {
         assert_eq!(entry.name.as_str(), text);
     }
     assert_eq!(registry.entries().unwrap().len(), names.len());
-    claims.into_iter().for_each(|claim| claim.release().unwrap());
+    for claim in claims {
+        claim.release().unwrap();
+    }
 }
 
 #[test]

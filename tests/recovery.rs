@@ -44,6 +44,7 @@ fn on_record(job: &Job) -> Vec<PathBuf> {
 fn started(job: &Job, options: &[&str]) -> i32 {
     let running = job.start_sh(options, PROGRAM);
     job.await_line("up");
+    eventually("each has become what it is to be", || sleepers(job) == 3);
     let pid = running.pid();
     std::mem::forget(running);
     pid
@@ -56,9 +57,13 @@ fn kill_all_of_contain(job: &Job) {
         all.into_iter().filter(|process| process.comm == "contain").collect::<Vec<_>>()
     };
     // Stopped first, so that none acts on the death of another.
-    ours().iter().for_each(|process| signal(process.pid, Signal::STOP));
+    for process in ours() {
+        signal(process.pid, Signal::STOP);
+    }
     eventually("all of contain is dead", || {
-        ours().iter().for_each(|process| signal(process.pid, Signal::KILL));
+        for process in ours() {
+            signal(process.pid, Signal::KILL);
+        }
         ours().is_empty()
     });
 }
@@ -88,7 +93,7 @@ fn k22_with_its_guardian_killed_too_gc_ends_the_group(backend: &str) {
 fn k22_a_living_owners_group_is_never_touched(backend: &str) {
     let job = Job::on(backend);
     let running = job.start_sh(&["--grace", "0"], PROGRAM);
-    job.await_line("up");
+    eventually("each has become what it is to be", || sleepers(&job) == 3);
     let listed = document(&job, &["ls", "--json"]);
     assert_eq!(listed[0]["owner"], "alive");
     assert_eq!(listed[0]["backend"], backend);
@@ -144,7 +149,7 @@ fn k50_a_forged_entry_ends_nothing() {
     run_on("cgroup-v2", |backend| {
         let job = Job::on(backend);
         let running = job.start_sh(&["--grace", "0"], PROGRAM);
-        job.await_line("up");
+        eventually("each has become what it is to be", || sleepers(&job) == 3);
         let entry = on_record(&job)
             .into_iter()
             .find(|path| path.file_name().unwrap().to_str().unwrap().starts_with("group-"))

@@ -56,12 +56,13 @@ fn kill_all_of_contain(job: &Job) {
         let all = job.processes();
         all.into_iter().filter(|process| process.comm == "contain").collect::<Vec<_>>()
     };
-    // Stopped first, so that none acts on the death of another.
+    // Stopped first, so that none acts on the death of another; and the last begun is killed first, for the
+    // kernel lets a stopped process group go on when its last parent dies.
     for process in ours() {
         signal(process.pid, Signal::STOP);
     }
     eventually("all of contain is dead", || {
-        for process in ours() {
+        for process in ours().iter().rev() {
             signal(process.pid, Signal::KILL);
         }
         ours().is_empty()

@@ -4,6 +4,7 @@ mod end;
 mod post;
 mod program;
 mod report;
+mod spare;
 mod stats;
 mod supervise;
 
@@ -22,6 +23,7 @@ use end::End;
 use post::Post;
 use program::Prepared;
 use report::ReportFile;
+use spare::Spare;
 use supervise::Supervisor;
 
 /// Runs the program; gives the exit status.
@@ -42,15 +44,20 @@ fn run_in_group(global: &Global, options: &Run) -> Result<u8> {
     // between may end us and leave it behind.
     let failed = |error| Error::from_io(Operation::Spawn, &error).with_group(&name);
     let inbox = Inbox::open(supervise::taken()).map_err(failed)?;
+    let copies = || Spare::copies_of(&inbox.source());
+    let mut spare = Some(copies().map_err(failed)?);
     become_sub_reaper().map_err(failed)?;
     let started = Instant::now();
     let mut post = Post::new(options.orphans);
     let launch = builder(global, options).launch(&name, |group| {
+        // A guardian needs as much for its own work.
+        spare = None;
         post.fill(group);
+        spare = copies().ok();
         program.in_group(group, inbox.original_mask())
     })?;
     tracing::debug!(selection = %launch.containment.selection(), "launched");
-    let end = supervised(launch, options, inbox, post, started);
+    let end = supervised(launch, options, inbox, (post, spare), started);
     Ok(conclude(&end, report, options))
 }
 
@@ -90,7 +97,7 @@ fn supervised(
     launch: Launch,
     options: &Run,
     inbox: Inbox,
-    mut post: Post,
+    (mut post, spare): (Post, Option<Spare>),
     started: Instant,
 ) -> End {
     let Launch { containment, group, guarantees, mut degraded, child } = launch;
@@ -100,6 +107,7 @@ fn supervised(
         Ok(child) => child,
         Err(error) => {
             end.failure = Some(error);
+            drop(spare);
             end.tear_down(group.terminate(&Policy::kill()));
             return end;
         }
@@ -107,7 +115,7 @@ fn supervised(
     end.pid = Some(child.pid());
     // A keeper reaps what it adopts; where there is none the orphans come to us.
     let adopts = containment.backend() != Backend::ProcessGroup;
-    let supervisor = Supervisor::new(&child, inbox, post, containment.waiter(), adopts);
+    let supervisor = Supervisor::new(&child, inbox, post, containment.waiter(), adopts).with(spare);
     supervisor.see_through(group, options, &mut end, started);
     end
 }

@@ -7,9 +7,10 @@ default:
 test:
     cargo test --workspace
 
-# The full figures: 10,000 runs a backend, ten minutes of fuzzing a parser.
+# The full figures: 10,000 runs and 2,000 random sequences a backend, ten minutes of fuzzing a parser.
 soak: (fuzz "600")
     CONTAIN_SOAK=10000 cargo test --release --test run_soak -- --nocapture
+    CONTAIN_SOAK=2000 cargo test --release --test differential
 
 # What decides whether a change lands.
 ci:

@@ -1,16 +1,19 @@
 //! The choice of a backend: what the caller asks for, and the walk over the candidates.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backend_pgrp::Keeper;
 use containment_core::{
-    Backend, Capabilities, ControllerSet, Error, ErrorKind, Limits, Measure, Operation, Program,
-    Result, Seal, Set,
+    Backend, Capabilities, CgroupOps, ControllerSet, Error, ErrorKind, Limits, Measure, Operation,
+    Program, Result, Seal, Set,
 };
+
+use containment_process::proc::Base;
 
 use crate::containment::Containment;
 use crate::drivers::{Driver, Host, Place, ThisHost};
+use crate::registry::{RegisteredDriver, Registry, Tenure};
 use crate::require::Requirement;
 use crate::selection::{Finding, Rejected, none_left};
 
@@ -32,6 +35,7 @@ pub struct Builder {
     pub(crate) limits: Limits,
     pub(crate) best_effort: bool,
     seal: Seal,
+    registry: Option<(Registry, Tenure)>,
 }
 
 /// How a backend has to show that it works here before it is taken.
@@ -55,12 +59,13 @@ impl Builder {
         Self {
             host,
             backend: None,
-            place: Place { parent: None, keeper: Keeper::None, figures: Set::EMPTY },
+            place: Place::on(Base::default()),
             requirements: Vec::new(),
             proof: Proof::Scratch,
             limits: Limits::new(),
             best_effort: false,
             seal: Seal::Open,
+            registry: None,
         }
     }
 
@@ -71,11 +76,19 @@ impl Builder {
         self
     }
 
+    /// Keeps the groups that are made on record, so that they can be found by others, and ended should
+    /// this process die without having ended them.
+    #[must_use]
+    pub fn registry(mut self, registry: &Registry, tenure: Tenure) -> Self {
+        self.registry = Some((registry.clone(), tenure));
+        self
+    }
+
     /// Makes groups below this cgroup, a path relative to the hierarchy's root, instead of below our
     /// own. Process groups have no such place.
     #[must_use]
     pub fn parent(mut self, cgroup: impl Into<PathBuf>) -> Self {
-        self.place.parent = Some(cgroup.into());
+        self.place.base = self.place.base.at(cgroup);
         self
     }
 
@@ -144,7 +157,7 @@ impl Builder {
         let mut rejected = Vec::new();
         for backend in self.candidates() {
             match self.proved(backend) {
-                Ok(driver) => return Ok(Containment::chosen(driver, rejected)),
+                Ok(driver) => return Ok(Containment::chosen(self.on_record(driver), rejected)),
                 Err(reason) => rejected.push(Rejected { backend, reason }),
             }
         }
@@ -209,12 +222,23 @@ impl Builder {
 
     /// Why `backend` makes its groups elsewhere than below the parent that was named, if it does.
     pub(crate) fn parent_dropped(&self, backend: Backend) -> Option<Error> {
-        let dropped = backend == Backend::ProcessGroup && self.place.parent.is_some();
+        let dropped = backend == Backend::ProcessGroup && self.place.base.parent().is_some();
         dropped.then(|| {
             Error::new(ErrorKind::RequirementUnmet, Operation::Select)
                 .with_backend(backend)
                 .because("process groups have no parent group")
                 .advise("do without the parent, or accept best effort")
+        })
+    }
+
+    /// The driver as it was found, or one whose groups are on record.
+    pub(crate) fn on_record(&self, driver: Arc<dyn CgroupOps>) -> Arc<dyn CgroupOps> {
+        let Some((registry, tenure)) = &self.registry else { return driver };
+        Arc::new(RegisteredDriver {
+            driver,
+            registry: registry.clone(),
+            tenure: *tenure,
+            parent: self.place.base.parent().map(Path::to_path_buf),
         })
     }
 

@@ -2,7 +2,6 @@
 //! tested without a host.
 
 use std::fmt::Debug;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use backend_cgroupv1::CgroupV1;
@@ -11,7 +10,7 @@ use backend_pgrp::{Keeper, ProcessGroups};
 use containment_core::{
     Backend, CgroupOps, ControllerSet, Error, ErrorKind, Measure, Operation, Result, Set,
 };
-use containment_process::proc::cgroup;
+use containment_process::proc::{Base, cgroup};
 use containment_process::spawn::separates_processes;
 
 use crate::hybrid::Hybrid;
@@ -37,12 +36,19 @@ pub(crate) trait Driver: CgroupOps {
 /// Where drivers look, and what they build on.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
-    /// The cgroup below which groups are made, unless our own.
-    pub(crate) parent: Option<PathBuf>,
+    /// The groups below which groups are made.
+    pub(crate) base: Base,
     /// What holds the processes of a process group together.
     pub(crate) keeper: Keeper,
     /// The figures that groups have to show, where each has its price.
     pub(crate) figures: Set<Measure>,
+}
+
+impl Place {
+    /// Below these groups, with nothing else asked for.
+    pub(crate) fn on(base: Base) -> Self {
+        Self { base, keeper: Keeper::None, figures: Set::EMPTY }
+    }
 }
 
 /// Finds drivers.
@@ -70,16 +76,16 @@ impl Host for ThisHost {
     fn probe(&self, backend: Backend, place: &Place) -> Result<Arc<dyn Driver>> {
         match backend {
             Backend::CgroupV2 => {
-                let driver = CgroupV2::probe(place.parent.as_deref())?;
+                let driver = CgroupV2::probe(place.base.clone())?;
                 Ok(Arc::new(driver.measuring(place.figures)))
             }
             Backend::CgroupV1 => {
-                let driver = CgroupV1::probe(place.parent.as_deref())?;
+                let driver = CgroupV1::probe(place.base.clone())?;
                 Ok(Arc::new(driver.measuring(place.figures)?))
             }
             Backend::ProcessGroup => Ok(Arc::new(ProcessGroups::probe(place.keeper)?)),
             Backend::Hybrid => {
-                let driver = Hybrid::probe(place.parent.as_deref())?;
+                let driver = Hybrid::probe(place.base.clone())?;
                 Ok(Arc::new(driver.measuring(place.figures)))
             }
             Backend::Fake => Err(unusable(backend, "no host has it; pass it to Containment::with")),

@@ -4,6 +4,7 @@
 //! the group's handles, so that it acts on that group and no namesake; a process group of its own, so
 //! that what is sent to ours does not reach it; and no file or pipe of ours, so that nobody waits for it.
 
+use crate::registry::{OwnerLock, Registry};
 use containment_core::{
     Error, Group, Operation, Outcome, Pid, Policy, Result, Signal, SignalSet, Source, SystemWaiter,
     Teardown, Time, Waiter as _, Watch,
@@ -24,11 +25,12 @@ pub struct Guardian {
 }
 
 impl Guardian {
-    /// Posts a guardian over `group`. Only a process with one thread can.
+    /// Posts a guardian over `group`. Only a process with one thread can. Where the group is on record
+    /// in `registry`, it counts as owned for as long as the guardian stands.
     ///
     /// # Errors
     /// When there is a second thread, or no room for another process or descriptor.
-    pub fn post(group: &Group) -> Result<Self> {
+    pub fn post(group: &Group, registry: Option<&Registry>) -> Result<Self> {
         let failed = |error| {
             Error::from_io(Operation::Spawn, &error)
                 .with_group(&group.id().name)
@@ -37,7 +39,9 @@ impl Guardian {
         let owner = Pid::current();
         let us = PidFd::open(owner).map_err(failed)?;
         let us = us.ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
-        let process = worker::fork_apart(|| guard(group, &us)).map_err(failed)?;
+        let lock = registry.map(Registry::lock).transpose()?;
+        let record = registry.zip(lock.as_ref());
+        let process = worker::fork_apart(|| guard(group, &us, record)).map_err(failed)?;
         // It does so itself, too: whoever comes first, nothing that is sent to our group reaches it.
         // It may have died meanwhile, or it has done it.
         let _ = setpgid(rustix::process::Pid::from_raw(process.pid().as_raw()), None);
@@ -87,10 +91,12 @@ impl Drop for Guardian {
 }
 
 /// The guardian's life.
-fn guard(group: &Group, supervisor: &PidFd) -> u8 {
+fn guard(group: &Group, supervisor: &PidFd, record: Option<(&Registry, &OwnerLock)>) -> u8 {
+    let kept = record.map(|(registry, lock)| [registry.descriptor(), lock.descriptor()]);
     let prepared = set_mask(SignalSet::ALL)
         .and_then(|_| Ok(setpgid(Some(getpid()), None)?))
-        .and_then(|()| worker::detach_with_handles());
+        .and_then(|()| record.map_or(Ok(()), |(_, lock)| lock.stand_guard()))
+        .and_then(|()| worker::detach_with_handles(kept.as_ref().map_or(&[], |kept| kept)));
     if prepared.is_err() {
         return 1;
     }
@@ -100,5 +106,11 @@ fn guard(group: &Group, supervisor: &PidFd) -> u8 {
         waiter.wait(Time::NEVER, &on);
     }
     let report = Teardown::new(Policy::kill()).run(group.ops(), &waiter);
+    if let Some((registry, _)) = record
+        && report.is_clean()
+    {
+        // Nothing of the supervisor's is left; where that fails `gc` tidies up.
+        let _ = registry.close();
+    }
     u8::from(!report.is_clean())
 }

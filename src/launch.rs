@@ -83,6 +83,7 @@ impl Builder {
         name: &GroupName,
         program: &mut impl FnMut(&Group) -> Program,
     ) -> Result<Launch> {
+        let driver = self.on_record(driver);
         let group = make(&*driver, name, &self.limits, self.best_effort)?;
         let (mut degraded, child) = match set_limits(&group, &self.limits, self.best_effort) {
             Ok(degraded) => (degraded, group.spawn(&self.sealing(program(&group)))),

@@ -32,6 +32,7 @@ mod guardian;
 mod hybrid;
 mod launch;
 mod making;
+pub mod registry;
 mod require;
 mod selection;
 mod simple;

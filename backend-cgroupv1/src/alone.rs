@@ -10,7 +10,7 @@ use containment_core::{
     Measure, Operation, Pid, Result, Set, Usage, Watch,
 };
 use containment_process::cgroupfs::Dir;
-use containment_process::proc::{cgroup, mountinfo};
+use containment_process::proc::{Base, cgroup, mountinfo};
 
 use crate::branch::Branch;
 use crate::branches::{Branches, Top};
@@ -28,8 +28,8 @@ pub struct V1Limits {
 impl V1Limits {
     /// Finds the hierarchies, and in each the group below which groups are made: `parent`, relative
     /// to the hierarchy's root, or else our own group. There may be none.
-    pub fn probe(parent: Option<&Path>) -> Result<Self> {
-        Place::find(parent).map(|place| Self { place: Arc::new(place) })
+    pub fn probe(base: &Base) -> Result<Self> {
+        Place::find(base).map(|place| Self { place: Arc::new(place) })
     }
 
     /// The limits that can be set.
@@ -42,10 +42,10 @@ impl V1Limits {
     ///
     /// # Errors
     /// [`Unusable`](ErrorKind::Unusable), with the reason and a remedy.
-    pub fn check(parent: Option<&Path>) -> Result<()> {
+    pub fn check(base: &Base) -> Result<()> {
         let failed = |error| Error::from_io(Operation::Probe, &error);
         let mounts = mountinfo::read().map_err(failed)?;
-        let memberships = cgroup::read_self().map_err(failed)?;
+        let memberships = base.memberships().map_err(failed)?;
         let serves_limits = |mounted: &Mounted| {
             let mut controllers =
                 Limit::ALL.iter().filter_map(|limit| offer::controller_of(*limit));
@@ -54,7 +54,7 @@ impl V1Limits {
         let mut unusable = no_controller();
         let serving = mountinfo::mounts(&mounts).filter_map(|mount| Mounted::of(&mount));
         for mounted in serving.filter(serves_limits) {
-            match Hierarchy::open(mounted, &memberships, parent) {
+            match Hierarchy::open(mounted, &memberships, base.parent()) {
                 Ok(_) => return Ok(()),
                 Err(error) => unusable = error,
             }

@@ -8,6 +8,7 @@ use containment_core::{
     GroupId, GroupName, GroupOps, HomeOps, Identity, KillStep, Limits, Member, Operation, Pid,
     Program, Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
 };
+use containment_process::cgroupfs::MARK;
 use containment_process::child::Programs;
 use containment_process::pidfd::PidFd;
 use containment_process::proc::Stat;
@@ -77,6 +78,19 @@ impl GroupOps for V1Group {
         &self.capabilities
     }
 
+    fn leave_mark(&self, mark: &str) -> Result<bool> {
+        let Some(first) = self.branches.all.first() else { return Ok(false) };
+        let left = first.dir.leave_note(MARK, mark);
+        left.map_err(|failure| self.failed(Operation::Register, failure))
+    }
+
+    fn mark(&self) -> Result<Option<String>> {
+        let Some(first) = self.branches.all.first() else { return Ok(None) };
+        let note = first.dir.note(MARK);
+        let note = note.map_err(|failure| self.failed(Operation::Register, failure))?;
+        Ok(note.map(|note| String::from_utf8_lossy(&note).into_owned()))
+    }
+
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
         self.refuse_removed(Operation::Spawn)?;
         let child = self.start(program)?;
@@ -96,7 +110,11 @@ impl GroupOps for V1Group {
 
     fn subgroup(&self, name: &GroupName, with: ControllerSet) -> Result<Box<dyn GroupOps>> {
         self.refuse_removed(Operation::Create)?;
-        Ok(Box::new(self.driver.create(self.as_top(), name, with)?))
+        let made = self.driver.create(self.as_top(), name, with).map_err(|error| {
+            let vanished = error.kind() == ErrorKind::NotFound && self.branches.are_gone();
+            if vanished { self.error(error.with_kind(ErrorKind::Gone)) } else { error }
+        });
+        Ok(Box::new(made?))
     }
 
     fn subgroups(&self) -> Result<Vec<Box<dyn GroupOps>>> {
@@ -104,6 +122,10 @@ impl GroupOps for V1Group {
         let Some(first) = self.branches.all.first() else { return Ok(Vec::new()) };
         let names = first.dir.groups();
         let names = names.map_err(|failure| self.failed(Operation::List, failure))?;
+        // A directory that was removed lists as an empty one does.
+        if names.is_empty() && first.dir.is_gone() {
+            return Err(self.error(Error::new(ErrorKind::Gone, Operation::List)));
+        }
         let mut groups: Vec<Box<dyn GroupOps>> = Vec::new();
         for name in names {
             match self.driver.open(self.as_top(), &name) {

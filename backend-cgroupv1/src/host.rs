@@ -3,11 +3,10 @@
 //! To join a hierarchy costs a directory, and a write at each spawn; so a group joins those that hold
 //! its processes, and besides them only those that its limits and figures need.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use containment_core::{Error, ErrorKind, Limit, Measure, Operation, Result, Set};
-use containment_process::proc::{cgroup, mountinfo};
+use containment_process::proc::{Base, mountinfo};
 
 use crate::hierarchy::{Hierarchy, Mounted};
 use crate::offer;
@@ -28,16 +27,16 @@ pub(crate) type Index = usize;
 
 impl Place {
     /// Resolves every hierarchy by itself, below our own groups or below `parent`.
-    pub(crate) fn find(parent: Option<&Path>) -> Result<Self> {
+    pub(crate) fn find(base: &Base) -> Result<Self> {
         let mounts = mountinfo::read().map_err(|error| Error::from_io(Operation::Probe, &error))?;
         let memberships =
-            cgroup::read_self().map_err(|error| Error::from_io(Operation::Probe, &error))?;
+            base.memberships().map_err(|error| Error::from_io(Operation::Probe, &error))?;
         let mut place = Self { hierarchies: Vec::new(), unusable: Vec::new(), limits: Set::EMPTY };
         for mounted in mountinfo::mounts(&mounts).filter_map(|mount| Mounted::of(&mount)) {
             if mounted.is_foreign() || place.has(&mounted) {
                 continue;
             }
-            match Hierarchy::open(mounted, &memberships, parent) {
+            match Hierarchy::open(mounted, &memberships, base.parent()) {
                 Ok(hierarchy) => place.hierarchies.push(hierarchy),
                 Err(error) => place.unusable.push(Arc::new(error)),
             }

@@ -43,13 +43,13 @@ mod offer;
 mod oom;
 mod usage;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use containment_core::{
     Backend, Capabilities, CgroupOps, ControllerSet, Error, ErrorKind, GroupId, GroupName,
     GroupOps, Measure, Operation, Result, Set, SystemWaiter, Waiter,
 };
+use containment_process::proc::Base;
 
 use containment_process::cgroupfs::Failure;
 
@@ -72,8 +72,8 @@ impl CgroupV1 {
     ///
     /// # Errors
     /// [`Unusable`](ErrorKind::Unusable), with the reason and a remedy.
-    pub fn probe(parent: Option<&Path>) -> Result<Self> {
-        let driver = Place::find(parent).and_then(|place| Driver::new(place, Set::EMPTY));
+    pub fn probe(base: impl Into<Base>) -> Result<Self> {
+        let driver = Place::find(&base.into()).and_then(|place| Driver::new(place, Set::EMPTY));
         let driver = driver.map_err(|error| error.with_backend(Backend::CgroupV1))?;
         Ok(Self { driver: Arc::new(driver), waiter: Arc::new(SystemWaiter::new()) })
     }

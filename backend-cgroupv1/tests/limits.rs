@@ -293,7 +293,7 @@ fn what_was_not_joined_is_not_measured() {
 #[test]
 fn limits_serve_groups_of_another_driver() {
     let Some(bench) = bench_with("alone", &[Limit::Memory, Limit::Pids]) else { return };
-    let limits = V1Limits::probe(None).unwrap();
+    let limits = V1Limits::probe(&containment_process::proc::Base::default()).unwrap();
     let asked: ControllerSet = Set::EMPTY.with(Limit::Memory);
     let figures = Set::EMPTY.with(Measure::Pids);
     let group = limits.create(&bench.name, &[4711], asked, figures).unwrap();
@@ -325,7 +325,7 @@ fn limits_serve_groups_of_another_driver() {
 #[test]
 fn k47_the_freezer_group_that_holds_a_process_is_found_and_thawed() {
     let Some(bench) = bench("hold") else { return };
-    let limits = V1Limits::probe(None).unwrap();
+    let limits = V1Limits::probe(&containment_process::proc::Base::default()).unwrap();
     let group = bench.group();
     let child = group.spawn(&sleeper()).unwrap();
     assert!(limits.hold_on(child.pid()).unwrap().is_none());

@@ -10,7 +10,7 @@ use containment_core::{
     GroupName, GroupOps, HomeOps, Identity, KillStep, Limits, Member, Operation, Pid, Program,
     Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
 };
-use containment_process::cgroupfs::{Dir, Failure, KeptOpen};
+use containment_process::cgroupfs::{Dir, Failure, KeptOpen, MARK};
 use containment_process::child::Programs;
 use containment_process::proc::Stat;
 
@@ -194,6 +194,17 @@ impl GroupOps for V2Group {
 
     fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    fn leave_mark(&self, mark: &str) -> Result<bool> {
+        let left = self.dir.leave_note(MARK, mark);
+        left.map_err(|failure| self.error(failure.during(Operation::Register)))
+    }
+
+    fn mark(&self) -> Result<Option<String>> {
+        let note = self.dir.note(MARK);
+        let note = note.map_err(|failure| self.error(failure.during(Operation::Register)))?;
+        Ok(note.map(|note| String::from_utf8_lossy(&note).into_owned()))
     }
 
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {

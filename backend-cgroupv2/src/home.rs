@@ -3,6 +3,8 @@
 use containment_core::{Backend, Error, ErrorKind, HomeOps, Operation, Pid, Result};
 use containment_process::cgroupfs::Dir;
 
+use containment_process::proc::Base;
+
 use crate::host::{Place, own_group};
 use crate::place::move_into;
 
@@ -16,7 +18,7 @@ pub(crate) struct Home {
 impl Home {
     /// The group of the calling process as it is now, which need not be the driver's parent group.
     pub(crate) fn of_caller(place: &Place) -> Result<Self> {
-        let relative = own_group(&place.mount_root)?;
+        let relative = own_group(&place.mount_root, &Base::default())?;
         let dir = place.mount.open_beneath(&relative);
         dir.map(|dir| Self { dir, backend: place.backend }).map_err(|failure| {
             match failure.kind() {

@@ -7,7 +7,7 @@ use containment_core::{
     Backend, Capabilities, Error, ErrorKind, GroupName, Measure, Operation, Result, Set,
 };
 use containment_process::cgroupfs::{Dir, Failure, Version};
-use containment_process::proc::{cgroup, mountinfo};
+use containment_process::proc::{Base, cgroup, mountinfo};
 use mountinfo::Mount;
 
 use crate::controllers::{self, Controllers, Refusal};
@@ -42,11 +42,11 @@ pub(crate) struct Place {
 
 impl Place {
     /// The first cgroup2 mount that shows our group (or `parent`) and where groups can be made.
-    pub(crate) fn find(parent: Option<&Path>) -> Result<Self> {
+    pub(crate) fn find(base: &Base) -> Result<Self> {
         let mounts = mountinfo::read().map_err(|error| Error::from_io(Operation::Probe, &error))?;
         let mut unusable = None;
         for mount in mountinfo::mounts(&mounts).filter(|mount| mount.is_type("cgroup2")) {
-            match Self::on(&mount, parent) {
+            match Self::on(&mount, base) {
                 Ok(place) => return Ok(place),
                 Err(error) => unusable = unusable.or(Some(error)),
             }
@@ -54,17 +54,17 @@ impl Place {
         Err(unusable.unwrap_or_else(no_mount))
     }
 
-    fn on(mount: &Mount<'_>, parent: Option<&Path>) -> Result<Self> {
+    fn on(mount: &Mount<'_>, base: &Base) -> Result<Self> {
         let mount_root = mount.root().into_owned();
-        let relative = match parent {
+        let relative = match base.parent() {
             Some(parent) => parent.strip_prefix("/").unwrap_or(parent).to_path_buf(),
-            None => own_group(&mount_root)?,
+            None => own_group(&mount_root, base)?,
         };
         let mount = mount.mount_point();
         let mount = Dir::open_mount(&mount, Version::V2).map_err(unusable)?;
         let dir = mount.open_beneath(&relative).map_err(unusable)?;
         check_writable(&dir)?;
-        let named = parent.is_some();
+        let named = base.parent().is_some();
         let offer = Offer::of(&dir, named).map_err(unusable)?;
         let (has_kill, figures) = look_at_a_group(&dir, |group| {
             // Since Linux 5.14.
@@ -145,8 +145,8 @@ fn look_at_a_group<T>(dir: &Dir, look: impl Fn(&Dir) -> T) -> Result<T, Failure>
 }
 
 /// Our own group, relative to the mount.
-pub(crate) fn own_group(mount_root: &Path) -> Result<PathBuf> {
-    let text = cgroup::read_self().map_err(|error| Error::from_io(Operation::Probe, &error))?;
+pub(crate) fn own_group(mount_root: &Path, base: &Base) -> Result<PathBuf> {
+    let text = base.memberships().map_err(|error| Error::from_io(Operation::Probe, &error))?;
     cgroup::memberships(&text)
         .find(cgroup::Membership::is_unified)
         .and_then(|own| cgroup::below_mount(own.path, mount_root))

@@ -20,7 +20,6 @@ mod place;
 mod top;
 mod usage;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use containment_core::{
@@ -29,6 +28,7 @@ use containment_core::{
     SystemWaiter, Waiter,
 };
 use containment_process::cgroupfs::Failure;
+use containment_process::proc::Base;
 
 pub use group::V2Group;
 use host::Place;
@@ -47,8 +47,9 @@ impl CgroupV2 {
     ///
     /// # Errors
     /// [`Unusable`](ErrorKind::Unusable), with the reason and a remedy.
-    pub fn probe(parent: Option<&Path>) -> Result<Self> {
-        let place = Place::find(parent).map_err(|error| error.with_backend(Backend::CgroupV2))?;
+    pub fn probe(base: impl Into<Base>) -> Result<Self> {
+        let place =
+            Place::find(&base.into()).map_err(|error| error.with_backend(Backend::CgroupV2))?;
         Ok(Self { place: Arc::new(place), waiter: Arc::new(SystemWaiter::new()) })
     }
 

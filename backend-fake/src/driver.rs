@@ -7,11 +7,11 @@ use containment_core::{
     GroupOps, Identity, Operation, Result, Waiter,
 };
 
+use crate::Fake;
 use crate::clock::VirtualClock;
 use crate::group::FakeGroup;
 use crate::record::Call;
 use crate::world::{OUTSIDE, World};
-use crate::{Fake, Persona};
 
 impl CgroupOps for Fake {
     fn backend(&self) -> Backend {
@@ -27,23 +27,23 @@ impl CgroupOps for Fake {
     }
 
     fn create(&self, name: &GroupName, with: ControllerSet) -> Result<Box<dyn GroupOps>> {
-        let made = self.call("create", Operation::Create, Some(name), |world| {
+        self.call("create", Operation::Create, Some(name), |world| {
             self.refuse_lacking(with)?;
-            world.make(name, with)
-        })?;
-        Ok(Box::new(FakeGroup::made(self.clone(), name, made)))
+            let made = world.make(name, with)?;
+            Ok(Box::new(FakeGroup::made(self.clone(), world, name, made)) as _)
+        })
     }
 
     fn open(&self, id: &GroupId) -> Result<Box<dyn GroupOps>> {
-        let generation = self.call("open", Operation::Open, Some(&id.name), |world| {
-            if self.persona == Persona::ProcessGroup {
+        self.call("open", Operation::Open, Some(&id.name), |world| {
+            if self.persona.is_process_group() {
                 // The kernel knows process groups by no name.
                 return Err(Error::new(ErrorKind::Unsupported, Operation::Open));
             }
             let found = world.find(&id.name).filter(|g| self.identify(&id.name, *g) == *id);
-            found.ok_or_else(|| Error::new(ErrorKind::NotFound, Operation::Open))
-        })?;
-        Ok(Box::new(FakeGroup::new(self.clone(), id.clone(), generation)))
+            let found = found.ok_or_else(|| Error::new(ErrorKind::NotFound, Operation::Open))?;
+            Ok(Box::new(FakeGroup::new(self.clone(), world, id.clone(), found)) as _)
+        })
     }
 
     fn list(&self) -> Result<Vec<GroupId>> {
@@ -64,10 +64,15 @@ impl Fake {
         Err(Error::new(ErrorKind::Unsupported, Operation::SetLimits))
     }
 
+    /// Whether the group of this generation was removed.
+    pub(crate) fn is_gone(&self, generation: u64) -> bool {
+        self.world.lock().node(generation).is_none()
+    }
+
     /// The identity of the group of this generation.
     pub(crate) fn identify(&self, name: &GroupName, generation: u64) -> GroupId {
         let identity = match self.persona {
-            Persona::ProcessGroup => Identity::Serial(generation),
+            persona if persona.is_process_group() => Identity::Serial(generation),
             _ => Identity::Cgroup(generation),
         };
         GroupId { backend: Backend::Fake, name: name.clone(), identity }

@@ -1,5 +1,7 @@
 //! One open group of the fake.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use containment_core::{
     Applied, Backend, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState,
     GroupId, GroupName, GroupOps, HomeOps, KillStep, Limit, Limits, Member, Operation, Pid,
@@ -10,7 +12,7 @@ use crate::child::FakeChild;
 use crate::home::FakeHome;
 use crate::record::SentSignal;
 use crate::script::Executable;
-use crate::world::{Birth, Made, Process, Trigger, World};
+use crate::world::{Birth, Handle, Made, Process, Trigger, World};
 use crate::{Fake, Persona, Script};
 
 const ENOENT: i32 = 2;
@@ -21,20 +23,23 @@ pub(crate) struct FakeGroup {
     fake: Fake,
     id: GroupId,
     generation: u64,
+    handle: Handle,
+    removed: AtomicBool,
     /// The levels above it that were made for it, which go with it when they are empty.
     made_above: Vec<u64>,
 }
 
 impl FakeGroup {
     /// A group that is there.
-    pub(crate) fn new(fake: Fake, id: GroupId, generation: u64) -> Self {
-        Self { fake, id, generation, made_above: Vec::new() }
+    pub(crate) fn new(fake: Fake, world: &mut World, id: GroupId, generation: u64) -> Self {
+        let (handle, removed) = (world.new_handle(), AtomicBool::new(false));
+        Self { fake, id, generation, handle, removed, made_above: Vec::new() }
     }
 
     /// A group that was made just now.
-    pub(crate) fn made(fake: Fake, name: &GroupName, made: Made) -> Self {
+    pub(crate) fn made(fake: Fake, world: &mut World, name: &GroupName, made: Made) -> Self {
         let id = fake.identify(name, made.generation);
-        Self { fake, id, generation: made.generation, made_above: made.above }
+        Self { made_above: made.above, ..Self::new(fake, world, id, made.generation) }
     }
 
     /// One call on a group that must still be there.
@@ -48,10 +53,10 @@ impl FakeGroup {
         self.fake.call_on(method, operation, group, generation, act)
     }
 
-    fn inner(&self, world: &World, generation: u64) -> Option<Box<dyn GroupOps>> {
+    fn inner(&self, world: &mut World, generation: u64) -> Option<Box<dyn GroupOps>> {
         let name = world.node(generation)?.name.clone()?;
         let id = self.fake.identify(&name, generation);
-        Some(Box::new(Self::new(self.fake.clone(), id, generation)))
+        Some(Box::new(Self::new(self.fake.clone(), world, id, generation)))
     }
 
     /// One pass of signalling over the subtree, programs first.
@@ -89,7 +94,7 @@ impl FakeGroup {
             Persona::V2WithoutKill => true,
             // Pidfds first; the freezer only for those who are left then.
             Persona::V1 => earlier > 0,
-            Persona::ProcessGroup => false,
+            Persona::ProcessGroup | Persona::ProcessGroupWithoutKeeper => false,
         };
         if freezes && world.freeze_state(self.generation) != FreezeState::Frozen {
             world.faults.meet(Operation::Freeze)?;
@@ -104,11 +109,11 @@ impl FakeGroup {
             return Err(Error::new(ErrorKind::Frozen, Operation::Place));
         }
         world.check_place(self.generation, Operation::Place)?;
-        let script = executable(world, program)?;
+        let script = executable(world, program).inspect_err(|_| world.pass_by(self.generation))?;
         let name = program.name().to_string_lossy();
         let comm = name.rsplit('/').next().unwrap_or_default();
-        let birth = world.born(script, Process::program(self.generation, comm));
-        if self.fake.persona == Persona::ProcessGroup
+        let birth = world.born(script, Process::program(self.generation, comm, self.handle));
+        if self.fake.persona.is_process_group()
             && let Some(node) = world.node_mut(self.generation)
         {
             node.leader.get_or_insert(birth);
@@ -116,8 +121,21 @@ impl FakeGroup {
         Ok((birth, world.process(birth).map_or(Pid::current(), |p| p.pid)))
     }
 
+    fn refuse_removed(&self, operation: Operation) -> Result<()> {
+        if self.removed.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Gone, operation));
+        }
+        Ok(())
+    }
+
+    /// That somebody else has removed the group is found out when the program is placed.
+    fn operation_of_a_spawn(&self) -> Operation {
+        let vanished = !self.removed.load(Ordering::Relaxed) && self.fake.is_gone(self.generation);
+        if vanished { Operation::Place } else { Operation::Spawn }
+    }
+
     fn stops_instead(&self) -> bool {
-        self.fake.persona == Persona::ProcessGroup
+        self.fake.persona.is_process_group()
     }
 
     fn empty_watch(&self, world: &mut World) -> Watch {
@@ -125,7 +143,9 @@ impl FakeGroup {
             Persona::V2 | Persona::V2WithoutKill | Persona::Hybrid => {
                 Trigger::Changed(self.generation)
             }
-            Persona::ProcessGroup => Trigger::Empty(self.generation),
+            Persona::ProcessGroup | Persona::ProcessGroupWithoutKeeper => {
+                Trigger::Empty(self.generation)
+            }
             Persona::V1 => match world.members_of(self.generation).last() {
                 Some(member) => Trigger::Ended(member),
                 None => return Watch::Backoff,
@@ -173,8 +193,25 @@ impl GroupOps for FakeGroup {
         &self.fake.capabilities
     }
 
+    fn leave_mark(&self, mark: &str) -> Result<bool> {
+        self.call("leave_mark", Operation::Register, |world| {
+            let keeps = self.fake.persona != Persona::ProcessGroup;
+            if let Some(node) = world.node_mut(self.generation).filter(|_| keeps) {
+                node.mark = Some(mark.to_owned());
+            }
+            Ok(keeps)
+        })
+    }
+
+    fn mark(&self) -> Result<Option<String>> {
+        self.call("mark", Operation::Register, |world| {
+            Ok(world.node(self.generation).and_then(|node| node.mark.clone()))
+        })
+    }
+
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
-        let (birth, pid) = self.call("spawn", Operation::Spawn, |w| self.place(w, program))?;
+        let operation = self.operation_of_a_spawn();
+        let (birth, pid) = self.call("spawn", operation, |w| self.place(w, program))?;
         Ok(Box::new(FakeChild { fake: self.fake.clone(), birth, pid }))
     }
 
@@ -201,7 +238,7 @@ impl GroupOps for FakeGroup {
             let invalid = |_| Error::new(ErrorKind::InvalidInput, Operation::Create);
             let full = full.map_err(invalid)?;
             let made = world.make(&full, with).map_err(|error| error.with_group(&full))?;
-            Ok(Box::new(Self::made(self.fake.clone(), &full, made)) as Box<dyn GroupOps>)
+            Ok(Box::new(Self::made(self.fake.clone(), world, &full, made)) as Box<dyn GroupOps>)
         })
     }
 
@@ -215,7 +252,7 @@ impl GroupOps for FakeGroup {
     fn members(&self) -> Result<Vec<Member>> {
         self.call("members", Operation::Members, |world| {
             let members = world.members_of(self.generation);
-            Ok(members.filter_map(|birth| world.member(birth)).collect())
+            Ok(members.filter_map(|birth| world.member(birth, self.handle)).collect())
         })
     }
 
@@ -258,6 +295,10 @@ impl GroupOps for FakeGroup {
                 self.pass(world, Signal::CONT, false);
             } else {
                 world.thaw(self.generation);
+                // The driver of version 1 reads who else holds it, and says so.
+                if self.fake.persona == Persona::V1 && world.is_freezing(self.generation) {
+                    return Err(Error::new(ErrorKind::Frozen, Operation::Thaw));
+                }
             }
             Ok(())
         })
@@ -320,17 +361,29 @@ impl GroupOps for FakeGroup {
     }
 
     fn reap(&self) -> Result<Reaped> {
-        self.call("reap", Operation::Reap, |world| {
+        let (group, operation) = (Some(&self.id.name), Operation::Reap);
+        // Programs are children of ours, whatever became of their group.
+        self.fake.call_on("reap", operation, group, None, |world| {
+            self.refuse_removed(operation)?;
             let held = world.node(self.generation).and_then(|node| node.leader);
-            let zombies = world.zombies_of(self.generation);
+            let zombies = match self.fake.persona {
+                Persona::ProcessGroup => world.zombies_of(self.generation),
+                _ => world.zombies_started_by(self.handle),
+            };
             let ours = zombies.into_iter().filter(|birth| Some(*birth) != held);
             Ok(Reaped { count: ours.inspect(|birth| world.reap(*birth)).count() })
         })
     }
 
     fn remove(&self) -> Result<()> {
-        self.call("remove", Operation::Remove, |world| {
-            world.remove(self.generation)?;
+        let (group, operation) = (Some(&self.id.name), Operation::Remove);
+        self.fake.call_on("remove", operation, group, None, |world| {
+            self.refuse_removed(operation)?;
+            // Somebody else's removal is as good as ours.
+            if world.node(self.generation).is_some() {
+                world.remove(self.generation)?;
+            }
+            self.removed.store(true, Ordering::Relaxed);
             world.remove_levels(&self.made_above);
             Ok(())
         })

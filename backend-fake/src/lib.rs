@@ -89,6 +89,11 @@ impl Fake {
         Self::with_persona(Persona::ProcessGroup)
     }
 
+    /// Process groups held by their leader, which who leaves is lost to.
+    pub fn process_group_without_keeper() -> Self {
+        Self::with_persona(Persona::ProcessGroupWithoutKeeper)
+    }
+
     /// Which backend is modelled.
     pub fn persona(&self) -> Persona {
         self.persona
@@ -102,6 +107,12 @@ impl Fake {
     /// Starts a process that is in no group and no child of ours, and says its pid.
     pub fn start_outside(&self, script: Script) -> Pid {
         self.world.lock().start_outside(script)
+    }
+
+    /// Tells a living process what to do besides: the actions of `script`, counted from now, after
+    /// ignoring the signals that it ignores. As everything else, that waits until it can run.
+    pub fn tell(&self, pid: Pid, script: Script) {
+        self.world.lock().tell(pid, script);
     }
 
     /// Ends an uninterruptible sleep. Nothing happens where there is none.

@@ -17,18 +17,20 @@ pub enum Persona {
     Hybrid,
     /// Process groups with a keeper.
     ProcessGroup,
+    /// Process groups held by their leader: who leaves one is lost.
+    ProcessGroupWithoutKeeper,
 }
 
 impl Persona {
-    /// All of them.
+    /// Those that lose no process: all but process groups without a keeper.
     pub const ALL: [Self; 5] =
         [Self::V2, Self::V2WithoutKill, Self::V1, Self::Hybrid, Self::ProcessGroup];
 
     pub(crate) fn capabilities(self) -> Capabilities {
-        let cgroups = self != Self::ProcessGroup;
+        let cgroups = !self.is_process_group();
         Capabilities {
             kill: self.kill(),
-            escape: if cgroups { Escape::Impossible } else { Escape::Swept },
+            escape: self.escape(),
             leave_by: if cgroups { LeaveBy::CgroupfsWrite } else { LeaveBy::None },
             empty: Empty::Notified,
             freeze: if cgroups { Freeze::Kernel } else { Freeze::StopSignal },
@@ -39,12 +41,20 @@ impl Persona {
         }
     }
 
+    fn escape(self) -> Escape {
+        match self {
+            Self::ProcessGroup => Escape::Swept,
+            Self::ProcessGroupWithoutKeeper => Escape::Voluntary,
+            Self::V2 | Self::V2WithoutKill | Self::V1 | Self::Hybrid => Escape::Impossible,
+        }
+    }
+
     fn kill(self) -> Kill {
         match self {
             Self::V2 | Self::Hybrid => Kill::Atomic,
             Self::V2WithoutKill => Kill::Frozen { thaw_after: false },
             Self::V1 => Kill::Frozen { thaw_after: true },
-            Self::ProcessGroup => Kill::Repeated,
+            Self::ProcessGroup | Self::ProcessGroupWithoutKeeper => Kill::Repeated,
         }
     }
 
@@ -54,14 +64,19 @@ impl Persona {
             Self::V2 | Self::V2WithoutKill => all.collect(),
             // Version 1 has no counterpart of `memory.high`.
             Self::V1 | Self::Hybrid => all.filter(|limit| *limit != Limit::MemoryHigh).collect(),
-            Self::ProcessGroup => Set::EMPTY,
+            Self::ProcessGroup | Self::ProcessGroupWithoutKeeper => Set::EMPTY,
         }
     }
 
     fn usage(self) -> Set<Measure> {
         let here = [Measure::Memory, Measure::MemoryPeak, Measure::Pids];
         let here: Set<_> = here.into_iter().collect();
-        if self == Self::ProcessGroup { here } else { here.with(Measure::Oom) }
+        if self.is_process_group() { here } else { here.with(Measure::Oom) }
+    }
+
+    /// Whether it is a variant of process groups.
+    pub(crate) fn is_process_group(self) -> bool {
+        matches!(self, Self::ProcessGroup | Self::ProcessGroupWithoutKeeper)
     }
 
     /// Whether `cgroup.events` announces emptiness and freezing.

@@ -66,6 +66,8 @@ pub struct ProcessView {
     pub state: ProcessState,
     /// The group that it is in.
     pub group: Option<GroupName>,
+    /// Whether it executes: it lives, and is not killed, stopped, frozen or in state D.
+    pub runs: bool,
     /// Whether it left its process group.
     pub escaped: bool,
 }

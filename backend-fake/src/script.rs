@@ -43,15 +43,15 @@ pub(crate) enum Action {
     Setsid,
     Stop,
     FreezeOwnGroup,
+    /// Ignores these signals from now on.
+    Ignore(SignalSet),
     /// Does one unit of work.
     Work,
     /// Does one unit of work each period.
     WorkEvery(Duration),
     Allocate(u64),
     SleepUninterruptibly(Duration),
-    /// Meets a signal that it does not ignore.
-    Meet(Signal),
-    /// Ends by a signal that it met.
+    /// Ends by a signal that it met a while ago.
     Succumb(Signal),
 }
 

@@ -24,19 +24,47 @@ fn kind<T>(result: containment_core::Result<T>) -> Option<ErrorKind> {
 fn a_frozen_task_dies_of_sigkill_at_once_except_on_version_1() {
     for persona in CGROUPS {
         let fake = Fake::with_persona(persona);
-        fake.program("job", Script::new());
+        fake.program("job", Script::new().lingers(TICK));
         let group = group(&fake, "job");
         group.spawn(&Program::new("job")).unwrap();
         group.request_freeze().unwrap();
         assert_eq!(group.frozen().unwrap(), FreezeState::Frozen);
         group.signal(Signal::TERM).unwrap();
-        fake.advance(TICK);
-        assert!(group.populated().unwrap(), "{persona:?}: frozen members meet no SIGTERM");
+        fake.advance(TICK * 10);
+        assert!(group.populated().unwrap(), "{persona:?}: frozen members handle no SIGTERM");
         group.signal(Signal::KILL).unwrap();
         fake.advance(TICK);
         assert_eq!(group.populated().unwrap(), persona == Persona::V1, "{persona:?}");
         group.request_thaw().unwrap();
         assert!(!group.populated().unwrap(), "{persona:?}");
+    }
+}
+
+/// It is made a SIGKILL as it is sent, but for a stopped process and in version 1's freezer.
+#[test]
+fn a_fatal_signal_acts_on_a_frozen_task_as_sigkill_does() {
+    for persona in CGROUPS {
+        for stopped in [true, false] {
+            let fake = Fake::with_persona(persona);
+            fake.program("job", Script::new());
+            let group = group(&fake, "job");
+            let child = group.spawn(&Program::new("job")).unwrap();
+            if stopped {
+                group.signal(Signal::STOP).unwrap();
+            }
+            group.request_freeze().unwrap();
+            group.signal(Signal::TERM).unwrap();
+            group.signal(Signal::HUP).unwrap();
+            fake.advance(TICK);
+            let waits = stopped || persona == Persona::V1;
+            assert_eq!(group.populated().unwrap(), waits, "{persona:?} {stopped}");
+            group.signal(Signal::CONT).unwrap();
+            group.request_thaw().unwrap();
+            fake.advance(TICK);
+            // What waited is met by number, what was fatal at once in the order of sending.
+            let first = if waits { Signal::HUP } else { Signal::TERM };
+            assert_eq!(child.try_wait().unwrap(), Some(Outcome::Signaled(first)), "{persona:?}");
+        }
     }
 }
 

@@ -96,6 +96,8 @@ impl HeldGroup {
     fn pass(&self, state: &State, signal: Signal) -> Result<Signalled> {
         let Some(leader) = &state.leader else { return Ok(Signalled::default()) };
         let failed = |error: std::io::Error| self.error(Error::from_io(Operation::Signal, &error));
+        // Counted before, since some of those who get it are gone after it.
+        let count = self.living(state, Operation::Signal).map_or(0, |living| living.len());
         match leader.process().signal_process_group(signal) {
             Ok(_) => {}
             // Before Linux 6.9: by the id, as long as that is held.
@@ -107,7 +109,6 @@ impl HeldGroup {
             }
             Err(error) => return Err(failed(error)),
         }
-        let count = self.living(state, Operation::Signal).map_or(0, |living| living.len());
         Ok(Signalled { count, failed: Vec::new() })
     }
 
@@ -138,6 +139,15 @@ impl GroupOps for HeldGroup {
     }
 
     /// The first program leads the group, and the others join it, whatever they ask for.
+    /// Nothing that the kernel keeps: the program carries a mark in its environment instead.
+    fn leave_mark(&self, _: &str) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn mark(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
         let mut state = self.state(Operation::Spawn)?;
         if !matches!(program.group(), ProcessGroup::Auto | ProcessGroup::Lead) {
@@ -164,14 +174,17 @@ impl GroupOps for HeldGroup {
     }
 
     fn attach(&self, _: Pid) -> Result<()> {
+        let _state = self.state(Operation::Attach)?;
         self.unsupported(Operation::Attach)
     }
 
     fn home(&self) -> Result<Box<dyn HomeOps>> {
+        let _state = self.state(Operation::Attach)?;
         self.unsupported(Operation::Attach)
     }
 
     fn subgroup(&self, _: &GroupName, _: ControllerSet) -> Result<Box<dyn GroupOps>> {
+        let _state = self.state(Operation::Create)?;
         self.unsupported(Operation::Create)
     }
 

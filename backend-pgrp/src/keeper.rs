@@ -203,6 +203,14 @@ impl GroupOps for Keeper {
         &self.capabilities
     }
 
+    fn leave_mark(&self, _: &str) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn mark(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     fn members(&self) -> Result<Vec<Member>> {
         Self::tree().members(&[], Operation::Members)
     }

@@ -140,6 +140,15 @@ impl GroupOps for KeptGroup {
         &self.capabilities
     }
 
+    /// Nothing that the kernel keeps: the program carries a mark in its environment instead.
+    fn leave_mark(&self, _: &str) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn mark(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
         self.refuse_removed(Operation::Spawn)?;
         let line =
@@ -154,14 +163,17 @@ impl GroupOps for KeptGroup {
     }
 
     fn attach(&self, _: Pid) -> Result<()> {
+        self.refuse_removed(Operation::Attach)?;
         self.unsupported(Operation::Attach)
     }
 
     fn home(&self) -> Result<Box<dyn HomeOps>> {
+        self.refuse_removed(Operation::Attach)?;
         self.unsupported(Operation::Attach)
     }
 
     fn subgroup(&self, _: &GroupName, _: ControllerSet) -> Result<Box<dyn GroupOps>> {
+        self.refuse_removed(Operation::Create)?;
         self.unsupported(Operation::Create)
     }
 

@@ -22,17 +22,19 @@ mod held;
 mod keeper;
 mod kept;
 mod line;
+mod lost;
 mod message;
 mod names;
 mod own;
 mod tree;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use containment_core::{
     Backend, Capabilities, CgroupOps, ControllerSet, Empty, Error, ErrorKind, Escape, Freeze,
-    GroupId, GroupName, GroupOps, Kill, LeaveBy, Measure, Operation, Result, Set, SystemWaiter,
-    Waiter,
+    GroupId, GroupName, GroupOps, Kill, LeaveBy, Measure, Operation, Pid, Result, Set,
+    SystemWaiter, Waiter,
 };
 use containment_process::pidfd::PidFd;
 use containment_process::proc::Snapshot;
@@ -94,6 +96,18 @@ impl ProcessGroups {
 }
 
 impl ProcessGroups {
+    /// What is left of a group that another process made and left behind: whoever carries its id in the
+    /// variable `CONTAIN_GROUP`, its program (pid and start time) with the group and the session that it
+    /// leads, and their descendants.
+    pub fn lost(&self, id: &GroupId, program: Option<(Pid, u64)>) -> Box<dyn GroupOps> {
+        Box::new(lost::LostGroup {
+            id: id.clone(),
+            capabilities: self.capabilities.clone(),
+            program,
+            removed: AtomicBool::new(false),
+        })
+    }
+
     /// Everything that descends from this process, as a group, whatever became of it. For a process
     /// that is a sub-reaper and whose only children were a group's.
     pub fn descendants(&self, name: &GroupName) -> Result<Box<dyn GroupOps>> {

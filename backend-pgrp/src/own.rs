@@ -121,6 +121,15 @@ impl GroupOps for OwnChildren {
         &self.capabilities
     }
 
+    /// Nothing that the kernel keeps: the program carries a mark in its environment instead.
+    fn leave_mark(&self, _: &str) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn mark(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     fn spawn(&self, _: &Program) -> Result<Box<dyn ChildOps>> {
         self.unsupported(Operation::Spawn)
     }

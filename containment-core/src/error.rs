@@ -127,6 +127,8 @@ pub enum Operation {
     Remove,
     /// Opening the file that is to tell how a group ended.
     Report,
+    /// Keeping the record of groups in the state directory.
+    Register,
     /// Mounting a hierarchy.
     Mount,
 }
@@ -155,6 +157,7 @@ impl Operation {
             Self::Reap => "reap the members of group",
             Self::Remove => "remove group",
             Self::Report => "open the report of group",
+            Self::Register => "keep the record of group",
             Self::Mount => "mount a hierarchy",
         }
     }

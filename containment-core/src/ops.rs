@@ -40,6 +40,11 @@ pub trait GroupOps: Debug + Send + Sync {
     fn id(&self) -> &GroupId;
     /// What this group guarantees.
     fn capabilities(&self) -> &Capabilities;
+    /// Leaves a mark on the group that lasts as long as the group does, whoever opens it; whether it was
+    /// kept.
+    fn leave_mark(&self, mark: &str) -> Result<bool>;
+    /// The mark that was left on it, if one was.
+    fn mark(&self) -> Result<Option<String>>;
     /// Starts a program that is a member before its first instruction. A group that is frozen is
     /// refused; one that is frozen while the spawn is under way holds the calling thread until it is
     /// thawed or killed.

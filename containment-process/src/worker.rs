@@ -106,9 +106,10 @@ pub fn detach(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
 
 /// The same, but everything by which groups and processes are held is kept: what is open on cgroup
 /// file systems, pidfds, and other descriptors that lead to no file and hold nobody up.
-pub fn detach_with_handles() -> io::Result<()> {
+pub fn detach_with_handles(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
     let open = open_descriptors()?.into_iter();
-    close_but(open.filter(|fd| is_kernel_object(*fd) || cgroupfs::is_cgroupfs(*fd)).collect())
+    let handles = open.filter(|fd| is_kernel_object(*fd) || cgroupfs::is_cgroupfs(*fd));
+    close_but(handles.chain(keep.iter().map(AsRawFd::as_raw_fd)).collect())
 }
 
 /// Whether a descriptor is a pidfd, an eventfd or the like. Since Linux 6.9 pidfds have a file system of
@@ -128,6 +129,7 @@ fn close_but(mut kept: Vec<i32>) -> io::Result<()> {
     drop(null);
     kept.retain(|fd| *fd > 2);
     kept.sort_unstable();
+    kept.dedup();
     let mut first = 3;
     for fd in kept {
         close_range(first, fd - 1)?;

@@ -113,6 +113,14 @@ impl GroupOps for HybridGroup {
         &self.capabilities
     }
 
+    fn leave_mark(&self, mark: &str) -> Result<bool> {
+        self.v2.leave_mark(mark)
+    }
+
+    fn mark(&self) -> Result<Option<String>> {
+        self.v2.mark()
+    }
+
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
         let Some(v1) = &self.v1 else { return self.v2.spawn(program) };
         self.refuse_removed(Operation::Spawn)?;

@@ -13,7 +13,6 @@ mod group;
 mod home;
 mod v1;
 
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use backend_cgroupv1::V1Limits;
@@ -22,6 +21,7 @@ use containment_core::{
     Backend, Capabilities, CgroupOps, ControllerSet, Error, GroupId, GroupName, GroupOps, Measure,
     Result, Set, Waiter,
 };
+use containment_process::proc::Base;
 
 use group::HybridGroup;
 use v1::{Level, V1Side};
@@ -51,12 +51,14 @@ impl Hybrid {
     ///
     /// # Errors
     /// [`Unusable`](containment_core::ErrorKind::Unusable), with the reason and a remedy.
-    pub fn probe(parent: Option<&Path>) -> Result<Self> {
-        let found = CgroupV2::probe(parent).and_then(|v2| V1Limits::check(parent).map(|()| v2));
+    pub fn probe(base: impl Into<Base>) -> Result<Self> {
+        let base = base.into();
+        let found = CgroupV2::probe(base.clone());
+        let found = found.and_then(|v2| V1Limits::check(&base).map(|()| v2));
         let v2 = found.map_err(|error| error.with_backend(Backend::Hybrid))?;
         Ok(Self {
             v2: v2.as_part_of(Backend::Hybrid),
-            v1: Arc::new(V1Side::new(parent, Set::EMPTY)),
+            v1: Arc::new(V1Side::new(base, Set::EMPTY)),
             capabilities: OnceLock::new(),
         })
     }
@@ -68,7 +70,7 @@ impl Hybrid {
         // What version 2 measures needs no second hierarchy.
         let measured = self.v2.capabilities().usage;
         let figures = figures.iter().filter(|figure| !measured.contains(*figure)).collect();
-        let v1 = Arc::new(V1Side::new(self.v1.parent(), figures));
+        let v1 = Arc::new(V1Side::new(self.v1.base().clone(), figures));
         Self { v2: self.v2, v1, capabilities: OnceLock::new() }
     }
 

@@ -1,6 +1,5 @@
 //! The v1 side of hybrid groups: looked for when it is first needed, and joined level by level.
 
-use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use backend_cgroupv1::{LimitGroup, V1Limits};
@@ -9,11 +8,12 @@ use containment_core::{
     Backend, ControllerSet, Error, ErrorKind, GroupName, GroupOps as _, Limit, Measure, Operation,
     Result, Set,
 };
+use containment_process::proc::Base;
 
 /// The v1 hierarchies of this host.
 #[derive(Debug)]
 pub(super) struct V1Side {
-    parent: Option<PathBuf>,
+    base: Base,
     /// What every group shows.
     figures: Set<Measure>,
     found: OnceLock<V1Limits>,
@@ -34,13 +34,13 @@ impl<'a> Level<'a> {
 }
 
 impl V1Side {
-    pub(super) fn new(parent: Option<&Path>, figures: Set<Measure>) -> Self {
-        Self { parent: parent.map(Path::to_path_buf), figures, found: OnceLock::new() }
+    pub(super) fn new(base: Base, figures: Set<Measure>) -> Self {
+        Self { base, figures, found: OnceLock::new() }
     }
 
-    /// Below what groups are made, unless below our own.
-    pub(super) fn parent(&self) -> Option<&Path> {
-        self.parent.as_deref()
+    /// Below what groups are made.
+    pub(super) fn base(&self) -> &Base {
+        &self.base
     }
 
     /// The hierarchies, found at the first call.
@@ -48,7 +48,7 @@ impl V1Side {
         if let Some(found) = self.found.get() {
             return Ok(found);
         }
-        let found = V1Limits::probe(self.parent.as_deref());
+        let found = V1Limits::probe(&self.base);
         let found = found.map_err(|error| error.with_backend(Backend::Hybrid))?;
         Ok(self.found.get_or_init(|| found))
     }

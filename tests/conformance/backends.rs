@@ -1,12 +1,10 @@
 //! The backends that are put to the test. A new one is one line of [`ALL`].
 
-use backend_cgroupv1::CgroupV1;
-use backend_cgroupv2::CgroupV2;
 use backend_fake::Fake;
-use backend_pgrp::{Keeper, ProcessGroups};
-use containment::Hybrid;
+use backend_pgrp::Keeper;
 use containment_core::{Capabilities, CgroupOps, Result, Set};
 
+use crate::drivers::{cgroup_v1, cgroup_v2, hybrid, process_groups};
 use crate::world::{FakeWorld, RealWorld, World};
 
 /// A backend, or a variant of one.
@@ -98,28 +96,4 @@ impl Backend {
             }
         }
     }
-}
-
-fn cgroup_v2() -> Result<CgroupV2> {
-    let driver = CgroupV2::probe(None)?;
-    driver.prove()?;
-    Ok(driver)
-}
-
-fn cgroup_v1() -> Result<CgroupV1> {
-    let driver = CgroupV1::probe(None)?;
-    driver.prove()?;
-    Ok(driver)
-}
-
-fn hybrid() -> Result<Hybrid> {
-    let driver = Hybrid::probe(None)?;
-    driver.prove(driver.capabilities().limits)?;
-    Ok(driver)
-}
-
-fn process_groups(keeper: Keeper) -> Result<Box<dyn CgroupOps>> {
-    let driver = ProcessGroups::probe(keeper)?;
-    driver.prove()?;
-    Ok(Box::new(driver))
 }

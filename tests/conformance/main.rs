@@ -9,6 +9,8 @@
 
 mod backends;
 mod cases;
+#[path = "../support/drivers.rs"]
+mod drivers;
 mod elsewhere;
 mod stage;
 mod world;

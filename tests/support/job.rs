@@ -140,6 +140,7 @@ impl Job {
         for name in SETTINGS {
             command.env_remove(name);
         }
+        command.env("CONTAIN_STATE_DIR", self.path("state"));
         command
     }
 

@@ -26,8 +26,8 @@ pub(crate) fn binary() -> PathBuf {
 }
 
 /// The settings of whoever runs the tests, which tests run without.
-pub(crate) const SETTINGS: [&str; 4] =
-    ["CONTAIN_BACKEND", "CONTAIN_PARENT", "CONTAIN_LOG", "CONTAIN_GROUP"];
+pub(crate) const SETTINGS: [&str; 5] =
+    ["CONTAIN_BACKEND", "CONTAIN_PARENT", "CONTAIN_LOG", "CONTAIN_GROUP", "CONTAIN_STATE_DIR"];
 
 /// `contain`, without the settings of whoever runs the tests, ended at a deadline.
 pub(crate) fn contain() -> Command {

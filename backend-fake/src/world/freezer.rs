@@ -1,6 +1,6 @@
 //! The freezer: a request works on the whole subtree, takes time, and may never complete.
 
-use containment_core::{FreezeState, Time};
+use containment_core::{FreezeState, Signal, Time};
 
 use super::{Event, World};
 
@@ -49,10 +49,16 @@ impl World {
 
     /// How far stopping every member has come, where SIGSTOP stands for a freezer.
     pub(crate) fn stop_state(&self, generation: u64) -> FreezeState {
-        let mut members = self.members_of(generation).peekable();
-        let none = members.peek().is_none();
-        let all = members.all(|birth| self.processes[&birth].stopped);
-        if all && !none { FreezeState::Frozen } else { FreezeState::Thawed }
+        let members: Vec<_> = self.members_of(generation).collect();
+        // Who sleeps uninterruptibly stops before it executes anything more.
+        let stands = |p: &super::Process| {
+            p.stopped || (p.uninterruptible && p.pending.contains(Signal::STOP))
+        };
+        match members.iter().filter(|birth| stands(&self.processes[*birth])).count() {
+            0 => FreezeState::Thawed,
+            all if all == members.len() => FreezeState::Frozen,
+            _ => FreezeState::Freezing,
+        }
     }
 
     /// Whether the group is to be frozen, itself or by a group around it.

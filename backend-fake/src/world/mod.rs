@@ -7,6 +7,7 @@ mod caller;
 mod freezer;
 mod process;
 mod rules;
+mod signals;
 mod tree;
 mod view;
 
@@ -20,7 +21,7 @@ use crate::inject::Faults;
 use crate::persona::Persona;
 use crate::record::{Call, SentSignal};
 use crate::script::{Action, Script};
-pub(crate) use process::{Birth, Process};
+pub(crate) use process::{Birth, Handle, Process};
 pub(crate) use tree::{Made, Node, OUTSIDE};
 
 /// How long the kernel takes to end a process, unless its script says otherwise.
@@ -51,6 +52,7 @@ pub(crate) struct World {
     caller: Option<Birth>,
     births: u64,
     generations: u64,
+    handles: Handle,
     scheduled: u64,
     work: u64,
     /// Waits that took no time, and the moment of the last.
@@ -98,10 +100,16 @@ impl World {
             caller: None,
             births: 0,
             generations: OUTSIDE,
+            handles: 0,
             scheduled: 0,
             work: 0,
             spins: (Time::ZERO, 0),
         }
+    }
+
+    pub(crate) fn new_handle(&mut self) -> Handle {
+        self.handles += 1;
+        self.handles
     }
 
     pub(crate) fn install(&mut self, name: OsString, script: Script) {
@@ -116,6 +124,19 @@ impl World {
         let birth = self.born(script, Process::outside());
         self.settle();
         self.processes[&birth].pid
+    }
+
+    pub(crate) fn tell(&mut self, pid: Pid, script: Script) {
+        let Some(birth) = self.by_pid(pid) else { return };
+        self.act(birth, Action::Ignore(script.ignored));
+        for (after, action) in script.actions {
+            if after.is_zero() {
+                self.act(birth, action);
+            } else {
+                self.schedule(after, Event::Act(birth, action));
+            }
+        }
+        self.settle();
     }
 
     pub(crate) fn release(&mut self, pid: Pid) {
@@ -175,7 +196,7 @@ impl World {
 
     /// Lets happen what has become possible, and announces what has changed.
     pub(crate) fn settle(&mut self) {
-        while self.end_the_killed() | self.act_on_the_deferred() {}
+        while self.end_the_killed() | self.meet_the_pending() | self.act_on_the_deferred() {}
         self.publish();
     }
 

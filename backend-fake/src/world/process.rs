@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use containment_core::{Outcome, Pid, ProcessState, Time};
+use containment_core::{Outcome, Pid, ProcessState, Signal, SignalSet, Time};
 
 use super::OUTSIDE;
 use crate::script::{Action, Script};
@@ -10,22 +10,26 @@ use crate::script::{Action, Script};
 /// The how-manieth process of the world it is: never used twice, as a start time is on a real host.
 pub(crate) type Birth = u64;
 
+/// One open group: several may be of the same group, and each knows its own programs only.
+pub(crate) type Handle = u64;
+
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, as the kernel's own flags")]
 pub(crate) struct Process {
     pub(crate) pid: Pid,
     pub(crate) parent: Option<Birth>,
     pub(crate) comm: String,
     /// The generation of the group that it is in, [`OUTSIDE`] for none of ours.
     pub(crate) node: u64,
-    /// Whether it was spawned through the driver: then it is ours to reap.
-    pub(crate) program: bool,
+    /// The handle that it was spawned through, if it was: then it is that one's to reap.
+    pub(crate) starter: Option<Handle>,
     /// Whether it left its process group, itself or by an ancestor.
     pub(crate) escaped: bool,
     pub(crate) stopped: bool,
     pub(crate) uninterruptible: bool,
-    /// Since when it ought to be dead, if it was killed.
-    pub(crate) killed: Option<Time>,
+    /// Since when it ought to be dead, and of what, if it was killed.
+    pub(crate) killed: Option<(Time, Signal)>,
+    /// Signals that wait until it can run.
+    pub(crate) pending: SignalSet,
     pub(crate) ended: Option<Outcome>,
     pub(crate) memory: u64,
     pub(crate) dodges: u32,
@@ -42,11 +46,12 @@ impl Process {
             parent: None,
             comm: String::new(),
             node: OUTSIDE,
-            program: false,
+            starter: None,
             escaped: false,
             stopped: false,
             uninterruptible: false,
             killed: None,
+            pending: SignalSet::default(),
             ended: None,
             memory: 0,
             dodges: 0,
@@ -55,8 +60,8 @@ impl Process {
         }
     }
 
-    pub(crate) fn program(node: u64, name: &str) -> Self {
-        Self { comm: name.to_owned(), node, program: true, ..Self::outside() }
+    pub(crate) fn program(node: u64, name: &str, starter: Handle) -> Self {
+        Self { comm: name.to_owned(), node, starter: Some(starter), ..Self::outside() }
     }
 
     pub(crate) fn child_of(parent: &Self, birth: Birth) -> Self {
@@ -67,6 +72,11 @@ impl Process {
             escaped: parent.escaped,
             ..Self::outside()
         }
+    }
+
+    /// Whether it was spawned through the driver.
+    pub(crate) fn is_program(&self) -> bool {
+        self.starter.is_some()
     }
 
     pub(crate) fn is_alive(&self) -> bool {

@@ -1,14 +1,13 @@
-//! The kernel's rules: birth, signals, death, and when a process can run at all.
+//! The kernel's rules: birth, death, and when a process can run at all.
 
 use std::time::Duration;
 
 use containment_core::{Outcome, Pid, Signal};
 
-use super::{Birth, DYING, Event, Process, World};
+use super::signals::union;
+use super::{Birth, Event, Process, World};
+use crate::Persona;
 use crate::script::{Action, Script};
-
-/// Signals that end nobody by default (signal(7)).
-const HARMLESS: [Signal; 3] = [Signal::CHLD, Signal::CONT, Signal::WINCH];
 
 /// The longest command name, `TASK_COMM_LEN` less its end.
 const COMM_MAX: usize = 15;
@@ -41,6 +40,8 @@ impl World {
     /// Forks `parent`, where the group's limit lets it.
     pub(crate) fn fork(&mut self, parent: Birth, script: Script) -> Option<Birth> {
         let process = self.processes.get(&parent)?;
+        let mut script = script;
+        script.ignored = union(script.ignored, process.script.ignored);
         let child = Process::child_of(process, parent);
         self.may_be_born(process.node).then(|| self.born(script, child))
     }
@@ -64,8 +65,11 @@ impl World {
             Action::Fork(script) => drop(self.fork(birth, *script)),
             Action::Respawn => self.respawn(birth),
             Action::Multiply { period, most } => self.multiply(birth, period, most),
-            Action::Setsid => process.escaped = true,
+            Action::Setsid => self.setsid(birth),
             Action::Stop => process.stopped = true,
+            Action::Ignore(signals) => {
+                process.script.ignored = union(process.script.ignored, signals);
+            }
             Action::FreezeOwnGroup => self.freeze_own_group(birth),
             Action::Work => self.work += 1,
             Action::WorkEvery(period) => {
@@ -79,11 +83,53 @@ impl World {
                     self.schedule(duration, Event::Wake(birth));
                 }
             }
-            Action::Meet(signal) => {
-                let after = process.script.linger.max(process.script.dying.unwrap_or(DYING));
-                self.schedule(after, Event::Act(birth, Action::Succumb(signal)));
-            }
             Action::Succumb(signal) => self.end(birth, Outcome::Signaled(signal)),
+        }
+    }
+
+    /// A new session, which is a new process group too; refused to who leads one (setsid(2)).
+    fn setsid(&mut self, birth: Birth) {
+        let leads = self.leads_a_group(birth);
+        let Some(process) = self.processes.get_mut(&birth).filter(|_| !leads) else { return };
+        process.escaped = true;
+        if self.persona == Persona::ProcessGroupWithoutKeeper {
+            process.node = super::OUTSIDE;
+        }
+    }
+
+    /// With a keeper every program leads a process group, without one the first does.
+    fn leads_a_group(&self, birth: Birth) -> bool {
+        let Some(process) = self.processes.get(&birth).filter(|p| p.is_program()) else {
+            return false;
+        };
+        // A first program acts before its group has learnt that it leads it.
+        let known = self.node(process.node).and_then(|node| node.leader);
+        match self.persona {
+            Persona::ProcessGroup => true,
+            Persona::ProcessGroupWithoutKeeper => known.is_none_or(|leader| leader == birth),
+            _ => false,
+        }
+    }
+
+    /// A child that joined a group and could not execute its program was a member until it ended.
+    pub(crate) fn pass_by(&mut self, node: u64) {
+        let led = self.node(node).is_some_and(|node| node.leader.is_some());
+        if led && self.persona == Persona::ProcessGroupWithoutKeeper {
+            self.orphan(node);
+        }
+    }
+
+    /// A process group whose last member with a parent outside of it ends is orphaned; where one of it
+    /// is stopped all get SIGHUP and SIGCONT (POSIX, `_exit`). With a keeper it has that parent always.
+    fn orphan(&mut self, node: u64) {
+        let members: Vec<_> = self.alive_in(node).collect();
+        let member = |birth: &Birth| &self.processes[birth];
+        let parted = !members.iter().any(|birth| member(birth).is_program());
+        if parted && members.iter().any(|birth| member(birth).stopped) {
+            for birth in members {
+                self.send(birth, Signal::HUP);
+                self.send(birth, Signal::CONT);
+            }
         }
     }
 
@@ -97,7 +143,7 @@ impl World {
 
     fn freeze_own_group(&mut self, birth: Birth) {
         let node = self.processes.get(&birth).map(|process| process.node);
-        if let Some(node) = node.filter(|_| self.persona != crate::Persona::ProcessGroup) {
+        if let Some(node) = node.filter(|_| !self.persona.is_process_group()) {
             self.freeze(node);
         }
     }
@@ -109,23 +155,6 @@ impl World {
             self.fork(birth, script);
         }
         self.schedule(period, Event::Act(birth, Action::Multiply { period, most }));
-    }
-
-    /// Delivers a signal: SIGKILL, SIGSTOP and SIGCONT act on whoever it is, the others on those who run.
-    pub(crate) fn send(&mut self, birth: Birth, signal: Signal) {
-        let now = self.now;
-        let Some(process) = self.processes.get_mut(&birth).filter(|p| p.is_alive()) else { return };
-        match signal {
-            Signal::KILL => {
-                let dying = process.script.dying.unwrap_or(DYING);
-                process.killed.get_or_insert(now + dying);
-                self.schedule(dying, Event::Settle);
-            }
-            Signal::STOP => process.stopped = true,
-            Signal::CONT => process.stopped = false,
-            _ if HARMLESS.contains(&signal) || process.script.ignored.contains(signal) => {}
-            _ => self.act(birth, Action::Meet(signal)),
-        }
     }
 
     /// A listed process that dodges SIGKILL forks a child that is on no list.
@@ -140,19 +169,22 @@ impl World {
     }
 
     /// Ends a process: its children go to the next reaper, and it stays a zombie until it is reaped.
-    fn end(&mut self, birth: Birth, outcome: Outcome) {
+    pub(super) fn end(&mut self, birth: Birth, outcome: Outcome) {
         let Some(process) = self.processes.get_mut(&birth) else { return };
         process.ended = Some(outcome);
         process.memory = 0;
         process.deferred.clear();
-        if process.program {
+        if process.is_program() {
             self.outcomes.insert(birth, outcome);
         }
-        let parent = process.parent;
+        let (parent, program, node) = (process.parent, process.is_program(), process.node);
         for child in self.processes.values_mut().filter(|p| p.parent == Some(birth)) {
             child.parent = None;
         }
         self.reap_strangers();
+        if program && self.persona == Persona::ProcessGroupWithoutKeeper && node != super::OUTSIDE {
+            self.orphan(node);
+        }
         if let Some(parent) = parent.filter(|parent| self.works_after_a_child(*parent)) {
             self.act(parent, Action::Work);
         }
@@ -164,9 +196,9 @@ impl World {
 
     /// Init reaps what nobody else has to; a process group's keeper is asked for it by `reap`.
     fn reap_strangers(&mut self) {
-        let kept = self.persona == crate::Persona::ProcessGroup;
+        let kept = self.persona == Persona::ProcessGroup;
         self.processes.retain(|_, p| {
-            let ours = p.program || (kept && p.node != super::OUTSIDE);
+            let ours = p.is_program() || (kept && p.node != super::OUTSIDE);
             p.is_alive() || p.parent.is_some() || ours
         });
     }
@@ -176,18 +208,6 @@ impl World {
         if !self.is_alive(birth) {
             self.processes.remove(&birth);
         }
-    }
-
-    /// Ends those whose SIGKILL has reached them; says whether there were any.
-    pub(super) fn end_the_killed(&mut self) -> bool {
-        let due = |p: &Process| p.is_alive() && p.killed.is_some_and(|due| due <= self.now);
-        let killed: Vec<_> =
-            self.processes.iter().filter(|(_, p)| due(p)).map(|(b, _)| *b).collect();
-        let mortal: Vec<_> = killed.into_iter().filter(|birth| !self.is_held(*birth)).collect();
-        for birth in &mortal {
-            self.end(*birth, Outcome::Signaled(Signal::KILL));
-        }
-        !mortal.is_empty()
     }
 
     /// Lets those act who can run again; says whether there were any.
@@ -210,7 +230,7 @@ impl World {
     }
 
     /// Whether it executes its program: a killed process does not any more.
-    fn can_run(&self, birth: Birth) -> bool {
+    pub(super) fn can_run(&self, birth: Birth) -> bool {
         self.processes.get(&birth).is_some_and(|p| {
             let free = p.killed.is_none() && !p.stopped && !p.uninterruptible;
             p.is_alive() && free && !self.stands_still(p.node)
@@ -218,10 +238,15 @@ impl World {
     }
 
     /// Whether even SIGKILL has to wait: in state D, and for version 1's freezer.
-    fn is_held(&self, birth: Birth) -> bool {
-        self.processes.get(&birth).is_some_and(|p| {
-            let frozen = self.persona == crate::Persona::V1 && self.stands_still(p.node);
-            p.uninterruptible || frozen
-        })
+    pub(super) fn is_held(&self, birth: Birth) -> bool {
+        self.processes
+            .get(&birth)
+            .is_some_and(|p| p.uninterruptible || self.is_frozen_by_version_1(birth))
+    }
+
+    /// Whether it is in the freezer that lets nothing through.
+    pub(super) fn is_frozen_by_version_1(&self, birth: Birth) -> bool {
+        let node = self.processes.get(&birth).map(|process| process.node);
+        self.persona == Persona::V1 && node.is_some_and(|node| self.stands_still(node))
     }
 }

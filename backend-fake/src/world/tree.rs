@@ -43,6 +43,7 @@ pub(crate) struct Node {
     pub(crate) pids_peak: u64,
     /// The process that holds a process group's id, unreaped until the group is removed.
     pub(crate) leader: Option<Birth>,
+    pub(crate) mark: Option<String>,
 }
 
 impl Node {
@@ -65,6 +66,7 @@ impl Node {
             memory_peak: 0,
             pids_peak: 0,
             leader: None,
+            mark: None,
         }
     }
 }
@@ -155,9 +157,10 @@ impl World {
         !self.generations_up(generation).any(|g| full(&g))
     }
 
-    /// Removes a group and the empty groups in it.
+    /// Removes a group and the empty groups in it; those go too when it cannot.
     pub(crate) fn remove(&mut self, generation: u64) -> Result<()> {
         if self.populated(generation) {
+            self.remove_empty(generation);
             return Err(Error::from_errno(Operation::Remove, EBUSY));
         }
         let leader = self.nodes.get(&generation).and_then(|node| node.leader);
@@ -165,7 +168,7 @@ impl World {
             self.reap(leader);
         }
         for zombie in self.zombies_of(generation) {
-            if !self.processes[&zombie].program {
+            if !self.processes[&zombie].is_program() {
                 self.reap(zombie);
             }
         }
@@ -173,6 +176,15 @@ impl World {
             self.nodes.remove(&gone);
         }
         Ok(())
+    }
+
+    /// Removes the groups of the subtree in which nothing lives.
+    fn remove_empty(&mut self, generation: u64) {
+        for inside in self.subtree(generation) {
+            if !self.populated(inside) {
+                self.nodes.remove(&inside);
+            }
+        }
     }
 
     pub(crate) fn find(&self, name: &GroupName) -> Option<u64> {
@@ -213,7 +225,7 @@ impl World {
         let subtree = self.subtree(generation);
         let inside = |p: &super::Process| p.is_alive() && subtree.contains(&p.node);
         let mut members: Vec<_> = self.processes.iter().filter(|(_, p)| inside(p)).collect();
-        members.sort_by_key(|(_, p)| !p.program);
+        members.sort_by_key(|(_, p)| !p.is_program());
         members.into_iter().map(|(birth, _)| *birth).collect::<Vec<_>>().into_iter()
     }
 

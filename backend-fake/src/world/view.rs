@@ -1,8 +1,8 @@
 //! Accounts and views: memory and process counts, members, snapshots.
 
-use containment_core::{Member, Most, Signal, Standing, Usage};
+use containment_core::{Member, Most, ProcessState, Signal, Standing, Usage};
 
-use super::{Birth, OUTSIDE, Process, World};
+use super::{Birth, Handle, OUTSIDE, Process, World};
 use crate::Persona;
 use crate::record::{ProcessView, Snapshot};
 
@@ -39,7 +39,7 @@ impl World {
 
     pub(crate) fn usage(&self, generation: u64) -> Usage {
         let Some(node) = self.nodes.get(&generation) else { return Usage::default() };
-        let groups = self.persona != Persona::ProcessGroup;
+        let groups = !self.persona.is_process_group();
         Usage {
             memory: Some(self.memory_of(generation)),
             memory_peak: Some(node.memory_peak),
@@ -50,15 +50,15 @@ impl World {
         }
     }
 
-    pub(crate) fn member(&self, birth: Birth) -> Option<Member> {
+    pub(crate) fn member(&self, birth: Birth, seen_by: Handle) -> Option<Member> {
         let process = self.processes.get(&birth)?;
         Some(Member {
             pid: process.pid,
             parent: self.parent_of(process),
             started: birth,
             comm: process.comm.clone(),
-            state: process.state(),
-            standing: self.standing(process),
+            state: self.state(process),
+            standing: self.standing(process, seen_by),
             cpu: None,
             memory: Some(process.memory),
         })
@@ -86,15 +86,27 @@ impl World {
         self.nodes.values().any(|node| node.leader == Some(birth))
     }
 
-    /// The zombies of a subtree that are its driver's to reap.
+    /// The zombies that are a handle's to reap: its programs, wherever they ended.
+    pub(crate) fn zombies_started_by(&self, handle: Handle) -> Vec<Birth> {
+        let ours = |p: &Process| !p.is_alive() && p.starter == Some(handle);
+        self.processes.iter().filter(|(_, p)| ours(p)).map(|(birth, _)| *birth).collect()
+    }
+
+    /// The zombies of a subtree that nobody else reaps.
     pub(crate) fn zombies_of(&self, generation: u64) -> Vec<Birth> {
         let subtree = self.subtree(generation);
         let ours = |p: &Process| !p.is_alive() && p.parent.is_none() && subtree.contains(&p.node);
         self.processes.iter().filter(|(_, p)| ours(p)).map(|(birth, _)| *birth).collect()
     }
 
-    fn standing(&self, process: &Process) -> Standing {
-        match (process.program, self.persona) {
+    /// What `ps` shows; a task that version 1 has frozen is in state D.
+    fn state(&self, process: &Process) -> ProcessState {
+        let frozen = self.persona == Persona::V1 && self.stands_still(process.node);
+        if process.is_alive() && frozen { ProcessState('D') } else { process.state() }
+    }
+
+    fn standing(&self, process: &Process, seen_by: Handle) -> Standing {
+        match (process.starter == Some(seen_by), self.persona) {
             (true, _) => Standing::Program,
             (false, Persona::ProcessGroup) if process.escaped => Standing::Escaped,
             (false, _) => Standing::Inside,
@@ -107,18 +119,19 @@ impl World {
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let view = |p: &Process| ProcessView {
+        let view = |(birth, p): (&Birth, &Process)| ProcessView {
             pid: p.pid,
             parent: self.parent_of(p),
             comm: p.comm.clone(),
-            state: p.state(),
+            state: self.state(p),
+            runs: self.can_run(*birth),
             group: self.nodes.get(&p.node).and_then(|node| node.name.clone()),
             escaped: p.escaped,
         };
         let named = self.nodes.iter().filter(|(generation, _)| **generation != OUTSIDE);
         let mut groups: Vec<_> = named.filter_map(|(_, node)| node.name.clone()).collect();
         groups.sort();
-        let processes = self.processes.values().map(view).collect();
+        let processes = self.processes.iter().map(view).collect();
         Snapshot { now: self.now, work: self.work, processes, groups }
     }
 }

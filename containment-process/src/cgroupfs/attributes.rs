@@ -6,6 +6,9 @@ use rustix::io::Errno;
 
 use super::{Dir, Failure, Result};
 
+/// The note that tells on whose record a group is.
+pub const MARK: &str = "contain.mark";
+
 /// The longest value that is read.
 const LONGEST: usize = 256;
 

@@ -3,6 +3,7 @@
 //! A parser takes bytes and never panics; a reading opens one file, reads it and closes it. Nothing
 //! here waits, signals or writes.
 
+mod base;
 mod boot;
 pub mod cgroup;
 pub mod mountinfo;
@@ -10,6 +11,7 @@ mod stat;
 pub(crate) mod text;
 mod tree;
 
+pub use base::Base;
 pub use boot::{BootId, InvalidBootId, boot_id};
 pub use stat::{Stat, ticks};
 pub use tree::Snapshot;

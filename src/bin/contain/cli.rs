@@ -27,6 +27,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Run(Box<Run>),
     Doctor(Doctor),
+    Ls(Ls),
+    Gc(Gc),
     Init(Init),
 }
 
@@ -53,6 +55,15 @@ pub(crate) struct Global {
         value_name = "PATH"
     )]
     pub(crate) parent: Option<PathBuf>,
+    /// Where groups are kept on record [default: the user's runtime directory]
+    #[arg(
+        long,
+        global = true,
+        env = "CONTAIN_STATE_DIR",
+        hide_env_values = true,
+        value_name = "DIR"
+    )]
+    pub(crate) state_dir: Option<PathBuf>,
     /// What to log to stderr: a level, or target=level,…
     #[arg(
         long,
@@ -218,6 +229,27 @@ fn variable_parser() -> impl clap::builder::TypedValueParser<Value = (OsString, 
     })
 }
 
+/// Lists the groups on record
+#[derive(Debug, Args)]
+pub(crate) struct Ls {
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Ends and removes the groups whose owner is dead
+///
+/// Never one with a living owner, never one that was made to stay.
+#[derive(Debug, Args)]
+pub(crate) struct Gc {
+    /// Only say what would be removed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// Says of every backend whether it can be used here, why not, and what it guarantees
 ///
 /// The exit status is 0 when one is usable, 1 otherwise.
@@ -249,7 +281,7 @@ mod tests {
         let line = ["contain", "run"].iter().chain(arguments);
         match Cli::try_parse_from(line)?.command {
             Command::Run(run) => Ok(run),
-            Command::Doctor(_) | Command::Init(_) => panic!("parsed as another subcommand"),
+            _ => panic!("parsed as another subcommand"),
         }
     }
 

@@ -9,6 +9,7 @@ mod init;
 mod isolation;
 mod limits;
 mod logging;
+mod record;
 mod run;
 mod table;
 mod usage;
@@ -33,6 +34,8 @@ fn dispatch(cli: &Cli) -> u8 {
     match &cli.command {
         Command::Run(options) => run::run(&cli.global, options),
         Command::Doctor(options) => doctor::doctor(&cli.global, options),
+        Command::Ls(options) => record::ls(&cli.global, options),
+        Command::Gc(options) => record::gc(&cli.global, options),
         Command::Init(options) => init::init(options),
     }
 }

@@ -97,6 +97,11 @@ impl End {
         }
     }
 
+    /// Whether the group was left to itself.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept
+    }
+
     fn is_lost(&self) -> bool {
         !self.kept && !self.teardown.is_clean()
     }

@@ -10,6 +10,7 @@ mod supervise;
 
 use std::time::Instant;
 
+use containment::registry::{Registry, Tenure};
 use containment::{
     Backend, Builder, Containment, Element, Error, Keeper, Launch, Measure, Operation, Policy,
     Proof, Requirement, Result,
@@ -48,8 +49,10 @@ fn run_in_group(global: &Global, options: &Run) -> Result<u8> {
     let mut spare = Some(copies().map_err(failed)?);
     become_sub_reaper().map_err(failed)?;
     let started = Instant::now();
-    let mut post = Post::new(options.orphans);
-    let launch = builder(global, options).launch(&name, |group| {
+    let registry = on_record(global);
+    let mut post = Post::new(options.orphans, registry.clone());
+    let builder = builder(global, options, registry.as_ref());
+    let launch = builder.launch(&name, |group| {
         // A guardian needs as much for its own work.
         spare = None;
         post.fill(group);
@@ -58,10 +61,33 @@ fn run_in_group(global: &Global, options: &Run) -> Result<u8> {
     })?;
     tracing::debug!(selection = %launch.containment.selection(), "launched");
     let end = supervised(launch, options, inbox, (post, spare), started);
+    if let Some(registry) = &registry {
+        leave_record(registry, &end);
+    }
     Ok(conclude(&end, report, options))
 }
 
-fn builder(global: &Global, options: &Run) -> Builder {
+/// The registry; a run does without it where it cannot be used.
+fn on_record(global: &Global) -> Option<Registry> {
+    Registry::open(global.state_dir.as_deref())
+        .inspect_err(|error| {
+            tracing::warn!(
+                "{}; what contain leaves when it is killed cannot be recovered",
+                errors::line(error)
+            );
+        })
+        .ok()
+}
+
+/// What was kept is nobody's from now on; what could not be ended stays ours, for `gc`.
+fn leave_record(registry: &Registry, end: &End) {
+    let left = if end.is_kept() { registry.disown(&end.id.name) } else { Ok(()) };
+    if let Err(error) = left.and_then(|()| registry.close()) {
+        tracing::warn!("{}", errors::line(&error));
+    }
+}
+
+fn builder(global: &Global, options: &Run, registry: Option<&Registry>) -> Builder {
     let mut builder = Containment::builder()
         .keeper(match options.orphans {
             Orphans::Kill => Keeper::Worker,
@@ -86,6 +112,13 @@ fn builder(global: &Global, options: &Run) -> Builder {
     }
     if options.best_effort {
         builder = builder.best_effort();
+    }
+    if let Some(registry) = registry {
+        let tenure = match options.orphans {
+            Orphans::Kill => Tenure::Owner,
+            Orphans::Keep => Tenure::Lasting,
+        };
+        builder = builder.registry(registry, tenure);
     }
     // Without the figure there is nothing to hold the limit against.
     let measured = options.cpu_time.map(|_| Requirement::Usage(Measure::Cpu));

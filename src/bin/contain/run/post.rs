@@ -1,23 +1,25 @@
 //! The guardian's post: who ends the group should `contain` itself be killed.
 
+use containment::registry::Registry;
 use containment::{Backend, Degradation, Error, Group, Guardian, Source};
 
 use crate::cli::Orphans;
 
 /// What it means that nobody stands there.
-const UNGUARDED: &str = "if contain is killed, too, what runs in the group goes on";
+const UNGUARDED: &str = "if contain is killed, too, run: contain gc";
 
 /// Where a guardian stands, if one has to. A process group needs none: its keeper is one.
 #[derive(Debug)]
 pub(super) struct Post {
     orphans: Orphans,
+    registry: Option<Registry>,
     guardian: Option<Guardian>,
     vacant: Option<Error>,
 }
 
 impl Post {
-    pub(super) fn new(orphans: Orphans) -> Self {
-        Self { orphans, guardian: None, vacant: None }
+    pub(super) fn new(orphans: Orphans, registry: Option<Registry>) -> Self {
+        Self { orphans, registry, guardian: None, vacant: None }
     }
 
     /// Posts a guardian over a group that was just made, instead of one over a group that did not work.
@@ -26,7 +28,7 @@ impl Post {
         if self.orphans == Orphans::Keep || group.id().backend == Backend::ProcessGroup {
             return;
         }
-        match Guardian::post(group) {
+        match Guardian::post(group, self.registry.as_ref()) {
             Ok(guardian) => self.guardian = Some(guardian),
             Err(error) => self.vacant = Some(error),
         }

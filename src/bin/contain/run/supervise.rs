@@ -390,7 +390,7 @@ mod tests {
         let group = Group::new(Box::new(group), Arc::clone(&waiter));
         let mut end = End::new(&group, group.capabilities().clone(), Vec::new());
         let inbox = Inbox::open(SignalSet::default()).unwrap();
-        let post = Post::new(options.orphans);
+        let post = Post::new(options.orphans, None);
         let supervisor = Supervisor::new(&child, inbox, post, waiter, false);
         supervisor.see_through(group, &options, &mut end, Instant::now());
         end

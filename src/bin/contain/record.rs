@@ -1,0 +1,148 @@
+//! `contain ls` and `contain gc`: the groups on record.
+
+use std::io::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use containment::registry::{Collected, Entry, Owner, Registry};
+use containment::{Error, FreezeState, GroupName, Result};
+use serde::Serialize;
+
+use crate::cli::{Gc, Global, Ls};
+use crate::table::Table;
+use crate::{errors, exit};
+
+/// Lists the groups; gives the exit status.
+pub(crate) fn ls(global: &Global, options: &Ls) -> u8 {
+    let (rows, errors) = match rows(global) {
+        Ok(found) => found,
+        Err(error) => return failed(&error),
+    };
+    let shown = if options.json { json(&rows) } else { listed(&rows).to_string() };
+    finish(&shown, &errors)
+}
+
+/// Ends and removes what is nobody's; gives the exit status.
+pub(crate) fn gc(global: &Global, options: &Gc) -> u8 {
+    let registry = Registry::open(global.state_dir.as_deref());
+    let collected = match registry.and_then(|registry| registry.collect(options.dry_run)) {
+        Ok(collected) => collected,
+        Err(error) => return failed(&error),
+    };
+    if options.json {
+        let shown = json(&CollectedEntry::new(&collected));
+        return finish(&shown, &[]).max(u8::from(!collected.errors.is_empty()));
+    }
+    finish(&told(&collected, options.dry_run).to_string(), &collected.errors)
+}
+
+/// Prints what there is on stdout, and each error on a line of its own.
+fn finish(shown: &str, errors: &[Error]) -> u8 {
+    if let Err(error) = std::io::stdout().write_all(shown.as_bytes()) {
+        errors::print_line(&format!("failed to print the list: {error}; check stdout"));
+        return exit::FAILED;
+    }
+    errors.iter().for_each(errors::print);
+    errors.first().map_or(exit::DONE, exit::of_failure)
+}
+
+fn failed(error: &Error) -> u8 {
+    errors::print(error);
+    exit::of_failure(error)
+}
+
+fn json(value: &impl Serialize) -> String {
+    // What is serialised here has plain strings for keys.
+    let text = serde_json::to_string_pretty(value).unwrap_or_default();
+    format!("{text}\n")
+}
+
+/// A group as `ls` shows it.
+#[derive(Debug, Serialize)]
+struct Row {
+    name: String,
+    id: Option<String>,
+    backend: &'static str,
+    owner: &'static str,
+    processes: Option<usize>,
+    frozen: Option<bool>,
+    age_seconds: u64,
+}
+
+fn rows(global: &Global) -> Result<(Vec<Row>, Vec<Error>)> {
+    let registry = Registry::open(global.state_dir.as_deref())?;
+    let (mut rows, mut errors) = (Vec::new(), Vec::new());
+    for entry in registry.entries()? {
+        match entry.and_then(|entry| Row::new(&registry, &entry)) {
+            Ok(row) => rows.push(row),
+            Err(error) => errors.push(error),
+        }
+    }
+    Ok((rows, errors))
+}
+
+impl Row {
+    fn new(registry: &Registry, entry: &Entry) -> Result<Self> {
+        // One that vanished meanwhile, or was never made, has nothing to show.
+        let group = registry.open_group(entry).ok();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Ok(Self {
+            name: entry.name.to_string(),
+            id: entry.id().map(|id| id.to_string()),
+            backend: entry.backend.name(),
+            owner: match registry.owner(entry)? {
+                Owner::Alive => "alive",
+                Owner::Dead => "dead",
+                Owner::None => "none",
+            },
+            processes: group.as_ref().and_then(|group| group.members().ok()).map(|all| all.len()),
+            frozen: group
+                .as_ref()
+                .and_then(|group| group.frozen().ok())
+                .map(|state| state == FreezeState::Frozen),
+            age_seconds: now.saturating_sub(entry.created),
+        })
+    }
+}
+
+fn listed(rows: &[Row]) -> Table {
+    let mut table = Table::default();
+    if !rows.is_empty() {
+        table.row(["NAME", "BACKEND", "OWNER", "PROCESSES", "FROZEN", "AGE"]);
+    }
+    for row in rows {
+        let processes = row.processes.map_or("-".to_owned(), |count| count.to_string());
+        let frozen = row.frozen.map_or("-", |frozen| if frozen { "yes" } else { "no" });
+        let age = format!("{} s", row.age_seconds);
+        table.row([&row.name, row.backend, row.owner, &processes, frozen, &age]);
+    }
+    table
+}
+
+#[derive(Debug, Serialize)]
+struct CollectedEntry {
+    removed: Vec<String>,
+    kept: Vec<String>,
+    errors: Vec<String>,
+}
+
+impl CollectedEntry {
+    fn new(collected: &Collected) -> Self {
+        let names = |names: &[GroupName]| names.iter().map(ToString::to_string).collect();
+        Self {
+            removed: names(&collected.removed),
+            kept: names(&collected.kept),
+            errors: collected.errors.iter().map(errors::line).collect(),
+        }
+    }
+}
+
+fn told(collected: &Collected, dry_run: bool) -> Table {
+    let mut table = Table::default();
+    let removed = if dry_run { "would be removed" } else { "removed" };
+    for (names, what) in [(&collected.removed, removed), (&collected.kept, "kept")] {
+        for name in names {
+            table.row([name.as_str(), what]);
+        }
+    }
+    table
+}

@@ -1,0 +1,218 @@
+//! What is on record of a group: a claim, never an authority. Whoever acts on it compares it with what
+//! the group itself carries.
+
+use std::path::PathBuf;
+
+use containment_core::{
+    Backend, Error, ErrorKind, GroupId, GroupName, Identity, Operation, Pid, Result,
+};
+use serde::{Deserialize, Serialize};
+
+/// The version of the format that this program writes, and the only one that it reads.
+const VERSION: u32 = 1;
+
+/// A group on record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name below its parent group.
+    pub name: GroupName,
+    /// The backend that holds it.
+    pub backend: Backend,
+    /// What the kernel knows it by; none until it is made.
+    pub identity: Option<Identity>,
+    /// The mark that it carries itself.
+    pub mark: String,
+    /// The process that ends it; none for a group that stays until it is removed.
+    pub owner: Option<Process>,
+    /// The boot in which it was made.
+    pub boot: String,
+    /// When it was made, in seconds since 1970.
+    pub created: u64,
+    /// `--parent`, if that was given.
+    pub parent: Option<PathBuf>,
+    /// The groups below which it was made: its maker's `/proc/self/cgroup`.
+    pub home: String,
+    /// Its program, where no group holds it.
+    pub program: Option<Process>,
+}
+
+/// A process, told apart from others of its pid by when it started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Process {
+    /// Its pid.
+    pub pid: i32,
+    /// Field 22 of `/proc/PID/stat`: clock ticks since boot.
+    pub started: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Written {
+    version: u32,
+    name: String,
+    backend: String,
+    identity: Option<WrittenIdentity>,
+    mark: String,
+    owner: Option<Process>,
+    boot: String,
+    created: u64,
+    parent: Option<PathBuf>,
+    home: String,
+    program: Option<Process>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum WrittenIdentity {
+    Cgroup(u64),
+    Process(Process),
+    Serial(u64),
+}
+
+/// What every version has.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+impl Entry {
+    /// Its identity as a group of its backend; none until it is made.
+    pub fn id(&self) -> Option<GroupId> {
+        let identity = self.identity?;
+        Some(GroupId { backend: self.backend, name: self.name.clone(), identity })
+    }
+
+    pub(super) fn to_text(&self) -> Result<Vec<u8>> {
+        let written = Written {
+            version: VERSION,
+            name: self.name.to_string(),
+            backend: self.backend.name().to_owned(),
+            identity: self.identity.and_then(WrittenIdentity::new),
+            mark: self.mark.clone(),
+            owner: self.owner,
+            boot: self.boot.clone(),
+            created: self.created,
+            parent: self.parent.clone(),
+            home: self.home.clone(),
+            program: self.program,
+        };
+        serde_json::to_vec_pretty(&written).map_err(|error| malformed(&error.to_string()))
+    }
+
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for what is no entry, and for one of another version.
+    pub(super) fn from_text(text: &[u8]) -> Result<Self> {
+        let versioned: Versioned =
+            serde_json::from_slice(text).map_err(|error| malformed(&error.to_string()))?;
+        if versioned.version != VERSION {
+            let why =
+                format!("it has version {}, and this program knows {VERSION}", versioned.version);
+            return Err(malformed(&why).advise("use the version of contain that wrote it"));
+        }
+        let written: Written =
+            serde_json::from_slice(text).map_err(|error| malformed(&error.to_string()))?;
+        written.read().ok_or_else(|| malformed("a field holds what it cannot hold"))
+    }
+}
+
+impl Written {
+    fn read(self) -> Option<Entry> {
+        Some(Entry {
+            name: self.name.parse().ok()?,
+            backend: BACKENDS.into_iter().find(|backend| backend.name() == self.backend)?,
+            identity: match self.identity {
+                Some(identity) => Some(identity.read()?),
+                None => None,
+            },
+            mark: self.mark,
+            owner: self.owner,
+            boot: self.boot,
+            created: self.created,
+            parent: self.parent,
+            home: self.home,
+            program: self.program,
+        })
+    }
+}
+
+const BACKENDS: [Backend; 4] =
+    [Backend::CgroupV2, Backend::Hybrid, Backend::CgroupV1, Backend::ProcessGroup];
+
+impl WrittenIdentity {
+    fn new(identity: Identity) -> Option<Self> {
+        Some(match identity {
+            Identity::Cgroup(inode) => Self::Cgroup(inode),
+            Identity::Process { pid, started } => {
+                Self::Process(Process { pid: pid.as_raw(), started })
+            }
+            Identity::Serial(number) => Self::Serial(number),
+            _ => return None,
+        })
+    }
+
+    fn read(self) -> Option<Identity> {
+        Some(match self {
+            Self::Cgroup(inode) => Identity::Cgroup(inode),
+            Self::Process(Process { pid, started }) => {
+                Identity::Process { pid: Pid::new(pid)?, started }
+            }
+            Self::Serial(number) => Identity::Serial(number),
+        })
+    }
+}
+
+fn malformed(why: &str) -> Error {
+    Error::new(ErrorKind::InvalidInput, Operation::Register)
+        .because(format!("this is no entry of the registry: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry() -> Entry {
+        Entry {
+            name: "ci/build".parse().unwrap(),
+            backend: Backend::Hybrid,
+            identity: Some(Identity::Cgroup(77)),
+            mark: "5.6.7".to_owned(),
+            owner: Some(Process { pid: 5, started: 6 }),
+            boot: "b".to_owned(),
+            created: 9,
+            parent: Some("/jobs".into()),
+            home: "0::/\n".to_owned(),
+            program: None,
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for identity in [
+            None,
+            Some(Identity::Cgroup(1)),
+            Some(Identity::Process { pid: Pid::new(3).unwrap(), started: 4 }),
+            Some(Identity::Serial(2)),
+        ] {
+            let entry = Entry { identity, ..entry() };
+            assert_eq!(Entry::from_text(&entry.to_text().unwrap()).unwrap(), entry);
+        }
+    }
+
+    #[test]
+    fn what_is_no_entry_is_refused() {
+        let text = String::from_utf8(entry().to_text().unwrap()).unwrap();
+        let other = text.replace("\"version\": 1", "\"version\": 2");
+        let error = Entry::from_text(other.as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("version 2"), "{error}");
+        for (from, to) in
+            [("ci/build", "../x"), ("hybrid", "magic"), ("\"pid\": 5", "\"pid\": \"5\"")]
+        {
+            let broken = text.replace(from, to);
+            assert_ne!(broken, text);
+            assert!(Entry::from_text(broken.as_bytes()).is_err(), "{broken}");
+        }
+        for text in ["", "{", "[]", "{\"version\":1}", "null"] {
+            let error = Entry::from_text(text.as_bytes()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{text}");
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The registry: which groups there are, who owns them, and what they are known by, in a state
+//! directory that outlives its writers.
+//!
+//! A file for each group, made before the group's first directory: that reserves the name. A file for
+//! each owner, locked for as long as it lives. What is on record is a claim; whoever acts on it looks
+//! for the mark on the group itself first.
+
+mod directory;
+mod entry;
+mod owner;
+mod recover;
+mod registered;
+
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use containment_core::{Backend, Error, ErrorKind, GroupName, Identity, Operation, Result};
+use containment_process::proc::boot_id;
+
+use directory::{StateDir, TEMPORARY, file_name};
+pub use entry::{Entry, Process};
+pub use owner::Owner;
+pub(crate) use owner::OwnerLock;
+pub use recover::Collected;
+pub(crate) use registered::RegisteredDriver;
+
+/// An open registry.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    dir: StateDir,
+    lock: Arc<Mutex<Option<OwnerLock>>>,
+}
+
+/// A group on record that this process put there.
+#[derive(Debug)]
+pub struct Claim {
+    dir: StateDir,
+    entry: Entry,
+}
+
+/// How long a group is to be on record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tenure {
+    /// For as long as this process lives: after that `gc` ends it.
+    Owner,
+    /// Until it is removed.
+    Lasting,
+}
+
+impl Registry {
+    /// Opens the registry in `directory`, or in the first that can be used of `$XDG_RUNTIME_DIR/contain`,
+    /// `/run/contain` (root) and `/tmp/contain-UID`.
+    ///
+    /// # Errors
+    /// [`PermissionDenied`](ErrorKind::PermissionDenied) for a directory that belongs to somebody else,
+    /// or that others may write to; those of the file system.
+    pub fn open(directory: Option<&Path>) -> Result<Self> {
+        Ok(Self { dir: StateDir::open(directory)?, lock: Arc::default() })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Puts a group on record that is about to be made. This reserves its name.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists), with the remedy.
+    pub fn claim(
+        &self,
+        name: &GroupName,
+        backend: Backend,
+        parent: Option<&Path>,
+        tenure: Tenure,
+    ) -> Result<Claim> {
+        let owner = match tenure {
+            Tenure::Owner => Some(self.lock()?.process),
+            Tenure::Lasting => None,
+        };
+        let entry = Entry {
+            name: name.clone(),
+            backend,
+            identity: None,
+            mark: fresh_mark()?,
+            owner,
+            boot: this_boot()?,
+            created: now(),
+            parent: parent.map(PathBuf::from),
+            home: home()?,
+            program: None,
+        };
+        match self.dir.create(&entry_file(name), &entry.to_text()?) {
+            Ok(()) => Ok(Claim { dir: self.dir.clone(), entry }),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(self.taken(name)),
+            Err(error) => Err(error.with_group(name)),
+        }
+    }
+
+    fn taken(&self, name: &GroupName) -> Error {
+        let owner = self.entry(name).ok().flatten().map(|entry| self.owner(&entry));
+        let remedy = match owner {
+            Some(Ok(Owner::Dead)) => "its owner is dead: end what is left of it with contain gc",
+            _ => "choose another name, or remove that group",
+        };
+        Error::new(ErrorKind::AlreadyExists, Operation::Create).with_group(name).advise(remedy)
+    }
+
+    /// The group of this name, if one is on record.
+    pub fn entry(&self, name: &GroupName) -> Result<Option<Entry>> {
+        let file = entry_file(name);
+        let entry = self.dir.read(&file)?.map(|text| Entry::from_text(&text)).transpose();
+        let entry = entry.map_err(|error| error.with_path(self.path().join(&file)))?;
+        Ok(entry.filter(|entry| entry.name == *name))
+    }
+
+    /// Every group on record, by name; what cannot be read is an error of its own.
+    pub fn entries(&self) -> Result<Vec<Result<Entry>>> {
+        let names = self.dir.names()?;
+        let files = names.iter().filter_map(|name| name.to_str());
+        let entries = files.filter(|name| name.starts_with(ENTRY)).filter_map(|file| {
+            let text = self.dir.read(file).transpose()?;
+            let entry = text.and_then(|text| Entry::from_text(&text));
+            Some(entry.map_err(|error| error.with_path(self.path().join(file))))
+        });
+        Ok(entries.collect())
+    }
+
+    /// Whether a group's owner lives.
+    pub fn owner(&self, entry: &Entry) -> Result<Owner> {
+        let Some(process) = entry.owner else { return Ok(Owner::None) };
+        if entry.boot != this_boot()? {
+            return Ok(Owner::Dead);
+        }
+        Ok(if owner::lives(&self.dir, process)? { Owner::Alive } else { Owner::Dead })
+    }
+
+    /// Lets a group live on after this process: from now on it is nobody's, and stays until it is removed.
+    pub fn disown(&self, name: &GroupName) -> Result<()> {
+        let Some(mut entry) = self.entry(name)? else { return Ok(()) };
+        entry.owner = None;
+        self.dir.replace(&entry_file(name), &entry.to_text()?)
+    }
+
+    /// Strikes a group off the record.
+    pub fn forget(&self, name: &GroupName) -> Result<()> {
+        self.dir.remove(&entry_file(name))
+    }
+
+    /// Removes what dead processes left here besides entries: locks that nobody holds, half-written
+    /// files.
+    pub fn tidy(&self) -> Result<()> {
+        for name in self.dir.names()?.iter().filter_map(|name| name.to_str()) {
+            let is_dead = match owner::process_of(name) {
+                Some(process) => !owner::lives(&self.dir, process)?,
+                None => name.starts_with(TEMPORARY) && !is_being_written(name)?,
+            };
+            if is_dead {
+                self.dir.remove(name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The lock that tells that this process lives.
+    pub(crate) fn lock(&self) -> Result<OwnerLock> {
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lock) = &*lock {
+            return Ok(lock.clone());
+        }
+        Ok(lock.insert(OwnerLock::take(&self.dir)?).clone())
+    }
+
+    /// The descriptors that a guardian needs to strike groups off the record.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// Lets go of what tells that this process lives: nothing on record is its own any more.
+    pub fn close(&self) -> Result<()> {
+        let taken = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        taken.map_or(Ok(()), |lock| self.dir.remove(&owner::file_name(lock.process)))
+    }
+}
+
+impl Claim {
+    /// What is on record.
+    pub fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// Notes what the group is known by now that it is made.
+    pub fn identify(&mut self, identity: Identity) -> Result<()> {
+        self.entry.identity = Some(identity);
+        self.write()
+    }
+
+    /// Notes the group's program, by which it is found where the kernel knows it by no name.
+    pub fn note_program(&mut self, program: Process) -> Result<()> {
+        self.entry.program = Some(program);
+        self.write()
+    }
+
+    /// Strikes the group off the record: it is gone.
+    pub fn release(self) -> Result<()> {
+        self.dir.remove(&entry_file(&self.entry.name))
+    }
+
+    fn write(&self) -> Result<()> {
+        self.dir.replace(&entry_file(&self.entry.name), &self.entry.to_text()?)
+    }
+}
+
+/// How the names of entries begin.
+const ENTRY: &str = "group-";
+
+fn entry_file(name: &GroupName) -> String {
+    file_name(ENTRY, name.as_str())
+}
+
+/// Half-written files carry the writer's pid.
+fn is_being_written(name: &str) -> Result<bool> {
+    let pid = name.strip_prefix(TEMPORARY).and_then(|rest| rest.split('-').next());
+    match pid.and_then(|pid| pid.parse().ok()).and_then(containment_core::Pid::new) {
+        Some(pid) => Ok(Process::of(pid)?.is_some()),
+        None => Ok(false),
+    }
+}
+
+/// A text that no other group carries: the process, when it started, and a number.
+fn fresh_mark() -> Result<String> {
+    static SERIAL: AtomicU32 = AtomicU32::new(0);
+    let Process { pid, started } = Process::current()?;
+    Ok(format!("{pid}.{started}.{}", SERIAL.fetch_add(1, Ordering::Relaxed)))
+}
+
+fn this_boot() -> Result<String> {
+    let boot = boot_id().map_err(|error| Error::from_io(Operation::Register, &error))?;
+    Ok(boot.to_string())
+}
+
+/// The groups that this process is in, as the kernel tells them.
+fn home() -> Result<String> {
+    std::fs::read_to_string("/proc/self/cgroup").or_else(|error| match error.kind() {
+        // A kernel without cgroups.
+        std::io::ErrorKind::NotFound => Ok(String::new()),
+        _ => Err(Error::from_io(Operation::Register, &error)),
+    })
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,132 @@
+//! Who owns groups, and whether that process lives: a lock file for each owner, locked for as long as
+//! it, or its guardian, runs. The kernel lets go of a lock when its holder dies, however it does.
+//!
+//! They are POSIX record locks, which a fork does not inherit: byte 0 is the owner's, byte 1 the
+//! guardian's. The file is opened once in a process, since closing any descriptor of it lets go.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use containment_core::{Error, Operation, Pid, Result};
+use containment_process::proc::Stat;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use rustix::io::Errno;
+
+use super::Process;
+use super::directory::StateDir;
+
+/// What is known of an entry's owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// It lives, or its guardian does.
+    Alive,
+    /// Both are dead: the group is nobody's.
+    Dead,
+    /// There is none: the group stays until it is removed.
+    None,
+}
+
+/// The lock of this process, held until it ends.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnerLock {
+    pub(crate) process: Process,
+    file: Arc<OwnedFd>,
+}
+
+/// Which byte of an owner's file is whose.
+#[derive(Debug, Clone, Copy)]
+enum Holder {
+    Owner = 0,
+    Guardian = 1,
+}
+
+impl OwnerLock {
+    pub(super) fn take(dir: &StateDir) -> Result<Self> {
+        let process = Process::current()?;
+        let failed = |errno: Errno| {
+            Error::from_errno(Operation::Register, errno.raw_os_error()).with_path(dir.path())
+        };
+        let file = dir.open_file(&file_name(process), true).map_err(failed)?;
+        lock(file.as_fd(), Holder::Owner).map_err(failed)?;
+        Ok(Self { process, file: Arc::new(file) })
+    }
+
+    /// Takes the guardian's byte, in the guardian, by the descriptor that it inherited.
+    pub(crate) fn stand_guard(&self) -> std::io::Result<()> {
+        Ok(lock(self.file.as_fd(), Holder::Guardian)?)
+    }
+
+    /// The descriptor that holds the lock: a process that closes it lets go.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// Whether `process` or its guardian lives. This process sees its own locks as free.
+pub(super) fn lives(dir: &StateDir, process: Process) -> Result<bool> {
+    if Process::current()? == process {
+        return Ok(true);
+    }
+    let failed = |errno: Errno| {
+        Error::from_errno(Operation::Register, errno.raw_os_error()).with_path(dir.path())
+    };
+    let file = match dir.open_file(&file_name(process), false) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(false),
+        Err(errno) => return Err(failed(errno)),
+    };
+    let held = |holder| is_held(file.as_fd(), holder).map_err(failed);
+    Ok(held(Holder::Owner)? || held(Holder::Guardian)?)
+}
+
+/// The name of an owner's file.
+pub(super) fn file_name(process: Process) -> String {
+    format!("{PREFIX}{}-{}", process.pid, process.started)
+}
+
+/// How the names of owners' files begin.
+pub(super) const PREFIX: &str = "owner-";
+
+/// The process that a file of this name belongs to.
+pub(super) fn process_of(name: &str) -> Option<Process> {
+    let (pid, started) = name.strip_prefix(PREFIX)?.split_once('-')?;
+    Some(Process { pid: pid.parse().ok()?, started: started.parse().ok()? })
+}
+
+impl Process {
+    /// This process.
+    pub(crate) fn current() -> Result<Self> {
+        Self::of(Pid::current())?.ok_or_else(|| {
+            Error::new(containment_core::ErrorKind::System, Operation::Register)
+                .because("/proc does not show this process; is it mounted?")
+        })
+    }
+
+    /// The process of this pid, if there is one.
+    pub(crate) fn of(pid: Pid) -> Result<Option<Self>> {
+        let stat = Stat::read(pid);
+        let stat = stat.map_err(|error| Error::from_io(Operation::Register, &error))?;
+        Ok(stat.map(|stat| Self { pid: stat.pid.as_raw(), started: stat.started }))
+    }
+}
+
+fn range(holder: Holder) -> libc::flock {
+    let [kind, whence] = [libc::F_WRLCK, libc::SEEK_SET]
+        .map(|constant| libc::c_short::try_from(constant).unwrap_or_default());
+    libc::flock { l_type: kind, l_whence: whence, l_start: holder as i64, l_len: 1, l_pid: 0 }
+}
+
+fn lock(file: BorrowedFd<'_>, holder: Holder) -> rustix::io::Result<()> {
+    fcntl(file, FcntlArg::F_SETLK(&range(holder))).map(drop).map_err(of_nix)
+}
+
+fn is_held(file: BorrowedFd<'_>, holder: Holder) -> rustix::io::Result<bool> {
+    let mut wanted = range(holder);
+    fcntl(file, FcntlArg::F_GETLK(&mut wanted)).map_err(of_nix)?;
+    Ok(i32::from(wanted.l_type) != libc::F_UNLCK)
+}
+
+fn of_nix(errno: nix::errno::Errno) -> Errno {
+    Errno::from_raw_os_error(errno as i32)
+}

@@ -1,0 +1,134 @@
+//! Ending what dead owners left, and opening groups that are on record.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backend_pgrp::{Keeper, ProcessGroups};
+use containment_core::{
+    Backend, Error, ErrorKind, GroupName, GroupOps, Operation, Pid, Policy, Result, SystemWaiter,
+    Teardown, Waiter,
+};
+use containment_process::proc::Base;
+
+use super::{Entry, Owner, Registry, this_boot};
+use crate::drivers::{Driver, Host as _, Place, ThisHost};
+
+/// What became of the groups on record.
+#[derive(Debug, Default)]
+pub struct Collected {
+    /// Groups that were ended and removed, or that were gone already.
+    pub removed: Vec<GroupName>,
+    /// Groups that are somebody's.
+    pub kept: Vec<GroupName>,
+    /// What could not be read, ended or removed.
+    pub errors: Vec<Error>,
+}
+
+/// How long the end of one group may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Registry {
+    /// Ends and removes the groups whose owner is dead, its guardian too; never one with a living
+    /// owner, nor one that has none. With `dry_run` it only says which.
+    ///
+    /// # Errors
+    /// When the registry itself cannot be read; what fails with one group is listed.
+    pub fn collect(&self, dry_run: bool) -> Result<Collected> {
+        let mut collected = Collected::default();
+        for entry in self.entries()? {
+            match entry.and_then(|entry| Ok((self.owner(&entry)?, entry))) {
+                Ok((Owner::Dead, entry)) if dry_run => collected.removed.push(entry.name),
+                Ok((Owner::Dead, entry)) => match self.end(&entry) {
+                    Ok(()) => collected.removed.push(entry.name),
+                    Err(error) => collected.errors.push(error),
+                },
+                Ok((Owner::Alive | Owner::None, entry)) => collected.kept.push(entry.name),
+                Err(error) => collected.errors.push(error),
+            }
+        }
+        if !dry_run {
+            self.tidy()?;
+        }
+        Ok(collected)
+    }
+
+    /// Opens the group that an entry is about, as it is now: of its identity and with its mark, or not
+    /// at all.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) when it is gone, or when what bears its name now is another
+    /// one.
+    pub fn open_group(&self, entry: &Entry) -> Result<Box<dyn GroupOps>> {
+        let missing = || {
+            Error::new(ErrorKind::NotFound, Operation::Open)
+                .with_backend(entry.backend)
+                .with_group(&entry.name)
+        };
+        if entry.boot != this_boot()? {
+            return Err(missing());
+        }
+        if entry.backend == Backend::ProcessGroup {
+            return lost(entry)?.ok_or_else(missing);
+        }
+        let driver = driver(entry)?;
+        let id = match entry.id() {
+            Some(id) => id,
+            // Its maker died before it could tell: whatever bears the name has to carry the mark.
+            None => {
+                driver.list()?.into_iter().find(|id| id.name == entry.name).ok_or_else(missing)?
+            }
+        };
+        let group = driver.open(&id)?;
+        match group.mark()? {
+            Some(mark) if mark == entry.mark => Ok(group),
+            // Not even marked yet: nobody was put into it, and nobody will miss it.
+            None if entry.identity.is_none() && !group.populated()? => Ok(group),
+            _ => Err(missing().because("the group of that name does not carry its mark")),
+        }
+    }
+
+    fn end(&self, entry: &Entry) -> Result<()> {
+        match self.open_group(entry) {
+            Ok(group) => end_group(&*group)?,
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return Err(error),
+        }
+        self.forget(&entry.name)
+    }
+}
+
+/// The process group of an entry, as far as it can be found; none where it was never made.
+fn lost(entry: &Entry) -> Result<Option<Box<dyn GroupOps>>> {
+    let Some(id) = entry.id() else { return Ok(None) };
+    let program = entry.program.and_then(|program| Some((Pid::new(program.pid)?, program.started)));
+    Ok(Some(ProcessGroups::probe(Keeper::None)?.lost(&id, program)))
+}
+
+/// The driver of a group on record, below the groups where it was made.
+fn driver(entry: &Entry) -> Result<Arc<dyn Driver>> {
+    let home = Base::default().of(entry.home.as_bytes());
+    let base = match &entry.parent {
+        Some(parent) => home.at(parent),
+        None => home,
+    };
+    ThisHost.probe(entry.backend, &Place::on(base))
+}
+
+fn end_group(group: &dyn GroupOps) -> Result<()> {
+    let policy = Policy::kill().give_up_after(PATIENCE);
+    let waiter: &dyn Waiter = &SystemWaiter::new();
+    let report = Teardown::new(policy).run(group, waiter);
+    if report.is_clean() {
+        return Ok(());
+    }
+    let left = report.survivors.len();
+    Err(report.errors.into_iter().next().unwrap_or_else(|| {
+        Error::new(ErrorKind::TimedOut, Operation::Kill)
+            .with_group(&group.id().name)
+            .because(format!("{left} members are still alive"))
+    }))
+}
+
+fn is_gone(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Gone)
+}

@@ -1,0 +1,213 @@
+//! Drivers and groups that keep themselves on record.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use containment_core::{
+    Applied, Backend, Capabilities, CgroupOps, Change, ChildOps, ControllerSet, Error, ErrorKind,
+    FreezeState, GroupId, GroupName, GroupOps, HomeOps, KillStep, Limits, Member, Operation, Pid,
+    Program, Reaped, Result, Signal, Signalled, Usage, Waiter, Watch,
+};
+
+use super::{Claim, Process, Registry, Tenure};
+
+/// A driver whose groups are on record from before they are made until they are removed.
+#[derive(Debug)]
+pub(crate) struct RegisteredDriver {
+    pub(crate) driver: Arc<dyn CgroupOps>,
+    pub(crate) registry: Registry,
+    pub(crate) tenure: Tenure,
+    pub(crate) parent: Option<PathBuf>,
+}
+
+impl CgroupOps for RegisteredDriver {
+    fn backend(&self) -> Backend {
+        self.driver.backend()
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        self.driver.capabilities()
+    }
+
+    fn waiter(&self) -> Arc<dyn Waiter> {
+        self.driver.waiter()
+    }
+
+    fn create(&self, name: &GroupName, with: ControllerSet) -> Result<Box<dyn GroupOps>> {
+        let backend = self.driver.backend();
+        let claim = match self.registry.claim(name, backend, self.parent.as_deref(), self.tenure) {
+            Ok(claim) => claim,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                return Err(error.with_backend(backend));
+            }
+            Err(error) => {
+                tracing::warn!(%error, group = %name, "the group is on no record: it cannot be recovered");
+                return self.driver.create(name, with);
+            }
+        };
+        match self.driver.create(name, with).and_then(|group| marked(group, &claim)) {
+            Ok(group) => Ok(Box::new(RegisteredGroup::new(group, claim))),
+            Err(error) => {
+                forget(claim);
+                Err(error)
+            }
+        }
+    }
+
+    fn open(&self, id: &GroupId) -> Result<Box<dyn GroupOps>> {
+        self.driver.open(id)
+    }
+
+    fn list(&self) -> Result<Vec<GroupId>> {
+        self.driver.list()
+    }
+}
+
+/// The group with the mark by which it is known to be the one on record.
+fn marked(group: Box<dyn GroupOps>, claim: &Claim) -> Result<Box<dyn GroupOps>> {
+    match group.leave_mark(&claim.entry().mark) {
+        Ok(_) => Ok(group),
+        Err(error) => {
+            // What went wrong first is what gets reported.
+            let _ = group.remove();
+            Err(error)
+        }
+    }
+}
+
+fn forget(claim: Claim) {
+    if let Err(error) = claim.release() {
+        tracing::warn!(%error, "the entry of a group that is gone stays on record; run: contain gc");
+    }
+}
+
+/// A group on record.
+#[derive(Debug)]
+struct RegisteredGroup {
+    group: Box<dyn GroupOps>,
+    claim: Mutex<Option<Claim>>,
+}
+
+impl RegisteredGroup {
+    fn new(group: Box<dyn GroupOps>, mut claim: Claim) -> Self {
+        warn_of(claim.identify(group.id().identity));
+        Self { group, claim: Mutex::new(Some(claim)) }
+    }
+
+    /// Where the kernel knows the group by no name, it is found by its program.
+    fn note_program(&self, pid: Pid) -> Result<()> {
+        if self.group.id().backend != Backend::ProcessGroup {
+            return Ok(());
+        }
+        let mut claim = self.claim.lock().unwrap_or_else(PoisonError::into_inner);
+        match (claim.as_mut(), Process::of(pid)?) {
+            (Some(claim), Some(program)) => claim.note_program(program),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn warn_of(recorded: Result<()>) {
+    if let Err(error) = recorded {
+        tracing::warn!(%error, "the record of a group is incomplete: it may not be recovered");
+    }
+}
+
+impl GroupOps for RegisteredGroup {
+    fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
+        let child = self.group.spawn(program)?;
+        warn_of(self.note_program(child.pid()));
+        Ok(child)
+    }
+
+    fn remove(&self) -> Result<()> {
+        let removed = self.group.remove();
+        let gone = |error: &Error| error.kind() == ErrorKind::Gone;
+        if removed.as_ref().err().is_none_or(gone) {
+            let claim = self.claim.lock().unwrap_or_else(PoisonError::into_inner).take();
+            claim.into_iter().for_each(forget);
+        }
+        removed
+    }
+
+    fn id(&self) -> &GroupId {
+        self.group.id()
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        self.group.capabilities()
+    }
+
+    fn leave_mark(&self, _: &str) -> Result<bool> {
+        // It carries the one by which it is on record.
+        Err(Error::new(ErrorKind::Unsupported, Operation::Register))
+    }
+
+    fn mark(&self) -> Result<Option<String>> {
+        self.group.mark()
+    }
+
+    fn attach(&self, pid: Pid) -> Result<()> {
+        self.group.attach(pid)
+    }
+
+    fn home(&self) -> Result<Box<dyn HomeOps>> {
+        self.group.home()
+    }
+
+    fn subgroup(&self, name: &GroupName, with: ControllerSet) -> Result<Box<dyn GroupOps>> {
+        self.group.subgroup(name, with)
+    }
+
+    fn subgroups(&self) -> Result<Vec<Box<dyn GroupOps>>> {
+        self.group.subgroups()
+    }
+
+    fn members(&self) -> Result<Vec<Member>> {
+        self.group.members()
+    }
+
+    fn populated(&self) -> Result<bool> {
+        self.group.populated()
+    }
+
+    fn signal(&self, signal: Signal) -> Result<Signalled> {
+        self.group.signal(signal)
+    }
+
+    fn kill(&self) -> Result<KillStep> {
+        self.group.kill()
+    }
+
+    fn request_freeze(&self) -> Result<()> {
+        self.group.request_freeze()
+    }
+
+    fn request_thaw(&self) -> Result<()> {
+        self.group.request_thaw()
+    }
+
+    fn frozen(&self) -> Result<FreezeState> {
+        self.group.frozen()
+    }
+
+    fn set_limits(&self, limits: &Limits) -> Result<Applied> {
+        self.group.set_limits(limits)
+    }
+
+    fn usage(&self) -> Result<Usage> {
+        self.group.usage()
+    }
+
+    fn oom_kills(&self) -> Result<u64> {
+        self.group.oom_kills()
+    }
+
+    fn watch(&self, change: Change) -> Result<Watch> {
+        self.group.watch(change)
+    }
+
+    fn reap(&self) -> Result<Reaped> {
+        self.group.reap()
+    }
+}

@@ -14,6 +14,7 @@ use containment_process::signals::{Inbox, Received};
 
 use super::end::{End, Reason};
 use super::post::Post;
+use super::spare::Spare;
 use crate::cli::Run;
 
 /// The signals that we take by reading. The others do what they do by default: a terminal's Ctrl-Z
@@ -34,6 +35,7 @@ pub(super) struct Supervisor<'a> {
     /// Whether orphans of the group come to us to be reaped.
     adopts: bool,
     outcome: Option<Outcome>,
+    spare: Option<Spare>,
 }
 
 /// Why the group is to be ended.
@@ -67,7 +69,12 @@ impl<'a> Supervisor<'a> {
         waiter: Arc<dyn Waiter>,
         adopts: bool,
     ) -> Self {
-        Self { child, inbox, post, waiter, adopts, outcome: None }
+        Self { child, inbox, post, waiter, adopts, outcome: None, spare: None }
+    }
+
+    /// The same with descriptors for the end of the group.
+    pub(super) fn with(self, spare: Option<Spare>) -> Self {
+        Self { spare, ..self }
     }
 
     /// Waits for what ends the group, ends it, and takes down in `end` how it went.
@@ -131,6 +138,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn terminate(&mut self, group: Group, policy: Policy) -> Result<TeardownReport> {
+        self.spare = None;
         let started = self.waiter.now();
         let name = group.id().name.clone();
         let mut termination = group.begin_termination(policy)?;

@@ -125,7 +125,7 @@ fn a_reaping_is_a_future(backend: &str) {
     let group = group(&host(backend), &[SLEEP]);
     let report = block_on(reaper.submit(group, Policy::kill())).unwrap();
     assert!(report.is_clean(), "{report:?}");
-    assert_eq!(report.rounds, 1);
+    assert!(report.rounds > 0, "{report:?}");
 }
 
 fn nobody_has_to_wait(backend: &str) {

@@ -74,8 +74,11 @@ impl ProcessGroups {
     /// # Errors
     /// [`Unusable`](ErrorKind::Unusable), with the reason and a remedy.
     pub fn probe(keeper: Keeper) -> Result<Self> {
-        PidFd::open(containment_core::Pid::current()).map_err(|error| {
-            unusable(&error).because("the kernel has no pidfds").advise("use Linux 5.3 or later")
+        PidFd::open(containment_core::Pid::current()).map_err(|error| match error.kind() {
+            std::io::ErrorKind::Unsupported => unusable(&error)
+                .because("the kernel has no pidfds")
+                .advise("use Linux 5.3 or later"),
+            _ => unusable(&error),
         })?;
         Ok(Self {
             keeper,

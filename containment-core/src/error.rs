@@ -340,7 +340,16 @@ impl Error {
 
     /// What to do about it, where that is known.
     pub fn remedy(&self) -> Option<&str> {
-        self.0.remedy.as_deref()
+        // Whatever was being done, it is these limits that stood in the way.
+        match self.0.errno.map(Errno::from_raw) {
+            Some(Errno::EMFILE) => Some("raise the limit on open files: ulimit -n"),
+            Some(Errno::EAGAIN)
+                if matches!(self.0.operation, Operation::Spawn | Operation::Place) =>
+            {
+                Some("raise the limit on processes: ulimit -u, or pids.max of a group around")
+            }
+            _ => self.0.remedy.as_deref(),
+        }
     }
 
     /// Whether both say the same of the same object.
@@ -417,6 +426,19 @@ mod tests {
         );
         assert_eq!(error.kind(), ErrorKind::PermissionDenied);
         assert!(std::error::Error::source(&error).is_none());
+    }
+
+    #[test]
+    fn a_limit_of_the_process_is_named_whatever_was_being_done() {
+        let advised = |errno: Errno, operation| {
+            let error = Error::from_errno(operation, errno as i32).advise("check the path");
+            error.remedy().map(str::to_owned)
+        };
+        let files = advised(Errno::EMFILE, Operation::Probe);
+        assert!(files.is_some_and(|remedy| remedy.contains("ulimit -n")));
+        let processes = advised(Errno::EAGAIN, Operation::Spawn);
+        assert!(processes.is_some_and(|remedy| remedy.contains("ulimit -u")));
+        assert_eq!(advised(Errno::ENOENT, Operation::Probe).as_deref(), Some("check the path"));
     }
 
     #[test]

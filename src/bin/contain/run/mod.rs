@@ -2,9 +2,9 @@
 
 mod end;
 mod post;
-mod program;
-mod report;
-mod stats;
+pub(crate) mod program;
+pub(crate) mod report;
+pub(crate) mod stats;
 mod supervise;
 
 use std::time::Instant;

@@ -56,9 +56,13 @@ fn kill_all_of_contain(job: &Job) {
         all.into_iter().filter(|process| process.comm == "contain").collect::<Vec<_>>()
     };
     // Stopped first, so that none acts on the death of another.
-    ours().iter().for_each(|process| signal(process.pid, Signal::STOP));
+    for process in ours() {
+        signal(process.pid, Signal::STOP);
+    }
     eventually("all of contain is dead", || {
-        ours().iter().for_each(|process| signal(process.pid, Signal::KILL));
+        for process in ours() {
+            signal(process.pid, Signal::KILL);
+        }
         ours().is_empty()
     });
 }

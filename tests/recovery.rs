@@ -44,6 +44,7 @@ fn on_record(job: &Job) -> Vec<PathBuf> {
 fn started(job: &Job, options: &[&str]) -> i32 {
     let running = job.start_sh(options, PROGRAM);
     job.await_line("up");
+    eventually("each has become what it is to be", || sleepers(job) == 3);
     let pid = running.pid();
     std::mem::forget(running);
     pid
@@ -55,12 +56,13 @@ fn kill_all_of_contain(job: &Job) {
         let all = job.processes();
         all.into_iter().filter(|process| process.comm == "contain").collect::<Vec<_>>()
     };
-    // Stopped first, so that none acts on the death of another.
+    // Stopped first, so that none acts on the death of another; and the last begun is killed first, for the
+    // kernel lets a stopped process group go on when its last parent dies.
     for process in ours() {
         signal(process.pid, Signal::STOP);
     }
     eventually("all of contain is dead", || {
-        for process in ours() {
+        for process in ours().iter().rev() {
             signal(process.pid, Signal::KILL);
         }
         ours().is_empty()
@@ -92,7 +94,7 @@ fn k22_with_its_guardian_killed_too_gc_ends_the_group(backend: &str) {
 fn k22_a_living_owners_group_is_never_touched(backend: &str) {
     let job = Job::on(backend);
     let running = job.start_sh(&["--grace", "0"], PROGRAM);
-    job.await_line("up");
+    eventually("each has become what it is to be", || sleepers(&job) == 3);
     let listed = document(&job, &["ls", "--json"]);
     assert_eq!(listed[0]["owner"], "alive");
     assert_eq!(listed[0]["backend"], backend);
@@ -148,7 +150,7 @@ fn k50_a_forged_entry_ends_nothing() {
     run_on("cgroup-v2", |backend| {
         let job = Job::on(backend);
         let running = job.start_sh(&["--grace", "0"], PROGRAM);
-        job.await_line("up");
+        eventually("each has become what it is to be", || sleepers(&job) == 3);
         let entry = on_record(&job)
             .into_iter()
             .find(|path| path.file_name().unwrap().to_str().unwrap().starts_with("group-"))

@@ -18,8 +18,6 @@ on_each_backend!(
 fn offers(backend: &str, what: &str, name: &str) -> bool {
     let offered = &entry(doctor(), backend)["capabilities"][what];
     let has = offered.as_array().expect("a list").iter().any(|offer| offer == name);
-    // Measured at the end only.
-    let has = has && backend != "process-group";
     if !has {
         skip(&format!("{what}.{name} on {backend}"), "not offered there");
     }
@@ -40,8 +38,8 @@ fn cpu_time_ends_two_busy_processes_in_time(backend: &str) {
     let ended = job.sh(&["--cpu-time", "1s", "--grace", "0"], &script).expect(124);
     assert_eq!(ended.report()["reason"], "cpu-time");
     let used = cpu_seconds(ended.report());
-    // Emulated machines account in coarser steps.
-    let most = 1.0 + 0.05 * support::scaled(Duration::from_secs(1)).as_secs_f64();
+    // At rest it is 1.05 at most. On a busy machine whoever looks has to wait for a processor, too.
+    let most = 1.0 + 0.25 * support::scaled(Duration::from_secs(1)).as_secs_f64();
     assert!((1.0..=most).contains(&used), "{used}");
 }
 

@@ -12,6 +12,7 @@ mod owner;
 mod recover;
 mod registered;
 
+use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use containment_core::{Backend, Error, ErrorKind, GroupName, Identity, Operation, Result};
-use containment_process::proc::boot_id;
+use containment_process::proc::{boot_id, cgroup};
 
 use directory::{StateDir, TEMPORARY, file_name};
 pub use entry::{Entry, Process};
@@ -243,13 +244,13 @@ fn this_boot() -> Result<String> {
     Ok(boot.to_string())
 }
 
-/// The groups that this process is in, as the kernel tells them.
+/// The groups that this process is in, as the kernel tells them; none on a kernel without cgroups.
 fn home() -> Result<String> {
-    std::fs::read_to_string("/proc/self/cgroup").or_else(|error| match error.kind() {
-        // A kernel without cgroups.
-        std::io::ErrorKind::NotFound => Ok(String::new()),
-        _ => Err(Error::from_io(Operation::Register, &error)),
-    })
+    match cgroup::read_self() {
+        Ok(text) => Ok(String::from_utf8_lossy(&text).into_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(Error::from_io(Operation::Register, &error)),
+    }
 }
 
 fn now() -> u64 {

@@ -81,6 +81,25 @@ mod tests {
     }
 
     #[test]
+    fn a_group_that_is_missing_or_taken_has_a_status_of_its_own() {
+        let status = |kind, operation| of_group_failure(&Error::new(kind, operation));
+        assert_eq!(status(ErrorKind::NotFound, Operation::Open), NO_SUCH_GROUP);
+        assert_eq!(status(ErrorKind::Gone, Operation::Members), NO_SUCH_GROUP);
+        assert_eq!(status(ErrorKind::AlreadyExists, Operation::Create), EXISTS_ALREADY);
+        assert_eq!(status(ErrorKind::NotFound, Operation::Register), FAILED);
+        assert_eq!(status(ErrorKind::PermissionDenied, Operation::Attach), NOT_PERMITTED);
+        assert_eq!(status(ErrorKind::Unsupported, Operation::Create), UNSUPPORTED);
+    }
+
+    #[test]
+    fn exec_has_the_statuses_of_run_but_for_a_backend_without_it() {
+        let never = Error::new(ErrorKind::Unsupported, Operation::Spawn);
+        assert_eq!(of_failed_exec(&never), 125);
+        assert_eq!(of_failed_exec(&never.with_backend(Backend::ProcessGroup)), UNSUPPORTED);
+        assert_eq!(of_failed_exec(&Error::new(ErrorKind::NotFound, Operation::Open)), 125);
+    }
+
+    #[test]
     fn a_shell_status_fits_into_eight_bits() {
         assert_eq!(of_shell_status(128 + 9), 137);
         assert_eq!(of_shell_status(255), 255);

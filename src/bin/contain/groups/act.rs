@@ -51,19 +51,21 @@ pub(super) fn kill(global: &Global, options: &Kill) -> Result<()> {
     if report.emptied { Ok(()) } else { Err(survived(&group, report)) }
 }
 
+/// Why the group is not empty: what was in the way of the kill, or who outlived it.
 fn survived(group: &OpenGroup, report: TeardownReport) -> Error {
-    let members = report.survivors.iter();
-    let named = members.map(|m| format!("{} ({}, state {})", m.pid, m.comm, m.state));
-    let named = named.take(8).collect::<Vec<_>>().join(", ");
-    if named.is_empty()
-        && let Some(error) = report.errors.into_iter().next()
-    {
-        return error;
+    let named = report.survivors.iter().take(8);
+    let named = named.map(|m| format!("{} ({}, state {})", m.pid, m.comm, m.state));
+    let named = named.collect::<Vec<_>>().join(", ");
+    let own = |error: &Error| error.kind() == ErrorKind::HoldsCaller;
+    let mut errors = report.errors.into_iter();
+    match errors.find(|error| own(error) || named.is_empty()) {
+        Some(error) if own(&error) => error.advise("run contain outside of the group"),
+        Some(error) => error,
+        None => Error::new(ErrorKind::TimedOut, Operation::Kill)
+            .with_group(&group.id().name)
+            .because(format!("still alive are {named}"))
+            .advise("look at what holds them (/proc/PID/stack), and try again"),
     }
-    Error::new(ErrorKind::TimedOut, Operation::Kill)
-        .with_group(&group.id().name)
-        .because(format!("still alive are {named}"))
-        .advise("look at what holds them (/proc/PID/stack), and try again")
 }
 
 /// Waits; gives the exit status.

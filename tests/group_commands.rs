@@ -48,6 +48,7 @@ on_each_cgroup_backend!(
     running_processes_are_attached,
     limits_are_changed_or_refused_with_a_reason,
     what_is_done_to_a_group_is_done_to_its_sub_groups,
+    groups_around_a_new_one_are_made_and_can_be_named,
     a_group_that_holds_the_caller_is_neither_frozen_nor_killed,
     a_frozen_group_takes_nobody_in_and_can_be_killed,
     usage_is_watched_until_the_group_is_gone,
@@ -437,5 +438,24 @@ fn what_others_removed_can_be_struck_off_the_record(backend: &str) {
     }
     contain(&job, &["ps", job.name()]).expect(3);
     contain(&job, &["rm", job.name()]).expect(0);
+    assert_eq!(document(&job, &["ls", "--json"]), json!([]));
+}
+
+fn groups_around_a_new_one_are_made_and_can_be_named(backend: &str) {
+    let job = Job::on(backend);
+    let middle = format!("{}/middle", job.name());
+    let inner = format!("{middle}/inner");
+    contain(&job, &["create", "--backend", backend, &inner]).expect(0);
+    let script = job.script("setsid sleep 1000.MARK & exit 0");
+    contain(&job, &["exec", &inner, "sh", "-c", &script]).expect(0);
+    for name in [job.name(), &middle, &inner] {
+        let members = document(&job, &["ps", "--json", name]);
+        assert_eq!(members.as_array().map(Vec::len), Some(1), "{name}: {members}");
+    }
+    contain(&job, &["create", "--backend", backend, &middle]).expect(4);
+    contain(&job, &["rm", "--force", &inner]).expect(0);
+    contain(&job, &["ps", &middle]).expect(0);
+    contain(&job, &["rm", job.name()]).expect(0);
+    job.check_nothing_left();
     assert_eq!(document(&job, &["ls", "--json"]), json!([]));
 }

@@ -1,7 +1,9 @@
 //! `contain create` and `contain rm`.
 
 use containment::registry::{Registry, Tenure};
-use containment::{Backend, Builder, Containment, Error, ErrorKind, GroupName, Operation, Result};
+use containment::{
+    Backend, Builder, Containment, Error, ErrorKind, Group, GroupName, Operation, Result,
+};
 
 use super::options::{Create, Rm};
 use super::{Found, find};
@@ -19,8 +21,26 @@ pub(super) fn create(global: &Global, options: &Create) -> Result<()> {
     if host.backend() == Backend::ProcessGroup {
         return Err(holds_nothing(&options.name));
     }
-    host.group(options.name.as_str()).limits(&limits).any_limit_later().create()?.keep();
+    // Until all of it is there, what was made is removed again by its guards.
+    let around = make_around(&host, &options.name)?;
+    let group = host.group(options.name.as_str()).limits(&limits).any_limit_later().create()?;
+    around.into_iter().chain([group]).for_each(Group::keep);
     Ok(())
+}
+
+/// Makes the groups around it that are missing: groups like any other, which stay until they are removed.
+fn make_around(host: &Containment, name: &GroupName) -> Result<Vec<Group>> {
+    let mut made = Vec::new();
+    for (end, _) in name.as_str().match_indices('/') {
+        match host.group(&name.as_str()[..end]).any_limit_later().create() {
+            Ok(group) => made.push(group),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    // What is inside goes first, should the guards have to remove it.
+    made.reverse();
+    Ok(made)
 }
 
 fn builder(global: &Global) -> Builder {

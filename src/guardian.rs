@@ -6,10 +6,10 @@
 
 use crate::registry::{OwnerLock, Registry};
 use containment_core::{
-    Error, Group, Operation, Pid, Policy, Result, Signal, SignalSet, Source, SystemWaiter,
+    Error, Group, Operation, Outcome, Pid, Policy, Result, Signal, SignalSet, Source, SystemWaiter,
     Teardown, Time, Waiter as _, Watch,
 };
-use containment_process::pidfd::PidFd;
+use containment_process::pidfd::{Look, PidFd, Waited};
 use containment_process::signals::set_mask;
 use containment_process::worker;
 use rustix::process::{getpid, setpgid};
@@ -56,6 +56,12 @@ impl Guardian {
     /// Whether it stands no more.
     pub fn is_lost(&self) -> bool {
         self.process.has_ended().unwrap_or(false)
+    }
+
+    /// Whether it ended by itself, unable to stand here: the next one would be, too.
+    pub fn has_failed(&self) -> bool {
+        let ended = self.process.try_wait(Look::Hold);
+        matches!(ended, Ok(Waited::Ended(Outcome::Exited(_))))
     }
 
     /// Leaves it standing: what this process could not end it tries to end once this process is gone.

@@ -125,7 +125,7 @@ fn a_reaping_is_a_future(backend: &str) {
     let group = group(&host(backend), &[SLEEP]);
     let report = block_on(reaper.submit(group, Policy::kill())).unwrap();
     assert!(report.is_clean(), "{report:?}");
-    assert_eq!(report.rounds, 1);
+    assert!(report.rounds > 0, "{report:?}");
 }
 
 fn nobody_has_to_wait(backend: &str) {
@@ -147,7 +147,8 @@ fn one_long_grace_holds_up_nobody_else(backend: &str) {
     await_stubborn(&stubborn);
     let patient = reaper.submit(stubborn, Policy::graceful(Duration::from_secs(100_000)));
     let polite = reaper.submit(group(&host, &[SLEEP]), Policy::graceful(deadline()));
-    assert!(polite.wait().unwrap().is_clean());
+    let polite = polite.wait_for(Duration::MAX).expect("it ends before the clock does");
+    assert!(polite.unwrap().is_clean());
     let patient = patient.wait_for(Duration::from_millis(20)).expect_err("it is not over");
     assert_eq!(patient.stage(), Stage::Grace);
     reaper.hurry();

@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::backends::{doctor, entry, on_each_backend, skip};
+use support::backends::{doctor, entry, on_each_backend, skip, unusable};
 use support::job::Job;
 
 on_each_backend!(
@@ -12,6 +12,7 @@ on_each_backend!(
     cpu_time_that_is_not_used_up_ends_nothing,
     k29_an_oom_kill_ends_the_whole_group,
     an_oom_kill_is_survived_where_that_is_asked_for,
+    k23_a_fork_storm_does_not_hold_up_the_time_limit,
 );
 
 /// Whether the backend offers it, by its own word; the skip says if not.
@@ -74,4 +75,19 @@ fn an_oom_kill_is_survived_where_that_is_asked_for(backend: &str) {
     let ended = job.sh(&["--memory", "32M", "--on-oom", "continue"], GREEDY).expect(6);
     assert_eq!(ended.report()["reason"], serde_json::Value::Null);
     assert!(job.path("on").exists());
+}
+
+/// Children end faster than they can be reaped; the limit is looked at in between. The run around it keeps
+/// the storm off the host.
+fn k23_a_fork_storm_does_not_hold_up_the_time_limit(backend: &str) {
+    if let Some(reason) = unusable("cgroup-v1") {
+        return skip("a limit on the storm", &reason);
+    }
+    let contain = support::binary();
+    let outer = ["run", "--backend", "cgroup-v1", "--pids", "1000", "--grace", "0", "--"];
+    let words = [&[contain.to_str().expect("it is UTF-8")], &outer[..]].concat();
+    let job = Job::on(backend).behind(&words);
+    let storm = "f() { f | f & }; while :; do f; done";
+    let ended = job.run(&["--timeout", "500ms", "--grace", "0"], &["bash", "-c", storm]);
+    assert_eq!(ended.expect(124).report()["reason"], "timeout");
 }

@@ -43,19 +43,17 @@ impl Top<'_> {
             .filter(|one| self.place.offer.controllers.contains(*one))
             .fold(wanted, Controllers::with);
         if let Err(error) = self.hand_down(name, wanted) {
-            self.unmake(name, made_above);
+            self.unmake(name, &dir, made_above);
             return Err(self.place.describe(error, &full));
         }
-        V2Group::new(self, name, full, dir, made_above)
+        let made = V2Group::new(self, name, full, dir.clone(), made_above);
+        made.inspect_err(|_| self.unmake(name, &dir, made_above))
     }
 
     /// Removes a group that was just made, and the levels that were made above it.
-    fn unmake(self, name: &GroupName, made_above: usize) {
-        let (above, last) = name.split_last();
-        let parent = self.dir.open_beneath(above.unwrap_or_default());
-        if let Err(failure) = parent.and_then(|parent| parent.remove_child(last))
-            && !failure.is_gone()
-        {
+    fn unmake(self, name: &GroupName, dir: &Dir, made_above: usize) {
+        let removed = dir.inode().and_then(|inode| self.dir.remove_named(name, inode));
+        if let Err(failure) = removed {
             tracing::warn!(%failure, group = %name, "cannot remove a half-made group; remove it by hand");
         }
         self.dir.remove_levels_above(name, made_above);

@@ -106,7 +106,8 @@ impl Keeper {
         loop {
             // Before the inbox is read: what a supervisor told before it died is in there by then.
             let orphaned = self.supervisor.has_ended()?;
-            if self.look()? == Children::None {
+            let children = self.look()?;
+            if children == Children::None {
                 return Ok(());
             }
             let mut sources = vec![self.inbox.source()];
@@ -116,7 +117,9 @@ impl Keeper {
                 }
                 sources.push(self.supervisor.source());
             }
-            waiter.wait(Time::NEVER, &Watch::Sources(sources));
+            // What is left to reap is announced no more.
+            let until = if children == Children::Behind { Time::ZERO } else { Time::NEVER };
+            waiter.wait(until, &Watch::Sources(sources));
         }
     }
 

@@ -48,14 +48,20 @@ pub enum Children {
     Running,
     /// The child that must not be reaped here has ended; it hides the others from view.
     Held,
+    /// There may be more that have ended: call again.
+    Behind,
 }
 
-/// Reaps every child that has ended but `except`, without waiting.
+/// How many are reaped in one pass: under a fork storm there are always more, and whoever reaps has other
+/// things to look after.
+const PASS: usize = 256;
+
+/// Reaps children that have ended, but `except`, without waiting: all of them, unless they are very many.
 ///
 /// For a process whose only children are a group's: a host's own children would be taken from it.
 pub fn reap_children(except: Option<Pid>) -> io::Result<Children> {
     let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
-    loop {
+    for _ in 0..PASS {
         let seen = match waitid(Id::All, ended | WaitPidFlag::WNOWAIT) {
             Ok(seen) => seen,
             Err(Errno::ECHILD) => return Ok(Children::None),
@@ -71,6 +77,7 @@ pub fn reap_children(except: Option<Pid>) -> io::Result<Children> {
             Err(errno) => return Err(errno.into()),
         }
     }
+    Ok(Children::Behind)
 }
 
 /// Signals the process group of a leader whose pid is known to be held. A group without a member is

@@ -122,7 +122,7 @@ fn is_kernel_object(fd: i32) -> bool {
 
 fn close_but(mut kept: Vec<i32>) -> io::Result<()> {
     std::env::set_current_dir("/")?;
-    let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+    let null = nowhere()?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
@@ -136,6 +136,13 @@ fn close_but(mut kept: Vec<i32>) -> io::Result<()> {
         first = fd + 1;
     }
     close_range(first, i32::MAX)
+}
+
+/// `/dev/null`; where there is none, as in a bare root directory, a file without a name.
+fn nowhere() -> io::Result<OwnedFd> {
+    let null = std::fs::File::options().read(true).write(true).open("/dev/null");
+    null.map(OwnedFd::from)
+        .or_else(|_| Ok(rustix::fs::memfd_create(c"nowhere", rustix::fs::MemfdFlags::CLOEXEC)?))
 }
 
 fn close_range(first: i32, last: i32) -> io::Result<()> {

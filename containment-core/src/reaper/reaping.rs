@@ -72,13 +72,14 @@ impl Reaping {
     /// # Errors
     /// The inner ones are those of [`wait`](Self::wait).
     pub fn wait_for(self, timeout: Duration) -> std::result::Result<Result<TeardownReport>, Self> {
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now().checked_add(timeout);
         let mut known = self.news.known();
         loop {
             if let Some(result) = known.result.take() {
                 return Ok(result);
             }
-            let left = deadline.saturating_duration_since(Instant::now());
+            // A time beyond the clock's end never comes.
+            let left = deadline.map_or(timeout, |it| it.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 drop(known);
                 return Err(self);

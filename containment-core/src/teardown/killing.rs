@@ -212,14 +212,14 @@ impl Teardown {
         let late = Error::new(ErrorKind::TimedOut, Operation::Kill).with_group(&group.id().name);
         self.report.note(late);
         match group.members() {
-            // Only the population could not be read, or nothing but zombies is left: the kernel
-            // refuses the removal where that is wrong.
-            Ok(members) if members.is_empty() => {
+            Ok(members) if !members.is_empty() => self.report.note_survivors(members),
+            // Only the population could not be read, or nothing but zombies is left, or nothing can be
+            // seen at all: the kernel refuses the removal where that is wrong.
+            unseen => {
+                self.note_failure(unseen.map(drop));
                 self.remove_by = Some(now);
                 return Next::Phase(Phase::Empty);
             }
-            Ok(members) => self.report.note_survivors(members),
-            Err(error) => self.note_failure(Err(error)),
         }
         self.read_usage(group);
         Next::Phase(Phase::Done)

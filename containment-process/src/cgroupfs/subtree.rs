@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use containment_core::GroupName;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::retry_on_intr;
 
 use super::{Dir, Failure, HANDLE, Result};
@@ -48,6 +48,9 @@ impl Dir {
     /// As [`remove_tree`](Self::remove_tree); that it is gone is none.
     pub fn remove_named(&self, name: &GroupName, inode: u64) -> Result<()> {
         let (above, last) = name.split_last();
+        if above.is_none() && self.remove_at_once(last, inode) {
+            return Ok(());
+        }
         let removed = self.open_beneath(above.unwrap_or_default()).and_then(|parent| {
             if parent.open_beneath(last)?.inode()? == inode {
                 parent.remove_tree(last)
@@ -59,6 +62,13 @@ impl Dir {
             Err(failure) if failure.is_gone() => Ok(()),
             removed => removed,
         }
+    }
+
+    /// Whether the group directly in this one was removed, with nothing below it, which takes no
+    /// descriptor: it works when none is left. Why it did not, the longer way tells.
+    fn remove_at_once(&self, name: &str, inode: u64) -> bool {
+        let found = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW);
+        found.is_ok_and(|found| found.st_ino == inode) && self.remove_child(name).is_ok()
     }
 
     fn traverse(

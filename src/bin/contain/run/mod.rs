@@ -4,6 +4,7 @@ mod end;
 mod post;
 pub(crate) mod program;
 pub(crate) mod report;
+mod spare;
 pub(crate) mod stats;
 mod supervise;
 
@@ -23,6 +24,7 @@ use end::End;
 use post::Post;
 use program::Prepared;
 use report::ReportFile;
+use spare::Spare;
 use supervise::Supervisor;
 
 /// Runs the program; gives the exit status.
@@ -43,17 +45,22 @@ fn run_in_group(global: &Global, options: &Run) -> Result<u8> {
     // between may end us and leave it behind.
     let failed = |error| Error::from_io(Operation::Spawn, &error).with_group(&name);
     let inbox = Inbox::open(supervise::taken()).map_err(failed)?;
+    let copies = || Spare::copies_of(&inbox.source());
+    let mut spare = Some(copies().map_err(failed)?);
     become_sub_reaper().map_err(failed)?;
     let started = Instant::now();
     let registry = on_record(global);
     let mut post = Post::new(options.orphans, registry.clone());
     let builder = builder(global, options, registry.as_ref());
     let launch = builder.launch(&name, |group| {
+        // A guardian needs as much for its own work.
+        spare = None;
         post.fill(group);
+        spare = copies().ok();
         program.in_group(group, inbox.original_mask())
     })?;
     tracing::debug!(selection = %launch.containment.selection(), "launched");
-    let end = supervised(launch, options, inbox, post, started);
+    let end = supervised(launch, options, inbox, (post, spare), started);
     if let Some(registry) = &registry {
         leave_record(registry, &end);
     }
@@ -123,7 +130,7 @@ fn supervised(
     launch: Launch,
     options: &Run,
     inbox: Inbox,
-    mut post: Post,
+    (mut post, spare): (Post, Option<Spare>),
     started: Instant,
 ) -> End {
     let Launch { containment, group, guarantees, mut degraded, child } = launch;
@@ -133,6 +140,7 @@ fn supervised(
         Ok(child) => child,
         Err(error) => {
             end.failure = Some(error);
+            drop(spare);
             end.tear_down(group.terminate(&Policy::kill()));
             return end;
         }
@@ -140,7 +148,7 @@ fn supervised(
     end.pid = Some(child.pid());
     // A keeper reaps what it adopts; where there is none the orphans come to us.
     let adopts = containment.backend() != Backend::ProcessGroup;
-    let supervisor = Supervisor::new(&child, inbox, post, containment.waiter(), adopts);
+    let supervisor = Supervisor::new(&child, inbox, post, containment.waiter(), adopts).with(spare);
     supervisor.see_through(group, options, &mut end, started);
     end
 }

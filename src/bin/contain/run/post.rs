@@ -5,6 +5,9 @@ use containment::{Backend, Degradation, Error, Group, Guardian, Source};
 
 use crate::cli::Orphans;
 
+/// What it means that nobody stands there.
+const UNGUARDED: &str = "if contain is killed, too, run: contain gc";
+
 /// Where a guardian stands, if one has to. A process group needs none: its keeper is one.
 #[derive(Debug)]
 pub(super) struct Post {
@@ -31,13 +34,17 @@ impl Post {
         }
     }
 
-    /// Posts a new guardian where the old one was killed.
+    /// Posts a new guardian where the old one was killed. One that could not stand has no successor: each
+    /// would end as soon as it was posted.
     pub(super) fn refill(&mut self, group: &Group) {
-        if self.guardian.as_ref().is_some_and(Guardian::is_lost) {
-            self.fill(group);
-            if let Some(error) = self.vacant.take() {
-                tracing::warn!(%error, "the guardian was killed; if contain is killed, too, run: contain gc");
-            }
+        let Some(lost) = self.guardian.take_if(|guardian| guardian.is_lost()) else { return };
+        if lost.has_failed() {
+            tracing::warn!("the guardian cannot stand (descriptors, memory); {UNGUARDED}");
+            return;
+        }
+        self.fill(group);
+        if let Some(error) = self.vacant.take() {
+            tracing::warn!(%error, "the guardian was killed; {UNGUARDED}");
         }
     }
 

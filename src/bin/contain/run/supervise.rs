@@ -1,6 +1,7 @@
 //! The supervision of a program: one wait for its end, for signals to us and for the bounds of the run;
 //! then the end of its group.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use containment_process::signals::{Inbox, Received};
 
 use super::end::{End, Reason};
 use super::post::Post;
+use super::spare::Spare;
 use crate::cli::Run;
 
 /// The signals that we take by reading. The others do what they do by default: a terminal's Ctrl-Z
@@ -34,7 +36,16 @@ pub(super) struct Supervisor<'a> {
     /// Whether orphans of the group come to us to be reaped.
     adopts: bool,
     outcome: Option<Outcome>,
+    /// Whether there may be orphans left to reap.
+    behind: Cell<bool>,
+    spare: Option<Spare>,
 }
+
+/// The most passes over orphans that have ended, once the group is gone: far more than there are pids.
+const PASSES: usize = 1 << 14;
+
+/// The most signals that are read before something else gets its turn.
+const SIGNALS: usize = 64;
 
 /// Why the group is to be ended.
 #[derive(Debug)]
@@ -67,7 +78,21 @@ impl<'a> Supervisor<'a> {
         waiter: Arc<dyn Waiter>,
         adopts: bool,
     ) -> Self {
-        Self { child, inbox, post, waiter, adopts, outcome: None }
+        Self {
+            child,
+            inbox,
+            post,
+            waiter,
+            adopts,
+            outcome: None,
+            behind: Cell::new(false),
+            spare: None,
+        }
+    }
+
+    /// The same with descriptors for the end of the group.
+    pub(super) fn with(self, spare: Option<Spare>) -> Self {
+        Self { spare, ..self }
     }
 
     /// Waits for what ends the group, ends it, and takes down in `end` how it went.
@@ -131,6 +156,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn terminate(&mut self, group: Group, policy: Policy) -> Result<TeardownReport> {
+        self.spare = None;
         let started = self.waiter.now();
         let name = group.id().name.clone();
         let mut termination = group.begin_termination(policy)?;
@@ -167,7 +193,15 @@ impl<'a> Supervisor<'a> {
         if self.outcome.is_none() {
             self.end_program(report);
         }
-        if !self.reap() {
+        // Nobody of the group is left to add to them.
+        let mut living = self.reap();
+        for _ in 0..PASSES {
+            if !self.behind.get() {
+                break;
+            }
+            living = self.reap();
+        }
+        if !living {
             return;
         }
         match end_descendants(name) {
@@ -213,6 +247,8 @@ impl<'a> Supervisor<'a> {
     }
 
     fn wait(&self, until: Time, on: Watch) {
+        // Zombies that are left to reap are announced no more.
+        let until = if self.behind.get() { Time::ZERO } else { until };
         let mut sources = match on {
             Watch::Sources(sources) => sources,
             Watch::Virtual(_) | Watch::Backoff => Vec::new(),
@@ -223,16 +259,22 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Acts on the signals that have arrived, up to one that asks for the end: that is returned.
+    ///
+    /// Under a fork storm children end all the time: one pass reaps some of them, so that the bounds of the
+    /// run are looked at in between.
     fn read_inbox(&self) -> Option<Signal> {
-        while let Some(received) = self.next_signal() {
+        let mut reap = self.behind.get();
+        for _ in 0..SIGNALS {
+            let Some(received) = self.next_signal() else { break };
             match meaning(received, self.outcome.is_none()) {
                 Meaning::End => return Some(received.signal),
                 Meaning::PassOn => self.pass_on(received.signal),
-                Meaning::Reap => {
-                    self.reap();
-                }
+                Meaning::Reap => reap = true,
                 Meaning::Leave => {}
             }
+        }
+        if reap {
+            self.reap();
         }
         None
     }
@@ -258,9 +300,13 @@ impl<'a> Supervisor<'a> {
         // The driver reaps the program itself, for its status.
         let except = self.outcome.is_none().then(|| self.child.pid());
         match reap_children(except) {
-            Ok(children) => children != Children::None,
+            Ok(children) => {
+                self.behind.set(children == Children::Behind);
+                children != Children::None
+            }
             Err(error) => {
                 tracing::warn!(%error, "orphans could not be reaped");
+                self.behind.set(false);
                 false
             }
         }

@@ -1,0 +1,23 @@
+//! Descriptors kept for the end of the group, which must not fail for want of them.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use containment::Source;
+
+/// As many as a teardown has open at once: what it waits on, and what it lists, reads or writes.
+const COUNT: usize = 4;
+
+/// Open descriptors that lead nowhere new; dropping them makes room.
+#[derive(Debug)]
+pub(super) struct Spare {
+    _held: Vec<OwnedFd>,
+}
+
+impl Spare {
+    /// Copies of a descriptor that is open anyway.
+    pub(super) fn copies_of(source: &Source) -> io::Result<Self> {
+        let copies = (0..COUNT).map(|_| source.fd.try_clone());
+        Ok(Self { _held: copies.collect::<io::Result<_>>()? })
+    }
+}

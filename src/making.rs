@@ -3,8 +3,8 @@
 use std::fmt;
 
 use containment_core::{
-    Applied, CgroupOps, ControllerSet, Error, ErrorKind, Group, GroupName, InvalidName, Limit,
-    Limits, Operation, Result,
+    Applied, Backend, CgroupOps, ControllerSet, Error, ErrorKind, Group, GroupName, InvalidName,
+    Limit, Limits, Operation, Result,
 };
 
 use crate::containment::Containment;
@@ -16,6 +16,7 @@ pub struct GroupBuilder<'a> {
     host: &'a Containment,
     name: Result<GroupName, InvalidName>,
     limits: Limits,
+    any_limit_later: bool,
     degraded: Option<&'a mut Vec<Degradation>>,
 }
 
@@ -36,12 +37,25 @@ impl fmt::Display for Degradation {
 
 impl<'a> GroupBuilder<'a> {
     pub(crate) fn new(host: &'a Containment, name: &str) -> Self {
-        Self { host, name: name.parse(), limits: Limits::new(), degraded: None }
+        Self {
+            host,
+            name: name.parse(),
+            limits: Limits::new(),
+            any_limit_later: false,
+            degraded: None,
+        }
     }
 
     /// Sets the limits that are in force before the first program starts.
     pub fn limits(mut self, limits: &Limits) -> Self {
         self.limits = limits.clone();
+        self
+    }
+
+    /// Makes the group so that each limit that the backend has can be set later, and each figure read. On
+    /// cgroup v1 it joins every hierarchy for that, which it could not do afterwards.
+    pub fn any_limit_later(mut self) -> Self {
+        self.any_limit_later = true;
         self
     }
 
@@ -72,7 +86,15 @@ impl<'a> GroupBuilder<'a> {
             Error::new(ErrorKind::InvalidInput, Operation::Create).because(invalid.to_string())
         })?;
         let best_effort = self.degraded.is_some();
-        let group = make(self.host.driver(), &name, &self.limits, best_effort)?;
+        let driver = self.host.driver();
+        // On cgroup v2 a group is given its controllers when it needs them.
+        let later = match driver.backend() {
+            Backend::CgroupV1 | Backend::Hybrid if self.any_limit_later => {
+                driver.capabilities().limits
+            }
+            _ => ControllerSet::EMPTY,
+        };
+        let group = make_with(driver, &name, later, &self.limits, best_effort)?;
         let lacking = set_limits(&group, &self.limits, best_effort)?;
         if let Some(degraded) = self.degraded {
             degraded.extend(lacking);
@@ -88,8 +110,18 @@ pub(crate) fn make(
     limits: &Limits,
     best_effort: bool,
 ) -> Result<Group> {
+    make_with(driver, name, ControllerSet::EMPTY, limits, best_effort)
+}
+
+/// The same, with controllers for more limits than those that are to be set.
+fn make_with(
+    driver: &dyn CgroupOps,
+    name: &GroupName,
+    mut with: ControllerSet,
+    limits: &Limits,
+    best_effort: bool,
+) -> Result<Group> {
     limits.check().map_err(|invalid| Error::from(invalid).with_group(name))?;
-    let mut with = ControllerSet::EMPTY;
     for limit in limits.asked().iter() {
         if driver.capabilities().limits.contains(limit) {
             with = with.with(limit);
@@ -139,7 +171,7 @@ fn lacks(limit: Limit) -> Error {
 mod tests {
     use super::*;
     use crate::drivers::tests::{empty_group, mock_driver, strong, weak};
-    use containment_core::{Backend, Bytes, MockGroupOps};
+    use containment_core::{Bytes, MockGroupOps};
 
     fn host(group: impl Fn() -> MockGroupOps + Send + 'static) -> Containment {
         let mut driver = mock_driver(Backend::Fake, strong());

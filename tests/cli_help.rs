@@ -25,6 +25,18 @@ fn help_of_init() {
 }
 
 #[test]
+fn help_of_the_group_commands() {
+    for command in GROUP_COMMANDS {
+        insta::assert_snapshot!(format!("help_of_{command}"), run(&[command, "--help"]).stdout);
+    }
+}
+
+const GROUP_COMMANDS: [&str; 12] = [
+    "create", "exec", "attach", "set", "ps", "stat", "freeze", "thaw", "signal", "kill", "rm",
+    "wait",
+];
+
+#[test]
 fn help_and_version_are_no_failure() {
     for arguments in [&["--help"][..], &["--version"], &["run", "-h"], &["doctor", "--help"]] {
         let ran = run(arguments);

@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::open_group::wait_empty;
 use crate::teardown::{Policy, Stage, Step, Teardown, TeardownReport};
 use crate::{
-    Backoff, Capabilities, Change, Child, Error, ErrorKind, GroupId, GroupOps, Limits, Member,
-    Operation, Pid, Program, Result, Seal, Signal, Signalled, Time, Usage, Waiter, Watch,
+    Capabilities, Child, Error, ErrorKind, GroupId, GroupOps, Limits, Member, Operation, Pid,
+    Program, Result, Seal, Signal, Signalled, Time, Usage, Waiter,
 };
 
 /// A group that this process owns: dropping it kills every member and removes it, within a bound.
@@ -60,9 +61,7 @@ impl Group {
     /// [`InvalidInput`](ErrorKind::InvalidInput), and nothing is changed, when a value is no limit on
     /// any host.
     pub fn set_limits(&self, limits: &Limits) -> Result<()> {
-        limits.check().map_err(|invalid| Error::from(invalid).with_group(&self.id().name))?;
-        let refused = self.ops.set_limits(limits)?.refused;
-        refused.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+        set_limits(&*self.ops, limits)
     }
 
     /// The living members of the whole subtree.
@@ -85,23 +84,7 @@ impl Group {
     /// # Errors
     /// [`TimedOut`](ErrorKind::TimedOut).
     pub fn wait_empty(&self, timeout: Duration) -> Result<()> {
-        let deadline = self.waiter.now() + timeout;
-        let mut pauses = Backoff::default();
-        loop {
-            // Without a descriptor to spare (EMFILE) there are still pauses.
-            let on = self.ops.watch(Change::Empty).unwrap_or(Watch::Backoff);
-            self.ops.reap()?;
-            if !self.ops.populated()? {
-                return Ok(());
-            }
-            let now = self.waiter.now();
-            if now >= deadline {
-                return Err(
-                    Error::new(ErrorKind::TimedOut, Operation::Wait).with_group(&self.id().name)
-                );
-            }
-            self.waiter.wait(pauses.bound(now, deadline, &on), &on);
-        }
+        wait_empty(&*self.ops, &*self.waiter, self.waiter.now() + timeout)
     }
 
     /// Ends the group: asks, waits, kills, removes, as `policy` says. Blocks until it is over; the
@@ -137,6 +120,13 @@ impl Group {
     pub fn ops(&self) -> &dyn GroupOps {
         &*self.ops
     }
+}
+
+/// Sets limits; the first that cannot be applied is the error.
+pub(crate) fn set_limits(group: &dyn GroupOps, limits: &Limits) -> Result<()> {
+    limits.check().map_err(|invalid| Error::from(invalid).with_group(&group.id().name))?;
+    let refused = group.set_limits(limits)?.refused;
+    refused.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
 }
 
 impl fmt::Debug for Group {

@@ -16,6 +16,7 @@ mod id;
 mod limits;
 mod member;
 mod name;
+mod open_group;
 mod ops;
 mod pid;
 mod program;
@@ -42,6 +43,7 @@ pub use limits::{
 };
 pub use member::{Member, ProcessState, Standing};
 pub use name::{GroupName, InvalidName};
+pub use open_group::OpenGroup;
 pub use ops::{
     CgroupOps, Change, ChildOps, ControllerSet, FreezeState, GroupOps, HomeOps, KillStep, Reaped,
     Signalled,

@@ -7,6 +7,7 @@
 
 mod directory;
 mod entry;
+mod existing;
 mod owner;
 mod recover;
 mod registered;

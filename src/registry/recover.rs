@@ -114,7 +114,7 @@ fn driver(entry: &Entry) -> Result<Arc<dyn Driver>> {
     ThisHost.probe(entry.backend, &Place::on(base))
 }
 
-fn end_group(group: &dyn GroupOps) -> Result<()> {
+pub(super) fn end_group(group: &dyn GroupOps) -> Result<()> {
     let policy = Policy::kill().give_up_after(PATIENCE);
     let waiter: &dyn Waiter = &SystemWaiter::new();
     let report = Teardown::new(policy).run(group, waiter);
@@ -129,6 +129,6 @@ fn end_group(group: &dyn GroupOps) -> Result<()> {
     }))
 }
 
-fn is_gone(error: &Error) -> bool {
+pub(super) fn is_gone(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Gone)
 }

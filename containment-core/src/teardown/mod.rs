@@ -220,10 +220,18 @@ impl Teardown {
     }
 
     fn empty(&mut self, now: Time, group: &dyn GroupOps) -> Next {
+        self.report.emptied = !self.blind;
         self.read_usage(group);
         // Nothing lives. What the pids controller counts still are zombies that nobody has reaped yet.
         if let Some(usage) = &mut self.report.usage {
             usage.pids = usage.pids.and(Some(0));
+        }
+        if !self.policy.remove {
+            // The kill may have left it frozen, and nobody could be put into it.
+            if group.capabilities().freeze == Freeze::Kernel {
+                self.note_failure(group.request_thaw());
+            }
+            return Next::Phase(Phase::Done);
         }
         if self.remove_by.is_none() {
             self.remove_by = Some(now + self.policy.kill_timeout);
@@ -276,6 +284,7 @@ impl Teardown {
             Ok(false) => Some(Phase::Empty),
             Ok(true) => None,
             Err(error) if is_gone(&error) => {
+                self.report.emptied = true;
                 self.report.removed = true;
                 Some(Phase::Done)
             }

@@ -15,6 +15,8 @@ pub struct Policy {
     pub freeze_timeout: Duration,
     /// How long the kill, and after it the removal, may take until the teardown gives up.
     pub kill_timeout: Duration,
+    /// Whether the group is removed once nothing lives in it.
+    pub remove: bool,
 }
 
 impl Policy {
@@ -30,6 +32,7 @@ impl Policy {
             grace,
             freeze_timeout: Duration::from_millis(500),
             kill_timeout: Duration::from_secs(10),
+            remove: true,
         }
     }
 
@@ -44,6 +47,13 @@ impl Policy {
     #[must_use]
     pub fn give_up_after(mut self, timeout: Duration) -> Self {
         self.kill_timeout = timeout;
+        self
+    }
+
+    /// The same, but the group itself stays, empty and thawed.
+    #[must_use]
+    pub fn keeping_the_group(mut self) -> Self {
+        self.remove = false;
         self
     }
 }

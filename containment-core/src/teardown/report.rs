@@ -22,6 +22,8 @@ pub struct TeardownReport {
     pub errors: Vec<Error>,
     /// What the group used, read when it was empty and before it was removed.
     pub usage: Option<Usage>,
+    /// Whether it was seen that nothing lives in the group any more.
+    pub emptied: bool,
     /// Whether the group is gone.
     pub removed: bool,
 }

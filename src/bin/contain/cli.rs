@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use containment::{Backend, Bounds, GroupName, Requirement, Signal};
 use tracing_subscriber::filter::Targets;
 
+use crate::groups::options::GroupCommand;
 use crate::isolation::IsolationOptions;
 use crate::limits::LimitOptions;
 use crate::values;
@@ -28,6 +29,8 @@ pub(crate) enum Command {
     Run(Box<Run>),
     Doctor(Doctor),
     Ls(Ls),
+    #[command(flatten)]
+    Group(Box<GroupCommand>),
     Gc(Gc),
     Init(Init),
 }

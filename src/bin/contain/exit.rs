@@ -1,6 +1,6 @@
 //! The exit statuses of `contain`, which scripts rely on.
 
-use containment::{Error, ErrorKind};
+use containment::{Backend, Error, ErrorKind, Operation};
 
 /// It was done.
 pub(crate) const DONE: u8 = 0;
@@ -9,6 +9,10 @@ pub(crate) const FAILED: u8 = 1;
 /// A subcommand other than `run` was not understood.
 pub(crate) const USAGE: u8 = 2;
 
+/// There is no group of that name.
+pub(crate) const NO_SUCH_GROUP: u8 = 3;
+/// A group of that name exists already.
+pub(crate) const EXISTS_ALREADY: u8 = 4;
 /// A subcommand other than `run` was not permitted.
 pub(crate) const NOT_PERMITTED: u8 = 5;
 /// A subcommand other than `run` asked for what the host or its backend does not have.
@@ -43,6 +47,21 @@ pub(crate) fn of_failure(error: &Error) -> u8 {
     }
 }
 
+/// The status of a subcommand on a group that failed in this way.
+pub(crate) fn of_group_failure(error: &Error) -> u8 {
+    match (error.kind(), error.operation()) {
+        (ErrorKind::NotFound, Operation::Open) | (ErrorKind::Gone, _) => NO_SUCH_GROUP,
+        (ErrorKind::AlreadyExists, Operation::Create) => EXISTS_ALREADY,
+        _ => of_failure(error),
+    }
+}
+
+/// The status of an `exec` that failed in this way: that of a `run`, but for a backend that has no `exec`.
+pub(crate) fn of_failed_exec(error: &Error) -> u8 {
+    let never = error.backend() == Some(Backend::ProcessGroup);
+    if never && error.kind() == ErrorKind::Unsupported { UNSUPPORTED } else { of_failed_run(error) }
+}
+
 /// What a shell shows for an end as an exit status; kept to the eight bits that there are.
 pub(crate) fn of_shell_status(status: i32) -> u8 {
     u8::try_from(status & 0xff).unwrap_or(RUN_FAILED)
@@ -51,7 +70,6 @@ pub(crate) fn of_shell_status(status: i32) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use containment::Operation;
 
     #[test]
     fn a_program_that_cannot_start_has_the_status_that_a_shell_gives() {
@@ -60,6 +78,25 @@ mod tests {
         assert_eq!(status(ErrorKind::ProgramNotExecutable), 126);
         assert_eq!(status(ErrorKind::PermissionDenied), 125);
         assert_eq!(status(ErrorKind::NotFound), 125, "a missing group is no missing program");
+    }
+
+    #[test]
+    fn a_group_that_is_missing_or_taken_has_a_status_of_its_own() {
+        let status = |kind, operation| of_group_failure(&Error::new(kind, operation));
+        assert_eq!(status(ErrorKind::NotFound, Operation::Open), NO_SUCH_GROUP);
+        assert_eq!(status(ErrorKind::Gone, Operation::Members), NO_SUCH_GROUP);
+        assert_eq!(status(ErrorKind::AlreadyExists, Operation::Create), EXISTS_ALREADY);
+        assert_eq!(status(ErrorKind::NotFound, Operation::Register), FAILED);
+        assert_eq!(status(ErrorKind::PermissionDenied, Operation::Attach), NOT_PERMITTED);
+        assert_eq!(status(ErrorKind::Unsupported, Operation::Create), UNSUPPORTED);
+    }
+
+    #[test]
+    fn exec_has_the_statuses_of_run_but_for_a_backend_without_it() {
+        let never = Error::new(ErrorKind::Unsupported, Operation::Spawn);
+        assert_eq!(of_failed_exec(&never), 125);
+        assert_eq!(of_failed_exec(&never.with_backend(Backend::ProcessGroup)), UNSUPPORTED);
+        assert_eq!(of_failed_exec(&Error::new(ErrorKind::NotFound, Operation::Open)), 125);
     }
 
     #[test]

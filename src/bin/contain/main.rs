@@ -5,6 +5,7 @@ mod cli;
 mod doctor;
 mod errors;
 mod exit;
+mod groups;
 mod init;
 mod isolation;
 mod limits;
@@ -37,5 +38,6 @@ fn dispatch(cli: &Cli) -> u8 {
         Command::Ls(options) => record::ls(&cli.global, options),
         Command::Gc(options) => record::gc(&cli.global, options),
         Command::Init(options) => init::init(options),
+        Command::Group(command) => groups::dispatch(&cli.global, command),
     }
 }

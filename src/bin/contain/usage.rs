@@ -21,19 +21,22 @@ pub(crate) fn answer(error: &clap::Error) -> u8 {
             exit::USAGE
         }
         _ => {
-            let run = is_run();
-            let help = if run { "contain run --help" } else { "contain --help" };
-            errors::print_line(&format!("{}; see `{help}`", message(error)));
-            if run { exit::RUN_FAILED } else { exit::USAGE }
+            let subcommand = subcommand();
+            let help = subcommand.as_ref().map_or(String::new(), |name| format!(" {name}"));
+            errors::print_line(&format!("{}; see `contain{help} --help`", message(error)));
+            match subcommand.as_deref() {
+                Some("run" | "exec") => exit::RUN_FAILED,
+                _ => exit::USAGE,
+            }
         }
     }
 }
 
-/// Whether the subcommand is `run`, in arguments that as a whole are wrong.
-fn is_run() -> bool {
+/// The subcommand, in arguments that as a whole are wrong.
+fn subcommand() -> Option<String> {
     let command = Cli::command().ignore_errors(true);
     let matches = command.try_get_matches_from(std::env::args_os());
-    matches.is_ok_and(|matches| matches.subcommand_name() == Some("run"))
+    matches.ok()?.subcommand_name().map(str::to_owned)
 }
 
 /// What clap says, on one line, without its usage text.

@@ -2,10 +2,10 @@
 
 mod end;
 mod post;
-mod program;
-mod report;
+pub(crate) mod program;
+pub(crate) mod report;
 mod spare;
-mod stats;
+pub(crate) mod stats;
 mod supervise;
 
 use std::time::Instant;

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use containment::{
-    Backend, Error, ErrorKind, Group, GroupName, Operation, ProcessGroup, Program, Result,
+    Backend, Error, ErrorKind, Group, GroupId, GroupName, Operation, ProcessGroup, Program, Result,
     SignalSet, Stream,
 };
 
 use crate::cli::Run;
 
 /// The variable that tells a program which group holds it: `outer:inner` where groups are nested.
-const MARK: &str = "CONTAIN_GROUP";
+pub(crate) const MARK: &str = "CONTAIN_GROUP";
 
 /// A program whose files are open.
 #[derive(Debug)]
@@ -45,18 +45,19 @@ impl Prepared {
     pub(super) fn in_group(&self, group: &Group, mask: SignalSet) -> Program {
         self.0
             .clone()
-            .env(MARK, mark(std::env::var_os(MARK), group))
+            .env(MARK, mark(std::env::var_os(MARK), group.id()))
             .signal_mask(mask)
             .process_group(process_group(group.id().backend))
     }
 }
 
-fn mark(outer: Option<OsString>, group: &Group) -> OsString {
+/// The mark inside of `group`, where `outer` is ours.
+pub(crate) fn mark(outer: Option<OsString>, group: &GroupId) -> OsString {
     let mut mark = outer.filter(|outer| !outer.is_empty()).unwrap_or_default();
     if !mark.is_empty() {
         mark.push(":");
     }
-    mark.push(group.id().to_string());
+    mark.push(group.to_string());
     mark
 }
 

@@ -100,7 +100,7 @@ enum OutcomeEntry {
 }
 
 #[derive(Debug, Serialize)]
-struct UsageEntry {
+pub(crate) struct UsageEntry {
     cpu_seconds: Option<f64>,
     cpu_user_seconds: Option<f64>,
     cpu_system_seconds: Option<f64>,
@@ -135,7 +135,7 @@ struct StalledEntry {
 }
 
 #[derive(Debug, Serialize)]
-struct TeardownEntry<'a> {
+pub(crate) struct TeardownEntry<'a> {
     seconds: f64,
     left_behind: Vec<MemberEntry<'a>>,
     rounds: u32,
@@ -208,7 +208,7 @@ impl OutcomeEntry {
 }
 
 impl UsageEntry {
-    fn new(usage: &Usage) -> Self {
+    pub(crate) fn new(usage: &Usage) -> Self {
         Self {
             cpu_seconds: usage.cpu.map(seconds),
             cpu_user_seconds: usage.cpu_user.map(seconds),
@@ -242,7 +242,7 @@ impl StalledEntry {
 }
 
 impl<'a> TeardownEntry<'a> {
-    fn new(report: &'a TeardownReport) -> Self {
+    pub(crate) fn new(report: &'a TeardownReport) -> Self {
         Self {
             seconds: seconds(report.elapsed),
             left_behind: report.left_behind.iter().map(MemberEntry::new).collect(),
@@ -267,7 +267,7 @@ impl<'a> SurvivorEntry<'a> {
 }
 
 /// Seconds to the microsecond: what is finer is noise.
-fn seconds(time: Duration) -> f64 {
+pub(crate) fn seconds(time: Duration) -> f64 {
     Duration::from_micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX)).as_secs_f64()
 }
 

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use containment::Overrun;
+use containment::{Overrun, Usage};
 
 use super::end::{End, Reason};
 use crate::table::Table;
@@ -21,6 +21,17 @@ fn table(end: &End) -> Table {
     table.row(["outcome", &outcome(end)]);
     table.row(["wall", &seconds(end.wall)]);
     table.row(["teardown", &seconds(end.teardown.elapsed)]);
+    for (name, figure) in figures(&usage) {
+        table.row([name, &figure]);
+    }
+    table.row(["left behind", &end.teardown.left_behind.len().to_string()]);
+    table.row(["escaped", &end.teardown.escaped.len().to_string()]);
+    table.row(["survivors", &end.teardown.survivors.len().to_string()]);
+    table
+}
+
+/// What was measured, by name.
+pub(crate) fn figures(usage: &Usage) -> Vec<(&'static str, String)> {
     let figures = [
         ("cpu", usage.cpu.map(seconds)),
         ("cpu user", usage.cpu_user.map(seconds)),
@@ -36,15 +47,7 @@ fn table(end: &End) -> Table {
         ("waited for memory", usage.pressure.memory.map(|waited| seconds(waited.some))),
         ("waited for io", usage.pressure.io.map(|waited| seconds(waited.some))),
     ];
-    for (name, figure) in figures {
-        if let Some(figure) = figure {
-            table.row([name, &figure]);
-        }
-    }
-    table.row(["left behind", &end.teardown.left_behind.len().to_string()]);
-    table.row(["escaped", &end.teardown.escaped.len().to_string()]);
-    table.row(["survivors", &end.teardown.survivors.len().to_string()]);
-    table
+    figures.into_iter().filter_map(|(name, figure)| Some((name, figure?))).collect()
 }
 
 fn outcome(end: &End) -> String {
@@ -62,7 +65,8 @@ fn seconds(time: Duration) -> String {
     format!("{:.6} s", time.as_secs_f64())
 }
 
-fn bytes(bytes: u64) -> String {
+/// A size for people.
+pub(crate) fn bytes(bytes: u64) -> String {
     let kib = bytes / 1024;
     if kib < 10 * 1024 { format!("{kib} KiB") } else { format!("{} MiB", kib / 1024) }
 }
@@ -71,7 +75,7 @@ fn bytes(bytes: u64) -> String {
 mod tests {
     use super::super::end::tests::clean_end;
     use super::*;
-    use containment::{Signal, Usage};
+    use containment::Signal;
 
     #[test]
     fn the_table_shows_what_was_measured_and_nothing_else() {

@@ -1,0 +1,237 @@
+//! A group that lives on without this process: opened to act on it, left as it is when the handle goes.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::group::set_limits;
+use crate::teardown::{Policy, Teardown, TeardownReport};
+use crate::{
+    Backoff, Change, Child, Error, ErrorKind, Freeze, FreezeState, GroupId, GroupOps, Limits,
+    Member, Operation, Program, Result, Signal, Time, Waiter, Watch,
+};
+
+/// An open group that is not ours to end: dropping this does nothing to it.
+pub struct OpenGroup {
+    ops: Box<dyn GroupOps>,
+    waiter: Arc<dyn Waiter>,
+}
+
+/// How long a thaw may take, and the removal of a group in which nothing lives.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl OpenGroup {
+    /// The group that a driver opened, by the driver's clock.
+    pub fn new(ops: Box<dyn GroupOps>, waiter: Arc<dyn Waiter>) -> Self {
+        Self { ops, waiter }
+    }
+
+    /// Its identity.
+    pub fn id(&self) -> &GroupId {
+        self.ops.id()
+    }
+
+    /// The driver's group.
+    pub fn ops(&self) -> &dyn GroupOps {
+        &*self.ops
+    }
+
+    /// The clock that it lives by.
+    pub fn waiter(&self) -> &Arc<dyn Waiter> {
+        &self.waiter
+    }
+
+    /// Starts a program that is a member before its first instruction.
+    pub fn spawn(&self, program: &Program) -> Result<Child> {
+        Ok(Child::new(self.ops.spawn(program)?, Arc::clone(&self.waiter)))
+    }
+
+    /// Sets limits. Every limit that cannot be applied is an error, and then the first is returned.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput), and nothing is changed, when a value is no limit on
+    /// any host.
+    pub fn set_limits(&self, limits: &Limits) -> Result<()> {
+        set_limits(&*self.ops, limits)
+    }
+
+    /// Sends a signal to every member, and says how many got it.
+    ///
+    /// # Errors
+    /// The first member's that did not get it; the others did.
+    pub fn signal(&self, signal: Signal) -> Result<usize> {
+        let pass = self.ops.signal(signal)?;
+        pass.failed.into_iter().next().map_or(Ok(pass.count), Err)
+    }
+
+    /// Waits until nothing lives in it or below it, or it is gone; for ever without a time-out.
+    ///
+    /// # Errors
+    /// [`TimedOut`](ErrorKind::TimedOut).
+    pub fn wait_empty(&self, timeout: Option<Duration>) -> Result<()> {
+        let deadline = timeout.map_or(Time::NEVER, |timeout| self.waiter.now() + timeout);
+        or_gone(wait_empty(&*self.ops, &*self.waiter, deadline))
+    }
+
+    /// Freezes the whole subtree, and returns when no member runs any more. What cannot be completed is
+    /// undone.
+    ///
+    /// # Errors
+    /// [`TimedOut`](ErrorKind::TimedOut), naming who would not freeze.
+    pub fn freeze(&self, timeout: Duration) -> Result<()> {
+        self.await_frozen(timeout).map_err(|error| match self.ops.request_thaw() {
+            Ok(()) => error,
+            Err(undone) if is_gone(&undone) => error,
+            Err(undone) => {
+                let both =
+                    format!("{}; and it cannot be thawed: {}", error.reason(), undone.reason());
+                error.because(both)
+            }
+        })
+    }
+
+    fn await_frozen(&self, timeout: Duration) -> Result<()> {
+        self.await_state(timeout, Operation::Freeze, || {
+            // Asked each time: where members are stopped one by one, more may have been forked.
+            self.ops.request_freeze()?;
+            Ok(self.ops.frozen()? == FreezeState::Frozen || self.has_nobody_to_stop()?)
+        })
+    }
+
+    /// An empty group can be frozen only where the kernel does it.
+    fn has_nobody_to_stop(&self) -> Result<bool> {
+        let by_signal = self.ops.capabilities().freeze == Freeze::StopSignal;
+        Ok(by_signal && !self.ops.populated()?)
+    }
+
+    /// Thaws the whole subtree, sub-groups that were frozen by others included, and returns when it is
+    /// so.
+    ///
+    /// # Errors
+    /// [`TimedOut`](ErrorKind::TimedOut), after ten seconds: where the group around it is frozen.
+    pub fn thaw(&self) -> Result<()> {
+        self.ops.request_thaw()?;
+        self.await_state(
+            PATIENCE,
+            Operation::Thaw,
+            || Ok(self.ops.frozen()? == FreezeState::Thawed),
+        )
+    }
+
+    /// Ends every member as `policy` says, those of sub-groups too, and leaves the group itself, empty
+    /// and thawed.
+    pub fn kill(&self, policy: Policy) -> TeardownReport {
+        Teardown::new(policy.keeping_the_group()).run(&*self.ops, &*self.waiter)
+    }
+
+    /// Removes it and its sub-groups, if nothing lives in any of them.
+    ///
+    /// # Errors
+    /// [`Busy`](ErrorKind::Busy) when something does.
+    pub fn remove(&self) -> Result<()> {
+        let deadline = self.waiter.now() + PATIENCE;
+        let mut pauses = Backoff::default();
+        loop {
+            let populated = or_gone(self.ops.populated())?;
+            let removed = if populated {
+                return Err(Error::new(ErrorKind::Busy, Operation::Remove)
+                    .with_group(&self.id().name)
+                    .because("processes live in it or below it"));
+            } else {
+                or_gone(self.ops.remove())
+            };
+            let now = self.waiter.now();
+            match removed {
+                // The last members are on their way out still.
+                Err(error) if error.kind() == ErrorKind::Busy && now < deadline => {
+                    let on = Watch::Backoff;
+                    self.waiter.wait(pauses.bound(now, deadline, &on), &on);
+                }
+                settled => return settled,
+            }
+        }
+    }
+
+    /// Watch, then ask or look, then wait.
+    fn await_state(
+        &self,
+        timeout: Duration,
+        operation: Operation,
+        mut reached: impl FnMut() -> Result<bool>,
+    ) -> Result<()> {
+        let deadline = self.waiter.now() + timeout;
+        let mut pauses = Backoff::default();
+        loop {
+            let on = self.ops.watch(Change::Frozen).unwrap_or(Watch::Backoff);
+            if reached()? {
+                return Ok(());
+            }
+            let now = self.waiter.now();
+            if now >= deadline {
+                return Err(self.too_late(operation));
+            }
+            self.waiter.wait(pauses.bound(now, deadline, &on), &on);
+        }
+    }
+
+    fn too_late(&self, operation: Operation) -> Error {
+        let error = Error::new(ErrorKind::TimedOut, operation).with_group(&self.id().name);
+        match (operation, self.ops.members()) {
+            (Operation::Freeze, Ok(members)) => error.because(would_not_freeze(&members)),
+            _ => error,
+        }
+    }
+}
+
+/// Those who run, and those whom the kernel waits for; where it shows nobody so, everybody whom no
+/// signal stopped.
+fn would_not_freeze(members: &[Member]) -> String {
+    let active: Vec<_> = members.iter().filter(|m| matches!(m.state.0, 'R' | 'D')).collect();
+    let suspects = if active.is_empty() {
+        members.iter().filter(|member| !member.state.is_stopped()).collect()
+    } else {
+        active
+    };
+    let named = suspects.iter().take(8);
+    let named = named.map(|m| format!("{} ({}, state {})", m.pid, m.comm, m.state));
+    let named = named.collect::<Vec<_>>().join(", ");
+    format!("it did not happen in time, for {} of {}: {named}", suspects.len(), members.len())
+}
+
+/// Waits until nothing lives in a group, or it is `deadline`.
+pub(crate) fn wait_empty(group: &dyn GroupOps, waiter: &dyn Waiter, deadline: Time) -> Result<()> {
+    let mut pauses = Backoff::default();
+    loop {
+        // Without a descriptor to spare (EMFILE) there are still pauses.
+        let on = group.watch(Change::Empty).unwrap_or(Watch::Backoff);
+        group.reap()?;
+        if !group.populated()? {
+            return Ok(());
+        }
+        let now = waiter.now();
+        if now >= deadline {
+            return Err(
+                Error::new(ErrorKind::TimedOut, Operation::Wait).with_group(&group.id().name)
+            );
+        }
+        waiter.wait(pauses.bound(now, deadline, &on), &on);
+    }
+}
+
+/// Where nothing is left there is nothing to wait for or to remove.
+fn or_gone<T: Default>(result: Result<T>) -> Result<T> {
+    match result {
+        Err(error) if is_gone(&error) => Ok(T::default()),
+        result => result,
+    }
+}
+
+fn is_gone(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Gone | ErrorKind::NotFound)
+}
+
+impl fmt::Debug for OpenGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenGroup").field("id", self.id()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,81 @@
+//! What is done to a group and its members.
+
+use containment::{Error, ErrorKind, OpenGroup, Operation, Policy, Result, TeardownReport};
+
+use super::options::{Attach, Freeze, Kill, Send, Set, Thaw, Wait};
+use super::{open, show, told};
+use crate::cli::Global;
+use crate::exit;
+use crate::run::report::TeardownEntry;
+
+/// Moves processes in, also where one cannot be; gives the failures.
+pub(super) fn attach(global: &Global, options: &Attach) -> Result<Vec<Error>> {
+    let group = open(global, &options.name)?;
+    let attached = options.pids.iter().map(|pid| {
+        group.ops().attach(*pid).map_err(|error| {
+            let error = error.with_pid(*pid);
+            if error.group().is_some() { error } else { error.with_group(&options.name) }
+        })
+    });
+    Ok(attached.filter_map(Result::err).collect())
+}
+
+pub(super) fn set(global: &Global, options: &Set) -> Result<()> {
+    open(global, &options.name)?.set_limits(&options.limits.limits())
+}
+
+pub(super) fn freeze(global: &Global, options: &Freeze) -> Result<()> {
+    let frozen = open(global, &options.name)?.freeze(options.timeout);
+    frozen.map_err(|error| match error.kind() {
+        ErrorKind::TimedOut => {
+            error.advise("it was thawed again; give it more time with --timeout")
+        }
+        _ => error,
+    })
+}
+
+pub(super) fn thaw(global: &Global, options: &Thaw) -> Result<()> {
+    open(global, &options.name)?.thaw()
+}
+
+pub(super) fn signal(global: &Global, options: &Send) -> Result<()> {
+    open(global, &options.name)?.signal(options.signal).map(drop)
+}
+
+pub(super) fn kill(global: &Global, options: &Kill) -> Result<()> {
+    let group = open(global, &options.name)?;
+    let report = group.kill(Policy::graceful(options.grace));
+    if options.json {
+        show::print_json(&TeardownEntry::new(&report))?;
+    }
+    if report.emptied { Ok(()) } else { Err(survived(&group, report)) }
+}
+
+/// Why the group is not empty: what was in the way of the kill, or who outlived it.
+fn survived(group: &OpenGroup, report: TeardownReport) -> Error {
+    let named = report.survivors.iter().take(8);
+    let named = named.map(|m| format!("{} ({}, state {})", m.pid, m.comm, m.state));
+    let named = named.collect::<Vec<_>>().join(", ");
+    let own = |error: &Error| error.kind() == ErrorKind::HoldsCaller;
+    let mut errors = report.errors.into_iter();
+    match errors.find(|error| own(error) || named.is_empty()) {
+        Some(error) if own(&error) => error.advise("run contain outside of the group"),
+        Some(error) => error,
+        None => Error::new(ErrorKind::TimedOut, Operation::Kill)
+            .with_group(&group.id().name)
+            .because(format!("still alive are {named}"))
+            .advise("look at what holds them (/proc/PID/stack), and try again"),
+    }
+}
+
+/// Waits; gives the exit status.
+pub(super) fn wait(global: &Global, options: &Wait) -> u8 {
+    let waited = open(global, &options.name).and_then(|group| group.wait_empty(options.timeout));
+    match waited {
+        Err(error) if error.kind() == ErrorKind::TimedOut => {
+            let error = error.because("it is not empty yet");
+            told(Err(error)).max(exit::TIMED_OUT)
+        }
+        waited => told(waited),
+    }
+}

@@ -1,0 +1,159 @@
+//! The command lines of what acts on a group by its name.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use containment::{GroupName, Pid, Signal};
+
+use crate::limits::LimitOptions;
+use crate::values;
+
+/// What acts on a group by its name.
+#[derive(Debug, Subcommand)]
+pub(crate) enum GroupCommand {
+    Create(Create),
+    Exec(Exec),
+    Attach(Attach),
+    Set(Set),
+    Ps(Ps),
+    Stat(Stat),
+    Freeze(Freeze),
+    Thaw(Thaw),
+    Signal(Send),
+    Kill(Kill),
+    Rm(Rm),
+    Wait(Wait),
+}
+
+/// Makes an empty group that stays until it is removed
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// Name of the group; may be nested, as a/b/c
+    pub(crate) name: GroupName,
+    #[command(flatten)]
+    pub(crate) limits: LimitOptions,
+}
+
+/// Runs PROGRAM inside an existing group, and returns when it has ended
+///
+/// What it leaves belongs to the group. Signals to contain go to PROGRAM only. The exit status is
+/// PROGRAM's own, or 128+N when signal N ended it; 125 when contain itself failed; 126 when PROGRAM
+/// cannot be executed; 127 when it was not found; 6 when the group's backend cannot take programs in.
+#[derive(Debug, Args)]
+#[command(override_usage = "contain exec [OPTIONS] NAME [--] PROGRAM [ARG]...")]
+pub(crate) struct Exec {
+    /// Name of the group
+    pub(crate) name: GroupName,
+    /// PROGRAM and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
+    pub(crate) program: Vec<OsString>,
+}
+
+/// Moves running processes into a group
+#[derive(Debug, Args)]
+pub(crate) struct Attach {
+    /// Name of the group
+    pub(crate) name: GroupName,
+    /// The processes
+    #[arg(required = true, value_name = "PID")]
+    pub(crate) pids: Vec<Pid>,
+}
+
+/// Changes the limits of a group
+#[derive(Debug, Args)]
+#[command(override_usage = "contain set [OPTIONS] LIMITS NAME", mut_group("LimitOptions", |group| group.required(true)))]
+pub(crate) struct Set {
+    /// Name of the group
+    pub(crate) name: GroupName,
+    #[command(flatten)]
+    pub(crate) limits: LimitOptions,
+}
+
+/// Lists the members of a group
+#[derive(Debug, Args)]
+pub(crate) struct Ps {
+    /// Name of the group
+    pub(crate) name: GroupName,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Shows what a group has used
+#[derive(Debug, Args)]
+pub(crate) struct Stat {
+    /// Name of the group
+    pub(crate) name: GroupName,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show it again and again, this long apart, until the group is gone
+    #[arg(long, value_name = "DUR", value_parser = values::duration)]
+    pub(crate) watch: Option<Duration>,
+}
+
+/// Freezes a group, and returns when it is frozen
+///
+/// A group that does not freeze in time is thawed again, and the exit status is 1.
+#[derive(Debug, Args)]
+pub(crate) struct Freeze {
+    /// Name of the group
+    pub(crate) name: GroupName,
+    /// How long it may take
+    #[arg(long, value_name = "DUR", value_parser = values::duration, default_value = "10s")]
+    pub(crate) timeout: Duration,
+}
+
+/// Thaws a group, and returns when it is thawed
+#[derive(Debug, Args)]
+pub(crate) struct Thaw {
+    /// Name of the group
+    pub(crate) name: GroupName,
+}
+
+/// Sends a signal to every member of a group
+#[derive(Debug, Args)]
+#[command(name = "signal")]
+pub(crate) struct Send {
+    /// Name of the group
+    pub(crate) name: GroupName,
+    /// The signal, by name or number
+    #[arg(value_name = "SIG")]
+    pub(crate) signal: Signal,
+}
+
+/// Ends every member of a group and its sub-groups, and returns when it is empty
+#[derive(Debug, Args)]
+pub(crate) struct Kill {
+    /// Name of the group
+    pub(crate) name: GroupName,
+    /// Time between SIGTERM and SIGKILL; 0 is SIGKILL at once
+    #[arg(long, value_name = "DUR", value_parser = values::duration, default_value = "0")]
+    pub(crate) grace: Duration,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Removes an empty group and its empty sub-groups
+#[derive(Debug, Args)]
+pub(crate) struct Rm {
+    /// Name of the group
+    pub(crate) name: GroupName,
+    /// Kill what lives there first
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// Waits until a group is empty
+///
+/// The exit status is 124 when it is not empty in time.
+#[derive(Debug, Args)]
+pub(crate) struct Wait {
+    /// Name of the group
+    pub(crate) name: GroupName,
+    /// How long to wait at most [default: for ever]
+    #[arg(long, value_name = "DUR", value_parser = values::duration)]
+    pub(crate) timeout: Option<Duration>,
+}

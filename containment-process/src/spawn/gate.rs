@@ -19,6 +19,10 @@ use crate::pidfd::PidFd;
 
 /// How long a child may keep silent until it is taken for stopped.
 const SILENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+/// The same once it was: it may be stopped again and again, and gets on a little each time.
+const AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000 };
+/// After so many quick looks there is a long one: the file system may be what is slow.
+const QUICK: u32 = 64;
 
 /// Both ends, until the clone.
 #[derive(Debug)]
@@ -74,9 +78,14 @@ impl Gate {
 }
 
 fn await_word(ours: &OwnedFd, process: &PidFd) -> io::Result<()> {
+    let mut silences: u32 = 0;
     loop {
-        match poll(&mut [PollFd::new(ours, PollFlags::IN)], Some(&SILENCE)) {
-            Ok(0) => drop(process.signal(Signal::CONT)?),
+        let pause = if silences.is_multiple_of(QUICK) { &SILENCE } else { &AGAIN };
+        match poll(&mut [PollFd::new(ours, PollFlags::IN)], Some(pause)) {
+            Ok(0) => {
+                silences = silences.wrapping_add(1);
+                process.signal(Signal::CONT)?;
+            }
             Ok(_) => return Ok(()),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),

@@ -2,7 +2,7 @@
 //! somebody else could have written (K50, K51).
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 
 use containment::registry::{Claim, Owner, Process, Registry, Tenure};
@@ -113,6 +113,29 @@ fn k51_an_owner_of_another_boot_or_another_start_is_dead() {
     entry.owner = Some(owner);
     entry.boot = "00000000-0000-0000-0000-000000000000".to_owned();
     assert_eq!(registry.owner(&entry).unwrap(), Owner::Dead);
+}
+
+/// A process may have a registry open twice; what it owns by the one is not given up with the other.
+#[test]
+fn a_registry_that_is_dropped_takes_no_lock_of_another_with_it() {
+    let directory = directory();
+    let (first, second) = (open(&directory), open(&directory));
+    let claimed = claim(&first, "first", Tenure::Owner);
+    let other = claim(&second, "second", Tenure::Owner);
+    other.release().unwrap();
+    drop(second);
+    let lock = file(directory.path(), "owner-");
+    // A process does not meet its own locks; the kernel lists them.
+    let inode = fs::metadata(lock).unwrap().ino();
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    let ours = format!("{}", std::process::id());
+    let is_ours = |line: &str| {
+        line.contains("POSIX")
+            && line.split_whitespace().any(|word| word == ours)
+            && line.contains(&format!(":{inode} "))
+    };
+    assert!(locks.lines().any(is_ours), "{locks}");
+    claimed.release().unwrap();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! it, or its guardian, runs. The kernel lets go of a lock when its holder dies, however it does.
 //!
 //! They are POSIX record locks, which a fork does not inherit: byte 0 is the owner's, byte 1 the
-//! guardian's. The file is opened once in a process, since closing any descriptor of it lets go.
+//! guardian's. Closing any descriptor of the file lets go, so none is closed before the process ends.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -49,7 +49,11 @@ impl OwnerLock {
         };
         let file = dir.open_file(&file_name(process), true).map_err(failed)?;
         lock(file.as_fd(), Holder::Owner).map_err(failed)?;
-        Ok(Self { process, file: Arc::new(file) })
+        let file = Arc::new(file);
+        // Never closed: that would let go of every lock that this process has on the file, those of
+        // another open registry too.
+        std::mem::forget(Arc::clone(&file));
+        Ok(Self { process, file })
     }
 
     /// Takes the guardian's byte, in the guardian, by the descriptor that it inherited.

@@ -149,12 +149,12 @@ fn a_root_directory_shows_nothing_of_the_host(backend: &str) {
     let root = Root::of(&job);
     fs::write(job.path("secret"), "").unwrap();
     let script = "ls DIR; cd ..; pwd; ls; cat /proc/self/mountinfo | wc -l";
-    let ended = root.sh(&job, &["--user", "65534:65534", "--chdir", "/work"], script).expect(0);
+    let ended = root.sh(&job, &["--user", "65534:65534", "--chdir", "/desk"], script).expect(0);
     assert!(ended.stderr.contains("No such file"), "{}", ended.stderr);
     let names: Vec<_> =
         ended.stdout.lines().take_while(|line| line.parse::<u32>().is_err()).collect();
     assert_eq!(names[0], "/");
-    assert!(names.contains(&"work") && !names.contains(&"root"), "{names:?}");
+    assert!(names.contains(&"desk") && !names.contains(&"root"), "{names:?}");
     let ended = root.sh(&job, &["--chdir", "/nowhere"], "true");
     assert_refused(&job, ended, &["cannot change to its directory", "/nowhere"]);
 }
@@ -171,13 +171,13 @@ fn binds_are_writable_or_not(backend: &str) {
     fs::write(job.path("one"), "one\n").unwrap();
     fs::write(root.path.join("etc/one"), "").unwrap();
     let [from, one] = ["from", "one"].map(|name| text(&job.path(name)));
-    let (writable, only) = (format!("{from}:/work"), format!("{one}:/etc/one"));
+    let (writable, only) = (format!("{from}:/desk"), format!("{one}:/etc/one"));
     let options = ["--bind", &*writable, "--bind-ro", &*only];
-    let script = "cat /etc/one; echo x > /work/made; echo x > /etc/one || echo refused";
+    let script = "cat /etc/one; echo x > /desk/made; echo x > /etc/one || echo refused";
     let ended = root.sh(&job, &options, script).expect(0);
     assert_eq!(ended.stdout, "one\nrefused\n");
     assert_eq!(fs::read_to_string(job.path("from/made")).unwrap(), "x\n");
-    assert_eq!(fs::read_dir(root.path.join("work")).unwrap().count(), 0, "nothing was left there");
+    assert_eq!(fs::read_dir(root.path.join("desk")).unwrap().count(), 0, "nothing was left there");
 }
 
 fn a_bind_is_read_only_with_everything_below_it(backend: &str) {
@@ -204,14 +204,14 @@ fn a_link_in_a_place_does_not_lead_out_of_the_root(backend: &str) {
     let root = Root::of(&job);
     fs::create_dir(job.path("out")).unwrap();
     symlink(job.path("out"), root.path.join("link")).unwrap();
-    symlink("../../../work", root.path.join("climb")).unwrap();
+    symlink("../../../desk", root.path.join("climb")).unwrap();
     fs::write(job.path("here"), "").unwrap();
     let here = text(&job.path(""));
     // An absolute link is taken from the root, where there is no such place.
-    let ended = root.sh(&job, &["--bind", &format!("{here}:/link")], "echo > /work/ran");
+    let ended = root.sh(&job, &["--bind", &format!("{here}:/link")], "echo > /desk/ran");
     assert_refused(&job, ended, &["no such place below its root", "/link"]);
-    let ended = root.sh(&job, &["--bind", &format!("{here}:/climb")], "ls -d /work/here").expect(0);
-    assert_eq!(ended.stdout, "/work/here\n");
+    let ended = root.sh(&job, &["--bind", &format!("{here}:/climb")], "ls -d /desk/here").expect(0);
+    assert_eq!(ended.stdout, "/desk/here\n");
 }
 
 fn a_bind_needs_no_root_directory(backend: &str) {
@@ -302,14 +302,14 @@ fn each_system_call_that_fails_is_told_and_nothing_runs(backend: &str) {
             "--user",
             "3000001:3000002",
             "--chdir",
-            "/work",
+            "/desk",
             "--seal",
             "--best-effort",
             "--rlimit",
             "core=0",
         ];
-        let ended = root.sh(&job, &options, "echo > /work/ran");
-        assert!(!root.path.join("work/ran").exists(), "{call}");
+        let ended = root.sh(&job, &options, "echo > /desk/ran");
+        assert!(!root.path.join("desk/ran").exists(), "{call}");
         let said = ended.stderr.lines().find(|line| line.starts_with("contain: ")).unwrap_or("");
         assert!(said.contains(step) && said.contains("EXDEV"), "{call}: {}", ended.stderr);
         ended.expect(125);

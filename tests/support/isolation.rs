@@ -29,7 +29,7 @@ impl Root {
     pub(crate) fn of(job: &Job) -> Self {
         let path = job.path("root");
         let mut options = vec!["--root".to_owned(), text(&path)];
-        for name in ["proc", "sys", "dev", "etc", "work"] {
+        for name in ["proc", "sys", "dev", "etc", "desk"] {
             fs::create_dir_all(path.join(name)).unwrap();
         }
         for name in ["/usr", "/bin", "/lib", "/lib64"] {

@@ -79,8 +79,9 @@ fn play(acts: &[Act], fake: Fake, other: Fake) -> Played {
     }
 }
 
+/// The same sequences each time: how short one becomes depends on where its shrinking began.
 fn quick() -> Search {
-    Search { cases: 100, shrinks: 5000, regressions: None }
+    Search { cases: 100, shrinks: 5000, seed: Some(7), regressions: None }
 }
 
 /// An input/output error.

@@ -48,6 +48,8 @@ pub(crate) struct Search {
     pub(crate) cases: u32,
     /// How many attempts at making it shorter.
     pub(crate) shrinks: u32,
+    /// Where the random sequences begin, unless anywhere.
+    pub(crate) seed: Option<u64>,
     /// Where seeds are kept of what was found, to be tried first the next time.
     pub(crate) regressions: Option<PathBuf>,
 }
@@ -62,7 +64,7 @@ impl Search {
         let cases = number("CONTAIN_SOAK").or_else(|| number("PROPTEST_CASES")).unwrap_or(100);
         let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/differential/regressions");
         let regressions = PathBuf::from(directory).join(name).with_extension("txt");
-        Self { cases, shrinks: 400, regressions: Some(regressions) }
+        Self { cases, shrinks: 400, seed: None, regressions: Some(regressions) }
     }
 
     /// Searches; `play` compares the two worlds over one sequence.
@@ -102,9 +104,9 @@ impl Search {
 
     fn config(&self) -> (Config, u64) {
         let asked = Config::default();
-        let seed = match asked.rng_seed {
-            RngSeed::Fixed(seed) => seed,
-            RngSeed::Random => fresh_seed(),
+        let seed = match (self.seed, asked.rng_seed) {
+            (Some(seed), _) | (None, RngSeed::Fixed(seed)) => seed,
+            (None, RngSeed::Random) => fresh_seed(),
         };
         let kept = self.regressions.as_ref().map(|path| {
             let path: &'static str = Box::leak(path.to_string_lossy().into_owned().into());

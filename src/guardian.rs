@@ -102,7 +102,8 @@ fn guard(group: &Group, supervisor: &PidFd, record: Option<(&Registry, &OwnerLoc
     }
     let waiter = SystemWaiter::new();
     let on = Watch::Sources(vec![supervisor.source()]);
-    while let Ok(false) = supervisor.has_ended() {
+    // What cannot be read is no death.
+    while !supervisor.has_ended().unwrap_or(false) {
         waiter.wait(Time::NEVER, &on);
     }
     let report = Teardown::new(Policy::kill()).run(group.ops(), &waiter);

@@ -36,12 +36,16 @@ fn cpu_time_ends_two_busy_processes_in_time(backend: &str) {
     let job = Job::on(backend);
     let busy = "while :; do :; done";
     let script = format!("setsid sh -c '{busy}' & {busy}");
-    let ended = job.sh(&["--cpu-time", "1s", "--grace", "0"], &script).expect(124);
-    assert_eq!(ended.report()["reason"], "cpu-time");
-    let used = cpu_seconds(ended.report());
-    // At rest it is 1.05 at most. On a busy machine whoever looks has to wait for a processor, too.
-    let most = 1.0 + 0.25 * support::scaled(Duration::from_secs(1)).as_secs_f64();
-    assert!((1.0..=most).contains(&used), "{used}");
+    let most = 1.0 + 0.05 * support::scaled(Duration::from_secs(1)).as_secs_f64();
+    let mut seen = Vec::new();
+    // On a busy machine whoever looks has to wait for a processor, too: one run in a few shows the bound.
+    while seen.last().is_none_or(|used| *used > most) {
+        assert!(seen.len() < 12, "{seen:?}");
+        let ended = job.sh(&["--cpu-time", "1s", "--grace", "0"], &script).expect(124);
+        assert_eq!(ended.report()["reason"], "cpu-time");
+        seen.push(cpu_seconds(ended.report()));
+    }
+    assert!(seen.iter().all(|used| *used >= 1.0), "{seen:?}");
 }
 
 fn cpu_time_that_is_not_used_up_ends_nothing(backend: &str) {

@@ -54,12 +54,17 @@ impl Reaping {
     ///
     /// # Errors
     /// [`NotOwner`](ErrorKind::NotOwner) as with [`Group::terminate`](crate::Group::terminate);
-    /// [`Abandoned`](ErrorKind::Abandoned) when the reaper was stopped before.
+    /// [`Abandoned`](ErrorKind::Abandoned) when the reaper was stopped before, and when the report was
+    /// fetched already, by polling.
     pub fn wait(self) -> Result<TeardownReport> {
         let mut known = self.news.known();
         loop {
             match known.result.take() {
                 Some(result) => return result,
+                None if known.settled => {
+                    return Err(Error::new(ErrorKind::Abandoned, Operation::Kill)
+                        .because("the report was fetched already"));
+                }
                 None => {
                     known = self.news.changed.wait(known).unwrap_or_else(PoisonError::into_inner);
                 }

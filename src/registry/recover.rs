@@ -93,6 +93,11 @@ impl Registry {
             Err(error) if is_gone(&error) => {}
             Err(error) => return Err(error),
         }
+        if entry.identity.is_none() && matches!(entry.backend, Backend::CgroupV1 | Backend::Hybrid)
+        {
+            // Its maker may have been killed between two hierarchies.
+            backend_cgroupv1::remove_unfinished(&base(entry), &entry.name)?;
+        }
         self.forget(&entry.name)
     }
 }
@@ -106,12 +111,16 @@ fn lost(entry: &Entry) -> Result<Option<Box<dyn GroupOps>>> {
 
 /// The driver of a group on record, below the groups where it was made.
 fn driver(entry: &Entry) -> Result<Arc<dyn Driver>> {
+    ThisHost.probe(entry.backend, &Place::on(base(entry)))
+}
+
+/// Below what a group on record was made.
+fn base(entry: &Entry) -> Base {
     let home = Base::default().of(entry.home.as_bytes());
-    let base = match &entry.parent {
+    match &entry.parent {
         Some(parent) => home.at(parent),
         None => home,
-    };
-    ThisHost.probe(entry.backend, &Place::on(base))
+    }
 }
 
 pub(super) fn end_group(group: &dyn GroupOps) -> Result<()> {

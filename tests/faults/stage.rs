@@ -199,8 +199,12 @@ impl<'a> Job<'a> {
     fn run(&self, script: &str) -> Vec<String> {
         let words =
             ["run", "--backend", &self.stage.backend, "--name", &self.name, "--grace", "30ms"];
+        // A limit, so that hierarchies of version 1 take part where they can.
+        let v1 = matches!(&*self.stage.backend, "cgroup-v1" | "hybrid");
+        let limits: &[&str] = if v1 { &["--pids", "500"] } else { &[] };
         let script = self.script(script);
-        words.into_iter().chain(["--", "sh", "-c", &script]).map(str::to_owned).collect()
+        let words = words.iter().chain(limits).copied();
+        words.chain(["--", "sh", "-c", &script]).map(str::to_owned).collect()
     }
 
     /// Starts a run that stays, and waits until it is up.

@@ -105,15 +105,43 @@ pub(crate) fn of_other_processes(trace: &str, main: u32, faults: Faults) -> Vec<
     all
 }
 
+/// So many processes of `/proc` are struck while they are read one after the other; there may be thousands.
+const LISTED: usize = 8;
+
 fn numbered<'a>(calls: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Call> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut listing = Listing::default();
     let is_name = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    let count = |(name, arguments): (&'a str, &str)| {
+    let number = |(name, arguments): (&'a str, &str)| {
         let nth = counts.entry(name).or_default();
         *nth += 1;
-        Call { name: name.to_owned(), nth: *nth, arguments: arguments.to_owned() }
+        let call = Call { name: name.to_owned(), nth: *nth, arguments: arguments.to_owned() };
+        (!listing.repeats(&call)).then_some(call)
     };
-    calls.filter(|(name, _)| is_name(name)).map(count).collect()
+    calls.filter(|(name, _)| is_name(name)).filter_map(number).collect()
+}
+
+/// The reading of `/proc`, process by process.
+#[derive(Debug, Default)]
+struct Listing {
+    processes: usize,
+    inside: bool,
+}
+
+impl Listing {
+    /// Whether a call does for one more process what was done for many.
+    fn repeats(&mut self, call: &Call) -> bool {
+        match call.name.as_str() {
+            "open" | "openat" => {
+                let path = call.arguments.split("\"/proc/").nth(1).unwrap_or_default();
+                self.inside = path.starts_with(|c: char| c.is_ascii_digit());
+                self.processes += usize::from(self.inside);
+            }
+            "read" | "close" | "fcntl" | "fstat" => {}
+            _ => self.inside = false,
+        }
+        self.inside && self.processes > LISTED
+    }
 }
 
 fn points(calls: &[Call], faults: Faults) -> Vec<Point> {

@@ -104,7 +104,7 @@ pub(crate) fn failures(outcomes: &[Outcome]) -> Vec<String> {
     let failed = outcomes.iter().filter_map(|outcome| {
         let why = outcome.played.as_ref().err()?;
         let Outcome { backend, act, point, .. } = outcome;
-        Some(format!("{backend}, {}: {point}: {}", act.name(), why.trim().replace('\n', " / ")))
+        Some(format!("{backend}/{}: {point}: {}", act.name(), why.trim().replace('\n', " / ")))
     });
     failed.collect()
 }

@@ -64,27 +64,28 @@ kernel() {
         -o "Dir::State::lists=$(realpath "$root/lists")" -o "Dir::State::status=$(realpath "$root/status")"
         -o "Dir::Cache=$(realpath "$root/cache")")
     apt-get -q "${options[@]}" update
-    package=$(image_package "${options[@]}")
-    (cd "$root" && apt-get -q "${options[@]}" download "$package" && dpkg -x "$package"*.deb files)
+    for package in $(image_packages "${options[@]}"); do
+        (cd "$root" && apt-get -q "${options[@]}" download "$package" && dpkg -x "$package"*.deb files)
+    done
     # A disk in memory, for the limits of I/O.
     find "$root/files" -name 'brd.ko*' -exec cp {} "$root/modules/" \;
     unxz -f "$root"/modules/*.xz 2>/dev/null || true
     cp "$(find "$root/files" -name 'vmlinuz*' | head -n 1)" "$root/vmlinuz"
 }
 
-# The package that holds the suite's cloud kernel: newer suites put it beside the one that is depended upon.
-image_package() {
-    local image binary
+# The packages of the suite's cloud kernel: one, or those that newer suites have split it into.
+image_packages() {
+    local image parts
     image=$(apt-cache "$@" depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
-    binary=$(apt-cache "$@" depends "$image" | sed -n 's/.*Depends: \(linux-binary-.*\)/\1/p' | head -n 1)
-    echo "${binary:-$image}"
+    parts=$(apt-cache "$@" depends "$image" | sed -n 's/.*Depends: \(linux-\(binary\|modules\)-.*\)/\1/p')
+    echo "${parts:-$image}"
 }
 
 # Boots one shape, and adds what its suites said to the results.
 boot() {
     local root=$WORK/$1 shape=$2 console=$WORK/$1-$2.console extra=
     [[ $shape == v2 || $shape == none ]] && extra=cgroup_no_v1=all
-    "$HERE/guest.sh" "$WORK/bin" "$root/modules" > "$root/initrd.gz"
+    "$HERE/guest.sh" "$WORK/bin" "$root/modules" > "$root/initrd.gz" || return
     timeout "$GUEST_SECONDS" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 2048 -nographic \
         -no-reboot -kernel "$root/vmlinuz" -initrd "$root/initrd.gz" \
         -append "console=ttyS0 quiet panic=-1 $extra shape=$shape" < /dev/null > "$console" 2>&1 || true

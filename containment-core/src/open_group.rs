@@ -8,13 +8,14 @@ use crate::group::set_limits;
 use crate::teardown::{Policy, Teardown, TeardownReport};
 use crate::{
     Backoff, Change, Child, Error, ErrorKind, Freeze, FreezeState, GroupId, GroupOps, Limits,
-    Member, Operation, Program, Result, Signal, Time, Waiter, Watch,
+    Member, Operation, Program, Result, Signal, Time, Waiter, Watch, Witness,
 };
 
 /// An open group that is not ours to end: dropping this does nothing to it.
 pub struct OpenGroup {
     ops: Box<dyn GroupOps>,
     waiter: Arc<dyn Waiter>,
+    witness: Option<Arc<dyn Witness>>,
 }
 
 /// How long a thaw may take, and the removal of a group in which nothing lives.
@@ -23,7 +24,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 impl OpenGroup {
     /// The group that a driver opened, by the driver's clock.
     pub fn new(ops: Box<dyn GroupOps>, waiter: Arc<dyn Waiter>) -> Self {
-        Self { ops, waiter }
+        Self { ops, waiter, witness: None }
+    }
+
+    /// The same, and whoever is found in it by a kill is reported with their origin.
+    #[must_use]
+    pub fn witnessed_by(mut self, witness: Arc<dyn Witness>) -> Self {
+        self.witness = Some(witness);
+        self
     }
 
     /// Its identity.
@@ -121,7 +129,8 @@ impl OpenGroup {
     /// Ends every member as `policy` says, those of sub-groups too, and leaves the group itself, empty
     /// and thawed.
     pub fn kill(&self, policy: Policy) -> TeardownReport {
-        Teardown::new(policy.keeping_the_group()).run(&*self.ops, &*self.waiter)
+        let teardown = Teardown::new(policy.keeping_the_group());
+        teardown.witnessed_by(self.witness.clone()).run(&*self.ops, &*self.waiter)
     }
 
     /// Removes it and its sub-groups, if nothing lives in any of them.

@@ -5,10 +5,11 @@ use std::io::{Write, stderr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use containment::{Error, Member, Operation, Outcome, Result, Stalled, TeardownReport, Usage};
+use containment::{Error, Operation, Outcome, Result, Stalled, TeardownReport, Usage};
 use serde::Serialize;
 
 use super::end::{End, Reason};
+use super::members::{MemberEntry, SurvivorEntry};
 
 /// Where the report goes, opened before anything runs.
 #[derive(Debug)]
@@ -144,19 +145,6 @@ pub(crate) struct TeardownEntry<'a> {
     errors: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
-struct MemberEntry<'a> {
-    pid: i32,
-    comm: &'a str,
-}
-
-#[derive(Debug, Serialize)]
-struct SurvivorEntry<'a> {
-    #[serde(flatten)]
-    member: MemberEntry<'a>,
-    state: String,
-}
-
 impl<'a> Report<'a> {
     fn new(end: &'a End) -> Self {
         Self {
@@ -251,18 +239,6 @@ impl<'a> TeardownEntry<'a> {
             survivors: report.survivors.iter().map(SurvivorEntry::new).collect(),
             errors: report.errors.iter().map(crate::errors::line).collect(),
         }
-    }
-}
-
-impl<'a> MemberEntry<'a> {
-    fn new(member: &'a Member) -> Self {
-        Self { pid: member.pid.as_raw(), comm: &member.comm }
-    }
-}
-
-impl<'a> SurvivorEntry<'a> {
-    fn new(member: &'a Member) -> Self {
-        Self { member: MemberEntry::new(member), state: member.state.to_string() }
     }
 }
 

@@ -5,6 +5,7 @@
 //! forgets. Listening takes privileges (`CAP_PERFMON`, or `kernel.perf_event_paranoid` at most 0) and has its
 //! price, so it is for whoever asks for it.
 
+mod arguments;
 mod births;
 mod hold;
 mod lineage;
@@ -19,11 +20,11 @@ use std::time::Duration;
 use containment_core::{Link, Member, Origin, Pid, Source, Standing, Witness};
 
 use crate::proc::{Process, ticks};
+use arguments::arguments_of;
 use births::{Births, since_boot};
 
-/// So many processes are asked for their arguments at a time, and for so much of them.
+/// So many processes are asked for their arguments, or for what holds them, at a time.
 const ASKED: usize = 1024;
-const ARGUMENTS: usize = 4096;
 
 /// The longest chain that is followed through living parents.
 const LINKS: usize = 256;
@@ -159,24 +160,4 @@ impl Family<'_> {
 
 fn link(member: &Member) -> Link {
     Link::Process { pid: member.pid, comm: member.comm.clone() }
-}
-
-/// The arguments of a member; `None` when it is gone, has none, or holds up who reads its memory.
-fn arguments_of(member: &Member) -> Option<Vec<String>> {
-    let process = Process::open(member.pid, member.started)?;
-    // Who waits uninterruptibly may hold the lock of its memory meanwhile, which a reader would wait for; but
-    // not who is frozen.
-    if process.stat().state.0 == 'D' && !process.wchan().is_some_and(|at| is_freezer(&at)) {
-        return None;
-    }
-    let text = process.read("cmdline", ARGUMENTS)?;
-    let text = text.strip_suffix(b"\0").unwrap_or(&text);
-    let arguments = text.split(|byte| *byte == 0);
-    (!text.is_empty())
-        .then(|| arguments.map(|argument| String::from_utf8_lossy(argument).into_owned()).collect())
-}
-
-/// Whether a task that waits in this function of the kernel is frozen.
-fn is_freezer(function: &str) -> bool {
-    matches!(function, "__refrigerator" | "do_freezer_trap" | "get_signal")
 }

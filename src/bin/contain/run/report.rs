@@ -251,7 +251,7 @@ pub(crate) fn seconds(time: Duration) -> f64 {
 mod tests {
     use super::super::end::tests::{clean_end, member};
     use super::*;
-    use containment::Degradation;
+    use containment::{Degradation, Hold, Link, Member, Origin, Pid};
 
     #[test]
     fn the_shape_is_the_documented_one() {
@@ -260,7 +260,14 @@ mod tests {
         end.degraded.push(Degradation { what: "limits.io-weight".to_owned(), why });
         end.reason = Some(Reason::Overrun(containment::Overrun::Timeout));
         end.teardown.left_behind.push(member(5));
-        end.teardown.survivors.push(member(6));
+        let link = |comm: &str| Link::Process { pid: Pid::current(), comm: comm.to_owned() };
+        let origin = Origin {
+            args: Some(vec!["sleep".to_owned(), "9".to_owned()]),
+            started: Some(Duration::from_millis(12_300)),
+            chain: vec![Link::Unknown, link("gradle"), link("sleep")],
+            held_by: Some(Hold { wchan: Some("nfs_wait".to_owned()), ..Hold::default() }),
+        };
+        end.teardown.survivors.push(Member { origin: Some(Box::new(origin)), ..member(6) });
         end.teardown.usage =
             Some(Usage { cpu: Some(Duration::from_millis(1500)), ..Usage::default() });
         let json = serde_json::to_string_pretty(&Report::new(&end)).unwrap();

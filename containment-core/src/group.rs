@@ -122,6 +122,11 @@ impl Group {
         self.armed = false;
     }
 
+    /// Who can tell where its members come from.
+    pub(crate) fn witness(&self) -> Option<&dyn Witness> {
+        self.witness.as_deref()
+    }
+
     /// The clock that it lives by.
     pub(crate) fn waiter(&self) -> &dyn Waiter {
         &*self.waiter

@@ -37,7 +37,7 @@ pub use child::{Child, Outcome};
 pub use cpuset::{CpuSet, InvalidCpuSet};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use group::{Group, Termination};
-pub use guards::{Attached, CgroupGroup, Driver, Entered};
+pub use guards::{Attached, CgroupGroup, Driver, Entered, FreezeGuard, NotFrozen};
 pub use id::{GroupId, Identity};
 pub use limits::{
     Applied, Bytes, Cpus, Device, HugePage, InvalidLimit, IoMax, Limits, Most, Quota, Rate, Weight,

@@ -203,7 +203,9 @@ fn who_was_killed_by_name_is_told_with_what_is_known(backend: &str) {
     let killed = run(&["--state-dir", state.to_str().unwrap(), "kill", "--json", job.name()]);
     let teardown = killed.json();
     assert_eq!(killed.status, 0, "{killed:?}");
-    for entry in teardown["left_behind"].as_array().unwrap() {
+    let left = teardown["left_behind"].as_array().unwrap();
+    assert!(!left.is_empty(), "{teardown}");
+    for entry in left {
         assert_eq!(entry["started"], json!(null), "{entry}");
         assert_eq!(entry["chain"][0], json!("unknown"), "{entry}");
     }

@@ -40,7 +40,7 @@ impl Forest {
             nodes.insert(format!("n{number}"), (parent, number % 3 == 2));
         }
         for number in 0..daemons {
-            let parent = format!("n{}", (number * 7 + 3) % inner);
+            let parent = format!("n{}", number % inner);
             nodes.insert(format!("d{number}"), (parent, true));
         }
         Self(nodes)

@@ -12,6 +12,7 @@ test:
 soak: (fuzz "600") faults schedules
     CONTAIN_SOAK=10000 cargo test --release --test run_soak -- --nocapture
     CONTAIN_SOAK=2000 cargo test --release --test differential
+    CONTAIN_SOAK=500 cargo test --release --test provenance
 
 # Strikes every system call of run, kill and gc, on every backend (or one: cgroup-v1/kill); prints the tables.
 faults what="all": static

@@ -25,6 +25,7 @@ fn of_fcntl(arguments: &str) -> &'static [&'static str] {
     }
 }
 
+/// What is closed here was written whole, or not at all; a sandbox refuses (EPERM) what it was never told of.
 fn of_call(call: &str) -> &'static [&'static str] {
     match call {
         memory if is_memory(memory) => &["ENOMEM"],
@@ -48,11 +49,9 @@ fn of_call(call: &str) -> &'static [&'static str] {
         "dup" | "dup2" | "dup3" => &["EMFILE", "EBUSY"],
         "poll" | "ppoll" | "epoll_wait" | "epoll_pwait" => &["EINTR", "ENOMEM"],
         "waitid" | "wait4" => &["EINTR"],
-        // What is closed here was not written to, or was written whole.
         "close" => &["EINTR"],
         "close_range" => &["ENOSYS", "ENOMEM"],
         "getrandom" => &["EINTR"],
-        // A sandbox's filter refuses what it was never told of.
         "prctl" | "prlimit64" | "pidfd_send_signal" | "kill" | "setpgid" | "setsid" => &["EPERM"],
         _ => &[],
     }

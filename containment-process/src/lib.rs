@@ -5,6 +5,7 @@
 //! what a group is, and nothing here retries or decides: that is for drivers and core.
 
 pub mod cgroupfs;
+pub mod channel;
 pub mod child;
 mod malformed;
 pub mod pidfd;

@@ -9,9 +9,9 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use containment_core::{
-    Applied, Capabilities, Change, ChildOps, ControllerSet, Error, FreezeState, GroupId, GroupName,
-    GroupOps, HomeOps, KillStep, Limits, Member, Operation, Pid, Policy, Program, Reaped, Result,
-    Signal, SignalSet, Signalled, SystemWaiter, Teardown, Time, Usage, Waiter, Watch,
+    Capabilities, Change, ChildOps, Error, FreezeState, GroupId, GroupOps, KillStep, Member,
+    Operation, Outcome, Pid, Policy, Program, Reaped, Result, Signal, SignalSet, Signalled,
+    SystemWaiter, Teardown, Time, Usage, Waiter, Watch,
 };
 use containment_process::pidfd::{Look, PidFd, Waited};
 use containment_process::proc::Stat;
@@ -21,9 +21,9 @@ use containment_process::spawn::{Entry, Failure, Launch, Memory, spawn};
 use containment_process::{rusage, worker};
 use rustix::process::{setpgid, setsid};
 
+use crate::lacking::{OfProcesses, lacking};
 use crate::message::Message;
 use crate::tree::Tree;
-use crate::unsupported;
 
 /// What a keeper is told when it is made.
 #[derive(Debug)]
@@ -196,6 +196,16 @@ fn start(charge: &Charge<'_>, inherited: SignalSet) -> Result<PidFd, Failure> {
     })
 }
 
+impl OfProcesses for Keeper {
+    fn present(&self, _: Operation) -> Result<()> {
+        Ok(())
+    }
+
+    fn describe(&self, error: Error) -> Error {
+        error
+    }
+}
+
 /// What the teardown of an orphaned group needs; nobody can ask a keeper for anything else.
 impl GroupOps for Keeper {
     fn id(&self) -> &GroupId {
@@ -206,13 +216,7 @@ impl GroupOps for Keeper {
         &self.capabilities
     }
 
-    fn leave_mark(&self, _: &str) -> Result<bool> {
-        Ok(false)
-    }
-
-    fn mark(&self) -> Result<Option<String>> {
-        Ok(None)
-    }
+    lacking!();
 
     fn members(&self) -> Result<Vec<Member>> {
         Self::tree().members(&[], Operation::Members)
@@ -257,34 +261,10 @@ impl GroupOps for Keeper {
     }
 
     fn spawn(&self, _: &Program) -> Result<Box<dyn ChildOps>> {
-        Err(unsupported(Operation::Spawn))
-    }
-
-    fn attach(&self, _: Pid) -> Result<()> {
-        Err(unsupported(Operation::Attach))
-    }
-
-    fn home(&self) -> Result<Box<dyn HomeOps>> {
-        Err(unsupported(Operation::Attach))
-    }
-
-    fn subgroup(&self, _: &GroupName, _: ControllerSet) -> Result<Box<dyn GroupOps>> {
-        Err(unsupported(Operation::Create))
-    }
-
-    fn subgroups(&self) -> Result<Vec<Box<dyn GroupOps>>> {
-        Ok(Vec::new())
-    }
-
-    fn set_limits(&self, _: &Limits) -> Result<Applied> {
-        Err(unsupported(Operation::SetLimits))
+        self.lacks(Operation::Spawn)
     }
 
     fn usage(&self) -> Result<Usage> {
-        Err(unsupported(Operation::Usage))
-    }
-
-    fn oom_kills(&self) -> Result<u64> {
-        Err(unsupported(Operation::Usage))
+        self.lacks(Operation::Usage)
     }
 }

@@ -8,17 +8,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use containment_core::{
-    Applied, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState, GroupId,
-    GroupName, GroupOps, HomeOps, KillStep, Limits, Member, Operation, Pid, Program, Reaped,
-    Result, Signal, Signalled, Usage, Watch,
+    Capabilities, Change, ChildOps, Error, ErrorKind, FreezeState, GroupId, GroupOps, KillStep,
+    Member, Operation, Pid, Program, Reaped, Result, Signal, Signalled, Usage, Watch,
 };
 use containment_process::pidfd::PidFd;
 use containment_process::reap::reap_children;
 
+use crate::lacking::{OfProcesses, lacking};
 use crate::line::{Keeping, Kept, Line};
 use crate::names::Claim;
 use crate::tree::{Tree, Trunk, usage_now};
-use crate::unsupported;
 
 /// A group whose members descend from keepers.
 #[derive(Debug)]
@@ -125,9 +124,15 @@ impl KeptGroup {
     fn error(&self, error: Error) -> Error {
         error.with_backend(self.id().backend).with_group(&self.id().name)
     }
+}
 
-    fn unsupported<T>(&self, operation: Operation) -> Result<T> {
-        Err(unsupported(operation).with_group(&self.id().name))
+impl OfProcesses for KeptGroup {
+    fn present(&self, operation: Operation) -> Result<()> {
+        self.refuse_removed(operation)
+    }
+
+    fn describe(&self, error: Error) -> Error {
+        self.error(error)
     }
 }
 
@@ -140,14 +145,7 @@ impl GroupOps for KeptGroup {
         &self.capabilities
     }
 
-    /// Nothing that the kernel keeps: the program carries a mark in its environment instead.
-    fn leave_mark(&self, _: &str) -> Result<bool> {
-        Ok(false)
-    }
-
-    fn mark(&self) -> Result<Option<String>> {
-        Ok(None)
-    }
+    lacking!();
 
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
         self.refuse_removed(Operation::Spawn)?;
@@ -160,26 +158,6 @@ impl GroupOps for KeptGroup {
         let line = Arc::new(line);
         self.lines().push(Arc::clone(&line));
         Ok(Box::new(Kept(line)))
-    }
-
-    fn attach(&self, _: Pid) -> Result<()> {
-        self.refuse_removed(Operation::Attach)?;
-        self.unsupported(Operation::Attach)
-    }
-
-    fn home(&self) -> Result<Box<dyn HomeOps>> {
-        self.refuse_removed(Operation::Attach)?;
-        self.unsupported(Operation::Attach)
-    }
-
-    fn subgroup(&self, _: &GroupName, _: ControllerSet) -> Result<Box<dyn GroupOps>> {
-        self.refuse_removed(Operation::Create)?;
-        self.unsupported(Operation::Create)
-    }
-
-    fn subgroups(&self) -> Result<Vec<Box<dyn GroupOps>>> {
-        self.refuse_removed(Operation::List)?;
-        Ok(Vec::new())
     }
 
     fn members(&self) -> Result<Vec<Member>> {
@@ -218,12 +196,6 @@ impl GroupOps for KeptGroup {
         self.tree()?.frozen().map_err(|error| self.error(error))
     }
 
-    fn set_limits(&self, limits: &Limits) -> Result<Applied> {
-        self.refuse_removed(Operation::SetLimits)?;
-        let refuse = |limit| (limit, self.error(unsupported(Operation::SetLimits)));
-        Ok(Applied { applied: Vec::new(), refused: limits.asked().iter().map(refuse).collect() })
-    }
-
     /// While members live, by `/proc`, in clock ticks; then exactly, as the keepers reaped them.
     fn usage(&self) -> Result<Usage> {
         self.refuse_removed(Operation::Usage)?;
@@ -250,17 +222,12 @@ impl GroupOps for KeptGroup {
         Ok(usage)
     }
 
-    fn oom_kills(&self) -> Result<u64> {
-        self.refuse_removed(Operation::Usage)?;
-        self.unsupported(Operation::Usage)
-    }
-
     fn watch(&self, change: Change) -> Result<Watch> {
         self.refuse_removed(Operation::Watch)?;
         match change {
             Change::Empty => {}
             Change::Frozen => return Ok(Watch::Backoff),
-            Change::Oom => return self.unsupported(Operation::Watch),
+            Change::Oom => return self.lacks(Operation::Watch),
         }
         let mut sources = Vec::new();
         for (line, keeping) in self.standing()? {

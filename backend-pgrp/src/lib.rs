@@ -21,6 +21,7 @@
 mod held;
 mod keeper;
 mod kept;
+mod lacking;
 mod line;
 mod lost;
 mod message;

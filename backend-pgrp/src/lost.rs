@@ -8,16 +8,15 @@ use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use containment_core::{
-    Applied, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState, GroupId,
-    GroupName, GroupOps, HomeOps, KillStep, Limits, Member, Operation, Pid, Program, Reaped,
-    Result, Signal, Signalled, Standing, Usage, Watch,
+    Capabilities, Change, ChildOps, Error, ErrorKind, FreezeState, GroupId, GroupOps, KillStep,
+    Member, Operation, Pid, Program, Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
 };
 use containment_process::pidfd::PidFd;
 use containment_process::proc::{Snapshot, Stat};
 use containment_process::signalling::signal_all;
 
+use crate::lacking::{OfProcesses, lacking};
 use crate::tree::freeze_state;
-use crate::unsupported;
 
 /// The variable that marks programs: the ids of the groups around each, outermost first, `:` between.
 const MARK: &[u8] = b"CONTAIN_GROUP=";
@@ -34,9 +33,7 @@ pub(crate) struct LostGroup {
 
 impl LostGroup {
     fn living(&self, operation: Operation) -> Result<Vec<Stat>> {
-        if self.removed.load(Ordering::Acquire) {
-            return Err(self.error(Error::new(ErrorKind::Gone, operation)));
-        }
+        self.refuse_removed(operation)?;
         let snapshot = Snapshot::take();
         let snapshot = snapshot.map_err(|e| self.error(Error::from_io(operation, &e)))?;
         let mut found: BTreeMap<Pid, &Stat> = BTreeMap::new();
@@ -85,12 +82,15 @@ impl LostGroup {
         signal_all(signal, &[], living.iter().map(|stat| stat.pid).collect(), confirm)
     }
 
-    fn error(&self, error: Error) -> Error {
-        error.with_backend(self.id.backend).with_group(&self.id.name)
+    fn refuse_removed(&self, operation: Operation) -> Result<()> {
+        if self.removed.load(Ordering::Acquire) {
+            return Err(self.error(Error::new(ErrorKind::Gone, operation)));
+        }
+        Ok(())
     }
 
-    fn refused<T>(&self, operation: Operation) -> Result<T> {
-        Err(self.error(unsupported(operation)))
+    fn error(&self, error: Error) -> Error {
+        error.with_backend(self.id.backend).with_group(&self.id.name)
     }
 }
 
@@ -118,6 +118,16 @@ fn carries(pid: Pid, id: &[u8]) -> bool {
     marks.split(|byte| *byte == b':').any(|mark| mark == id)
 }
 
+impl OfProcesses for LostGroup {
+    fn present(&self, operation: Operation) -> Result<()> {
+        self.refuse_removed(operation)
+    }
+
+    fn describe(&self, error: Error) -> Error {
+        self.error(error)
+    }
+}
+
 impl GroupOps for LostGroup {
     fn id(&self) -> &GroupId {
         &self.id
@@ -127,32 +137,10 @@ impl GroupOps for LostGroup {
         &self.capabilities
     }
 
-    fn leave_mark(&self, _: &str) -> Result<bool> {
-        Ok(false)
-    }
-
-    fn mark(&self) -> Result<Option<String>> {
-        Ok(None)
-    }
+    lacking!();
 
     fn spawn(&self, _: &Program) -> Result<Box<dyn ChildOps>> {
-        self.refused(Operation::Spawn)
-    }
-
-    fn attach(&self, _: Pid) -> Result<()> {
-        self.refused(Operation::Attach)
-    }
-
-    fn home(&self) -> Result<Box<dyn HomeOps>> {
-        self.refused(Operation::Attach)
-    }
-
-    fn subgroup(&self, _: &GroupName, _: ControllerSet) -> Result<Box<dyn GroupOps>> {
-        self.refused(Operation::Create)
-    }
-
-    fn subgroups(&self) -> Result<Vec<Box<dyn GroupOps>>> {
-        Ok(Vec::new())
+        self.lacks(Operation::Spawn)
     }
 
     fn members(&self) -> Result<Vec<Member>> {
@@ -188,17 +176,8 @@ impl GroupOps for LostGroup {
         Ok(freeze_state(&self.living(Operation::Freeze)?))
     }
 
-    fn set_limits(&self, limits: &Limits) -> Result<Applied> {
-        let refuse = |limit| (limit, self.error(unsupported(Operation::SetLimits)));
-        Ok(Applied { applied: Vec::new(), refused: limits.asked().iter().map(refuse).collect() })
-    }
-
     fn usage(&self) -> Result<Usage> {
         Ok(crate::tree::usage_now(&self.living(Operation::Usage)?))
-    }
-
-    fn oom_kills(&self) -> Result<u64> {
-        self.refused(Operation::Usage)
     }
 
     /// One living member's pidfd: when it ends, the next one's.
@@ -206,7 +185,7 @@ impl GroupOps for LostGroup {
         match change {
             Change::Empty => {}
             Change::Frozen => return Ok(Watch::Backoff),
-            Change::Oom => return self.refused(Operation::Watch),
+            Change::Oom => return self.lacks(Operation::Watch),
         }
         let living = self.living(Operation::Watch)?;
         let mut open = living.iter().rev().filter_map(|stat| PidFd::open(stat.pid).ok().flatten());

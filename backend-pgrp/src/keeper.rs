@@ -6,12 +6,13 @@
 
 use std::io::{self, PipeWriter};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use containment_core::{
     Capabilities, Change, ChildOps, Error, FreezeState, GroupId, GroupOps, KillStep, Member,
-    Operation, Outcome, Pid, Policy, Program, Reaped, Result, Signal, SignalSet, Signalled,
-    SystemWaiter, Teardown, Time, Usage, Waiter, Watch,
+    Operation, Pid, Policy, Program, Reaped, Result, Signal, SignalSet, Signalled, SystemWaiter,
+    Teardown, Time, Usage, Waiter, Watch,
 };
 use containment_process::pidfd::{Look, PidFd, Waited};
 use containment_process::proc::Stat;
@@ -21,21 +22,21 @@ use containment_process::spawn::{Entry, Failure, Launch, Memory, spawn};
 use containment_process::{rusage, worker};
 use rustix::process::{setpgid, setsid};
 
+use crate::capabilities;
 use crate::lacking::{OfProcesses, lacking};
 use crate::message::Message;
+use crate::nursery::{Order, Witness};
 use crate::tree::Tree;
 
 /// What a keeper is told when it is made.
 #[derive(Debug)]
-pub(crate) struct Charge<'a> {
-    pub(crate) program: &'a Program,
-    /// The process group to start the program in: its own (0), or another one of the session.
-    pub(crate) process_group: i32,
-    pub(crate) supervisor: PidFd,
-    pub(crate) id: GroupId,
-    pub(crate) capabilities: Capabilities,
-    /// Whether the group is to outlive the supervisor from the first.
-    pub(crate) lasting: bool,
+pub struct Charge<'a> {
+    /// What it is to keep.
+    pub order: Order<'a>,
+    /// Whose end is the group's, unless that let go of it.
+    pub supervisor: PidFd,
+    /// Who writes down what becomes of the program.
+    pub witness: Option<Arc<dyn Witness>>,
 }
 
 /// The signal by which its supervisor tells a keeper that the group is to outlive it.
@@ -44,8 +45,9 @@ pub(crate) const LET_GO: Signal = Signal::USR1;
 /// The exit status of a keeper that could not do its work.
 const FAILED: u8 = 125;
 
-/// The keeper's life, from the fork to its exit status.
-pub(crate) fn serve(charge: Charge<'_>, pipe: PipeWriter) -> u8 {
+/// The keeper's life, from the fork to its exit status. The program's signal mask is that of the calling
+/// thread unless it has one of its own.
+pub fn keep(charge: Charge<'_>, pipe: PipeWriter) -> u8 {
     match Keeper::begin(charge, pipe) {
         Ok(Some(keeper)) => keeper.keep().map_or(FAILED, |()| 0),
         Ok(None) => 0,
@@ -63,6 +65,7 @@ struct Keeper {
     told: AtomicBool,
     /// Whether the group is to outlive the supervisor.
     let_go: AtomicBool,
+    witness: Option<Arc<dyn Witness>>,
     id: GroupId,
     capabilities: Capabilities,
 }
@@ -78,13 +81,19 @@ impl Keeper {
             // First of all: what is sent to the supervisor's process group is not for us.
             setpgid(None, None)?;
         }
-        let program = match start(&charge, inherited) {
+        let program = match start(&charge.order, inherited) {
             Ok(program) => program,
             Err(failure) => {
                 Message::send(&[Message::Failed(failure)], pipe.as_fd())?;
                 return Ok(None);
             }
         };
+        let Charge { order, supervisor, witness } = charge;
+        let id = order.group.clone();
+        if let Some(witness) = &witness {
+            // Before it is told: whoever knows of the program finds it on record.
+            witness.started(&id, program.pid());
+        }
         Message::send(&[Message::Started(program.pid())], pipe.as_fd())?;
         if orphaned {
             // To the terminal all stays as it was without us: a process group that nobody in its session
@@ -92,11 +101,13 @@ impl Keeper {
             // somebody who would. Before its start the program could not have joined the group.
             setsid()?;
         }
-        let Charge { supervisor, id, capabilities, lasting, .. } = charge;
-        worker::detach(&[pipe.as_fd(), supervisor.as_fd(), program.as_fd()])?;
+        let mut handles = vec![pipe.as_fd(), supervisor.as_fd(), program.as_fd()];
+        handles.extend(witness.iter().flat_map(|witness| witness.handles()));
+        worker::detach(&handles)?;
         let inbox = Inbox::open_all(SignalSet::default().with(Signal::CHLD).with(LET_GO))?;
-        let [told, let_go] = [false, lasting].map(AtomicBool::new);
-        Ok(Some(Self { pipe, inbox, supervisor, program, told, let_go, id, capabilities }))
+        let [told, let_go] = [false, order.lasting].map(AtomicBool::new);
+        let capabilities = capabilities(crate::Keeper::Worker);
+        Ok(Some(Self { pipe, inbox, supervisor, program, told, let_go, witness, id, capabilities }))
     }
 
     /// Reaps and tells until nothing is left; ends the group when the supervisor has died, unless that
@@ -139,8 +150,13 @@ impl Keeper {
         }
         let mut news = Vec::new();
         if !self.told.load(Ordering::Relaxed)
-            && let Waited::Ended(outcome) = self.program.try_wait(Look::Reap)?
+            && let Waited::Ended(outcome) = self.program.try_wait(Look::Hold)?
         {
+            if let Some(witness) = &self.witness {
+                // Before it is reaped: until then its pid is its own, and the next one can still ask.
+                witness.ended(&self.id, self.program.pid(), outcome);
+            }
+            self.program.try_wait(Look::Reap)?;
             self.told.store(true, Ordering::Relaxed);
             news.push(Message::Ended(outcome));
         }
@@ -158,7 +174,7 @@ impl Keeper {
     }
 
     fn tree() -> Tree {
-        Tree { roots: vec![Pid::current()], except: Vec::new() }
+        Tree { roots: vec![Pid::current()], except: Vec::new(), others: Vec::new() }
     }
 }
 
@@ -182,15 +198,15 @@ fn is_orphaned(member: Pid) -> io::Result<bool> {
     }
 }
 
-fn start(charge: &Charge<'_>, inherited: SignalSet) -> Result<PidFd, Failure> {
-    let program = match charge.program.mask() {
-        Some(_) => charge.program.clone(),
-        None => charge.program.clone().signal_mask(inherited),
+fn start(order: &Order<'_>, inherited: SignalSet) -> Result<PidFd, Failure> {
+    let program = match order.program.mask() {
+        Some(_) => order.program.clone(),
+        None => order.program.clone().signal_mask(inherited),
     };
     spawn(&Launch {
         program: &program,
         entry: Entry::Nowhere,
-        process_group: Some(charge.process_group),
+        process_group: Some(order.process_group),
         mark: None,
         memory: Memory::Share,
     })

@@ -1,7 +1,7 @@
 //! A group held together by keepers, one for each program: the supervisor's side.
 //!
-//! Should a keeper be killed, what it kept is re-parented to us, who are a sub-reaper, too: from then
-//! on membership is descent from this process.
+//! Should a keeper be killed, what it kept is re-parented to whoever made it, who is a sub-reaper, too:
+//! from then on membership is descent from that process, but for what other groups' keepers keep.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +17,7 @@ use containment_process::reap::reap_children;
 use crate::lacking::{OfProcesses, lacking};
 use crate::line::{Keeping, Kept, Line};
 use crate::names::Claim;
+use crate::nursery::Nest;
 use crate::tree::{Tree, Trunk, usage_now};
 
 /// A group whose members descend from keepers.
@@ -25,6 +26,7 @@ pub(crate) struct KeptGroup {
     claim: Claim,
     capabilities: Capabilities,
     lines: Mutex<Vec<Arc<Line>>>,
+    nest: Nest,
     /// Whether its keepers leave it alone when we die.
     lasting: bool,
     /// Whether a keeper may have been lost before it could tell of its program, which may run all the
@@ -35,21 +37,15 @@ pub(crate) struct KeptGroup {
 }
 
 impl KeptGroup {
-    pub(crate) fn new(claim: Claim, capabilities: Capabilities) -> Self {
+    pub(crate) fn new(claim: Claim, capabilities: Capabilities, nest: Nest, lasting: bool) -> Self {
         let [orphans, killed, removed] = [false; 3].map(AtomicBool::new);
         let lines = Mutex::default();
-        Self { claim, capabilities, lines, lasting: false, orphans, killed, removed }
-    }
-
-    /// The same, and it outlives this process.
-    pub(crate) fn lasting(mut self) -> Self {
-        self.lasting = true;
-        self
+        Self { claim, capabilities, lines, nest, lasting, orphans, killed, removed }
     }
 
     /// A group of everything that descends from this process.
     pub(crate) fn of_orphans(claim: Claim, capabilities: Capabilities) -> Self {
-        let group = Self::new(claim, capabilities);
+        let group = Self::new(claim, capabilities, Nest::Own(None), false);
         group.orphans.store(true, Ordering::Release);
         group
     }
@@ -71,11 +67,19 @@ impl KeptGroup {
             matches!(keeping, Keeping::Goes).then(|| line.keeper().pid())
         };
         let mut roots: Vec<Pid> = standing.iter().filter_map(alive).collect();
+        let mut others = Vec::new();
         if self.has_lost(&standing) {
-            roots.push(Pid::current());
+            match &self.nest {
+                Nest::Own(_) => roots.push(Pid::current()),
+                Nest::Other(nursery) => {
+                    others = nursery.keepers();
+                    others.retain(|keeper| !roots.contains(keeper));
+                    roots.push(nursery.adopter());
+                }
+            }
         }
         let except = standing.iter().map(|(line, _)| line.keeper().pid()).collect();
-        Ok(Tree { roots, except })
+        Ok(Tree { roots, except, others })
     }
 
     /// Whether a keeper was lost, so that what it kept descends from us.
@@ -149,12 +153,12 @@ impl GroupOps for KeptGroup {
 
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
         self.refuse_removed(Operation::Spawn)?;
-        let line =
-            Line::open(self.id(), &self.capabilities, program, self.lasting).map_err(|error| {
-                // The keeper may have started the program before it was lost.
-                self.orphans.store(true, Ordering::Release);
-                self.error(error)
-            })?;
+        let line = Line::open(&self.nest, self.id(), program, self.lasting).map_err(|error| {
+            // The keeper may have started the program before it was lost.
+            let lost = error.kind() == ErrorKind::KeeperLost || matches!(self.nest, Nest::Own(_));
+            self.orphans.fetch_or(lost, Ordering::AcqRel);
+            self.error(error)
+        })?;
         let line = Arc::new(line);
         self.lines().push(Arc::clone(&line));
         Ok(Box::new(Kept(line)))
@@ -255,7 +259,7 @@ impl GroupOps for KeptGroup {
                 count += usize::from(line.reap_keeper()?);
             }
         }
-        if self.has_lost(&standing) {
+        if self.has_lost(&standing) && matches!(self.nest, Nest::Own(_)) {
             reap_children(None).map_err(|e| self.error(Error::from_io(Operation::Reap, &e)))?;
         }
         Ok(Reaped { count })

@@ -47,13 +47,9 @@ macro_rules! lacking {
             crate::lacking::OfProcesses::lacks(self, containment_core::Operation::Create)
         }
 
-        fn subgroups(
-            &self,
-        ) -> containment_core::Result<Vec<Box<dyn containment_core::GroupOps>>> {
-            let present = crate::lacking::OfProcesses::present(
-                self,
-                containment_core::Operation::List,
-            );
+        fn subgroups(&self) -> containment_core::Result<Vec<Box<dyn containment_core::GroupOps>>> {
+            let present =
+                crate::lacking::OfProcesses::present(self, containment_core::Operation::List);
             present.map(|()| Vec::new())
         }
 

@@ -26,6 +26,7 @@ mod line;
 mod lost;
 mod message;
 mod names;
+mod nursery;
 mod own;
 mod tree;
 
@@ -41,9 +42,12 @@ use containment_process::pidfd::PidFd;
 use containment_process::proc::Snapshot;
 use containment_process::reap::become_sub_reaper;
 
+pub use keeper::{Charge, keep};
+pub use nursery::{Nursery, Order, Witness};
 pub use own::OwnChildren;
 
 use names::Names;
+use nursery::Nest;
 
 /// What holds the processes of a group together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +68,7 @@ pub enum Keeper {
 #[derive(Debug)]
 pub struct ProcessGroups {
     keeper: Keeper,
+    nest: Nest,
     capabilities: Capabilities,
     names: Arc<Names>,
     waiter: Arc<SystemWaiter>,
@@ -83,10 +88,28 @@ impl ProcessGroups {
         })?;
         Ok(Self {
             keeper,
+            nest: Nest::Own(None),
             capabilities: capabilities(keeper),
             names: Arc::default(),
             waiter: Arc::new(SystemWaiter::new()),
         })
+    }
+
+    /// Has what becomes of programs written down by their keepers, where this process forks those.
+    #[must_use]
+    pub fn witnessed_by(mut self, witness: Arc<dyn Witness>) -> Self {
+        self.nest = Nest::Own(Some(witness));
+        self
+    }
+
+    /// Has keepers made by somebody else. This process may have threads and children then, and serve any
+    /// number of groups; `lasting` ones are left alone when it dies.
+    #[must_use]
+    pub fn kept_by(mut self, nursery: Arc<dyn Nursery>, lasting: bool) -> Self {
+        self.keeper = if lasting { Keeper::Lasting } else { Keeper::Worker };
+        self.capabilities = capabilities(self.keeper);
+        self.nest = Nest::Other(nursery);
+        self
     }
 
     /// Proves that groups work here: `/proc` can be read, and with a keeper orphans come to us.
@@ -143,7 +166,7 @@ impl CgroupOps for ProcessGroups {
         if !with.is_empty() {
             return Err(unsupported(Operation::SetLimits).with_group(name));
         }
-        if self.keeper != Keeper::None {
+        if self.keeper != Keeper::None && matches!(self.nest, Nest::Own(_)) {
             become_sub_reaper().map_err(|error| {
                 Error::from_io(Operation::Create, &error).with_backend(Backend::ProcessGroup)
             })?;
@@ -152,8 +175,10 @@ impl CgroupOps for ProcessGroups {
         let capabilities = self.capabilities.clone();
         Ok(match self.keeper {
             Keeper::None => Box::new(held::HeldGroup::new(claim, capabilities)),
-            Keeper::Worker => Box::new(kept::KeptGroup::new(claim, capabilities)),
-            Keeper::Lasting => Box::new(kept::KeptGroup::new(claim, capabilities).lasting()),
+            Keeper::Worker | Keeper::Lasting => {
+                let lasting = self.keeper == Keeper::Lasting;
+                Box::new(kept::KeptGroup::new(claim, capabilities, self.nest.clone(), lasting))
+            }
         })
     }
 

@@ -88,7 +88,7 @@ impl OwnChildren {
 }
 
 fn tree() -> Tree {
-    Tree { roots: vec![Pid::current()], except: Vec::new() }
+    Tree { roots: vec![Pid::current()], except: Vec::new(), others: Vec::new() }
 }
 
 /// As with a keeper, but for the CPU time that a keeper measures.

@@ -39,12 +39,8 @@ pub const MOST: usize = 253;
 impl Channel {
     /// Both ends of a new line, closed on exec.
     pub fn pair() -> io::Result<(Self, Self)> {
-        let (one, other) = socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )?;
+        let (one, other) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         Ok((Self::adopt(one), Self::adopt(other)))
     }
 

@@ -35,14 +35,15 @@ use std::sync::atomic::AtomicBool;
 
 use containment_core::{
     Backend, Capabilities, CgroupOps, ControllerSet, Empty, Error, ErrorKind, Escape, Freeze,
-    GroupId, GroupName, GroupOps, Kill, LeaveBy, Measure, Operation, Pid, Result, Set,
-    SystemWaiter, Waiter,
+    GroupId, GroupName, GroupOps, Kill, LeaveBy, Measure, Operation, Result, Set, SystemWaiter,
+    Waiter,
 };
 use containment_process::pidfd::PidFd;
 use containment_process::proc::Snapshot;
 use containment_process::reap::become_sub_reaper;
 
 pub use keeper::{Charge, keep};
+pub use lost::Trace;
 pub use nursery::{Nursery, Order, Witness};
 pub use own::OwnChildren;
 
@@ -123,14 +124,14 @@ impl ProcessGroups {
 }
 
 impl ProcessGroups {
-    /// What is left of a group that another process made and left behind: whoever carries its id in the
-    /// variable `CONTAIN_GROUP`, its program (pid and start time) with the group and the session that it
-    /// leads, and their descendants.
-    pub fn lost(&self, id: &GroupId, program: Option<(Pid, u64)>) -> Box<dyn GroupOps> {
+    /// What there is of a group that another process made: whoever carries its id in the variable
+    /// `CONTAIN_GROUP`, its programs with the groups and the sessions that they lead, their descendants, and
+    /// those of its keepers.
+    pub fn lost(&self, id: &GroupId, trace: Trace) -> Box<dyn GroupOps> {
         Box::new(lost::LostGroup {
             id: id.clone(),
             capabilities: self.capabilities.clone(),
-            program,
+            trace,
             removed: AtomicBool::new(false),
         })
     }

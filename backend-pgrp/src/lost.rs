@@ -1,7 +1,8 @@
-//! What is left of a process group whose supervisor and keeper are both dead: found by what was on
-//! record of its program, and by the mark that every program gets in its environment.
+//! A process group that another process made, whose supervisor and keeper may both be dead: found by
+//! what is on record of its programs and keepers, and by the mark that every program gets in its environment.
 //!
-//! Beyond reach is who was re-parented, left the session, and cleared its environment.
+//! Beyond reach, where no keeper lives, is who was re-parented, left the session, and cleared its
+//! environment.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::fs::MetadataExt as _;
@@ -21,13 +22,21 @@ use crate::tree::freeze_state;
 /// The variable that marks programs: the ids of the groups around each, outermost first, `:` between.
 const MARK: &[u8] = b"CONTAIN_GROUP=";
 
-/// A process group without a keeper, as far as it can be found.
+/// What is known of a group that another process made: processes, each with when it started.
+#[derive(Debug, Clone, Default)]
+pub struct Trace {
+    /// Its programs.
+    pub programs: Vec<(Pid, u64)>,
+    /// Its keepers: what descends from them is the group's, and they are not.
+    pub keepers: Vec<(Pid, u64)>,
+}
+
+/// A process group that is not ours, as far as it can be found.
 #[derive(Debug)]
 pub(crate) struct LostGroup {
     pub(crate) id: GroupId,
     pub(crate) capabilities: Capabilities,
-    /// Its program's pid, and when that started.
-    pub(crate) program: Option<(Pid, u64)>,
+    pub(crate) trace: Trace,
     pub(crate) removed: AtomicBool,
 }
 
@@ -42,21 +51,39 @@ impl LostGroup {
             found
                 .extend(snapshot.descendants_of(root.pid).into_iter().map(|stat| (stat.pid, stat)));
         }
-        // Whoever cleans up may be a member's descendant: it does not end itself.
-        let ours = ancestors(&snapshot);
-        let others = found.into_values().filter(|stat| !ours.contains(&stat.pid));
-        Ok(others.filter(|stat| !stat.state.is_zombie()).cloned().collect())
+        let mut living: Vec<_> = found.into_values().cloned().collect();
+        living.retain(|stat| !stat.state.is_zombie() && !is_among(&self.trace.keepers, stat));
+        Ok(living)
     }
 
-    /// The program, its process group and its session, and whoever carries the mark.
+    /// The members, unless the caller or one that it descends from is among them (K38): it does not end
+    /// itself, and without that the group does not end.
+    fn others(&self, operation: Operation) -> Result<Vec<Stat>> {
+        let living = self.living(operation)?;
+        let snapshot = Snapshot::of(living.iter().cloned());
+        let mut above = Some(Pid::current());
+        while let Some(pid) = above {
+            if snapshot.get(pid).is_some() {
+                return Err(self
+                    .error(Error::new(ErrorKind::HoldsCaller, operation))
+                    .advise("do it from outside of the group"));
+            }
+            let stat = Stat::read(pid).map_err(|e| self.error(Error::from_io(operation, &e)))?;
+            above = stat.and_then(|stat| Pid::new(stat.parent));
+        }
+        Ok(living)
+    }
+
+    /// What descends from a keeper, the programs, their process groups and sessions, and whoever carries
+    /// the mark.
     fn roots<'a>(&self, snapshot: &'a Snapshot) -> Vec<&'a Stat> {
         let id = self.id.to_string();
         let marked = snapshot.processes().iter().filter(|stat| carries(stat.pid, id.as_bytes()));
         let mut roots: Vec<_> = marked.collect();
-        let program = self
-            .program
-            .and_then(|(pid, started)| snapshot.get(pid).filter(|stat| stat.started == started));
-        if let Some(program) = program {
+        for keeper in still(&self.trace.keepers, snapshot) {
+            roots.extend(snapshot.descendants_of(keeper.pid));
+        }
+        for program in still(&self.trace.programs, snapshot) {
             roots.push(program);
             // Of another leader's group it may be only one member among strangers.
             if program.group == program.pid.as_raw() {
@@ -70,7 +97,7 @@ impl LostGroup {
     }
 
     fn pass(&self, signal: Signal, operation: Operation) -> Result<Signalled> {
-        let living = self.living(operation)?;
+        let living = self.others(operation)?;
         let started: HashMap<Pid, u64> = living.iter().map(|s| (s.pid, s.started)).collect();
         let confirm = |batch: &[PidFd]| {
             let same = |pid: &Pid| {
@@ -94,14 +121,15 @@ impl LostGroup {
     }
 }
 
-/// This process and those above it.
-fn ancestors(snapshot: &Snapshot) -> HashSet<Pid> {
-    let mut all = HashSet::new();
-    let mut here = Some(Pid::current());
-    while let Some(pid) = here.filter(|pid| all.insert(*pid)) {
-        here = snapshot.get(pid).and_then(|stat| Pid::new(stat.parent));
-    }
-    all
+/// Those of these processes that live still.
+fn still<'a>(known: &[(Pid, u64)], snapshot: &'a Snapshot) -> impl Iterator<Item = &'a Stat> {
+    let same =
+        |(pid, started): &(Pid, u64)| snapshot.get(*pid).filter(|stat| stat.started == *started);
+    known.iter().filter_map(same)
+}
+
+fn is_among(known: &[(Pid, u64)], stat: &Stat) -> bool {
+    known.contains(&(stat.pid, stat.started))
 }
 
 /// Whether a process of our own user carries this id in its mark. Another user's environment could say
@@ -144,9 +172,9 @@ impl GroupOps for LostGroup {
     }
 
     fn members(&self) -> Result<Vec<Member>> {
-        let program = self.program.map(|(pid, _)| pid);
         let standing = |stat: &Stat| {
-            if Some(stat.pid) == program { Standing::Program } else { Standing::Inside }
+            let is_program = is_among(&self.trace.programs, stat);
+            if is_program { Standing::Program } else { Standing::Inside }
         };
         let living = self.living(Operation::Members)?;
         Ok(living.iter().map(|stat| stat.member(standing(stat))).collect())

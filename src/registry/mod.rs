@@ -9,6 +9,7 @@ mod directory;
 mod entry;
 mod existing;
 mod owner;
+mod programs;
 mod recover;
 mod registered;
 
@@ -23,9 +24,12 @@ use containment_core::{Backend, Error, ErrorKind, GroupName, Identity, Operation
 use containment_process::proc::{boot_id, cgroup};
 
 use directory::{StateDir, TEMPORARY, file_name};
+pub(crate) use entry::WrittenId;
 pub use entry::{Entry, Process};
 pub use owner::Owner;
 pub(crate) use owner::OwnerLock;
+pub use programs::KeptProgram;
+pub(crate) use programs::{WrittenOutcome, warn};
 pub use recover::Collected;
 pub(crate) use registered::RegisteredDriver;
 
@@ -149,6 +153,7 @@ impl Registry {
 
     /// Strikes a group off the record.
     pub fn forget(&self, name: &GroupName) -> Result<()> {
+        self.forget_programs(name)?;
         self.dir.remove(&entry_file(name))
     }
 
@@ -164,7 +169,7 @@ impl Registry {
                 self.dir.remove(name)?;
             }
         }
-        Ok(())
+        self.tidy_programs()
     }
 
     /// The lock that tells that this process lives.
@@ -206,7 +211,8 @@ impl Claim {
         self.write()
     }
 
-    /// Strikes the group off the record: it is gone.
+    /// Strikes the group off the record: it is gone. What is written down of its programs goes with the
+    /// next [`tidy`](Registry::tidy), unless [`Registry::forget`] did so.
     pub fn release(self) -> Result<()> {
         self.dir.remove(&entry_file(&self.entry.name))
     }

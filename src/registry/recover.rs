@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backend_pgrp::{Keeper, ProcessGroups};
+use backend_pgrp::{Keeper, ProcessGroups, Trace};
 use containment_core::{
     Backend, Error, ErrorKind, GroupName, GroupOps, Operation, Pid, Policy, Result, SystemWaiter,
     Teardown, Waiter,
 };
 use containment_process::proc::Base;
 
-use super::{Entry, Owner, Registry, this_boot};
+use super::{Entry, KeptProgram, Owner, Process, Registry, this_boot};
 use crate::drivers::{Driver, Host as _, Place, ThisHost};
 
 /// What became of the groups on record.
@@ -68,7 +68,7 @@ impl Registry {
             return Err(missing());
         }
         if entry.backend == Backend::ProcessGroup {
-            return lost(entry)?.ok_or_else(missing);
+            return lost(entry, &self.programs(entry)?)?.ok_or_else(missing);
         }
         let driver = driver(entry)?;
         let id = match entry.id() {
@@ -98,10 +98,16 @@ impl Registry {
 }
 
 /// The process group of an entry, as far as it can be found; none where it was never made.
-fn lost(entry: &Entry) -> Result<Option<Box<dyn GroupOps>>> {
+fn lost(entry: &Entry, kept: &[KeptProgram]) -> Result<Option<Box<dyn GroupOps>>> {
     let Some(id) = entry.id() else { return Ok(None) };
-    let program = entry.program.and_then(|program| Some((Pid::new(program.pid)?, program.started)));
-    Ok(Some(ProcessGroups::probe(Keeper::None)?.lost(&id, program)))
+    let known = |process: Process| Some((Pid::new(process.pid)?, process.started));
+    let programs = kept.iter().map(|program| program.process).chain(entry.program);
+    let keepers = kept.iter().map(|program| program.keeper);
+    let trace = Trace {
+        programs: programs.filter_map(known).collect(),
+        keepers: keepers.filter_map(known).collect(),
+    };
+    Ok(Some(ProcessGroups::probe(Keeper::None)?.lost(&id, trace)))
 }
 
 /// The driver of a group on record, below the groups where it was made.

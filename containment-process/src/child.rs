@@ -81,7 +81,11 @@ impl Started {
                 end.outcome = Some(outcome);
                 end.reaped = end.look == Look::Reap;
             }
-            Waited::Lost => end.reaped = true,
+            Waited::Lost => {
+                // The kernel may tell it all the same.
+                end.outcome = self.shared.process.told_end().map_err(|error| self.error(&error))?;
+                end.reaped = true;
+            }
         }
         Ok(end.outcome)
     }

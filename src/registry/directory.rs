@@ -57,7 +57,12 @@ impl StateDir {
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
-        let stat = rustix::fs::fstat(&fd).map_err(failed)?;
+        Self::adopt(fd, path)
+    }
+
+    /// Takes over an open directory.
+    pub(crate) fn adopt(fd: OwnedFd, path: &Path) -> Result<Self> {
+        let stat = rustix::fs::fstat(&fd).map_err(|errno| failure(errno, path).advise(REMEDY))?;
         if let Some(why) = distrust(&stat) {
             return Err(Error::new(ErrorKind::PermissionDenied, Operation::Register)
                 .with_path(path)

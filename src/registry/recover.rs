@@ -10,7 +10,7 @@ use containment_core::{
 };
 use containment_process::proc::Base;
 
-use super::{Entry, KeptProgram, Owner, Process, Registry, this_boot};
+use super::{Entry, KeptProgram, Owner, Process, Registry, owner, this_boot};
 use crate::drivers::{Driver, Host as _, Place, ThisHost};
 
 /// What became of the groups on record.
@@ -23,6 +23,9 @@ pub struct Collected {
     /// What could not be read, ended or removed.
     pub errors: Vec<Error>,
 }
+
+/// How many groups are held open at once: each takes some descriptors.
+const AT_ONCE: usize = 64;
 
 /// How long the end of one group may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -38,7 +41,7 @@ impl Registry {
         for entry in self.entries()? {
             match entry.and_then(|entry| Ok((self.owner(&entry)?, entry))) {
                 Ok((Owner::Dead, entry)) if dry_run => collected.removed.push(entry.name),
-                Ok((Owner::Dead, entry)) => match self.end(&entry) {
+                Ok((Owner::Dead, entry)) => match self.end(&entry, self.open_group(&entry)) {
                     Ok(()) => collected.removed.push(entry.name),
                     Err(error) => collected.errors.push(error),
                 },
@@ -48,6 +51,37 @@ impl Registry {
         }
         if !dry_run {
             self.tidy()?;
+        }
+        Ok(collected)
+    }
+
+    /// Ends and removes the groups of `owner`, which is dead: for whoever stands beside its lock. Everybody
+    /// is killed before the end of anybody is waited for.
+    pub(crate) fn collect_of(&self, owner: Process) -> Result<Collected> {
+        let mut collected = Collected::default();
+        let mut own = Vec::new();
+        for entry in self.entries()? {
+            match entry {
+                Ok(entry) if entry.owner == Some(owner) => own.push(entry),
+                Ok(entry) => collected.kept.push(entry.name),
+                Err(error) => collected.errors.push(error),
+            }
+        }
+        for batch in own.chunks(AT_ONCE) {
+            let groups: Vec<_> = batch.iter().map(|entry| self.open_group(entry)).collect();
+            for group in groups.iter().flatten() {
+                // What fails is tried again below, and told then.
+                let _ = group.kill();
+            }
+            for (entry, group) in batch.iter().zip(groups) {
+                match self.end(entry, group) {
+                    Ok(()) => collected.removed.push(entry.name.clone()),
+                    Err(error) => collected.errors.push(error),
+                }
+            }
+        }
+        if collected.errors.is_empty() {
+            self.dir.remove(&owner::file_name(owner))?;
         }
         Ok(collected)
     }
@@ -71,14 +105,11 @@ impl Registry {
             return lost(entry, &self.programs(entry)?)?.ok_or_else(missing);
         }
         let driver = driver(entry)?;
-        let id = match entry.id() {
-            Some(id) => id,
+        let group = match entry.id() {
+            Some(id) => driver.open(&id)?,
             // Its maker died before it could tell: whatever bears the name has to carry the mark.
-            None => {
-                driver.list()?.into_iter().find(|id| id.name == entry.name).ok_or_else(missing)?
-            }
+            None => named(&*driver, &entry.name)?.ok_or_else(missing)?,
         };
-        let group = driver.open(&id)?;
         match group.mark()? {
             Some(mark) if mark == entry.mark => Ok(group),
             // Not even marked yet: nobody was put into it, and nobody will miss it.
@@ -87,14 +118,31 @@ impl Registry {
         }
     }
 
-    fn end(&self, entry: &Entry) -> Result<()> {
-        match self.open_group(entry) {
+    fn end(&self, entry: &Entry, group: Result<Box<dyn GroupOps>>) -> Result<()> {
+        match group {
             Ok(group) => end_group(&*group)?,
             Err(error) if is_gone(&error) => {}
             Err(error) => return Err(error),
         }
         self.forget(&entry.name)
     }
+}
+
+/// The group that bears a name now, below the driver's parent group or inside of others.
+fn named(driver: &dyn Driver, name: &GroupName) -> Result<Option<Box<dyn GroupOps>>> {
+    let mut levels = name.components();
+    let Some(mut reached) = levels.next().map(str::to_owned) else { return Ok(None) };
+    let direct = driver.list()?.into_iter().find(|id| id.name.as_str() == reached);
+    let Some(mut group) = direct.map(|id| driver.open(&id)).transpose()? else { return Ok(None) };
+    for level in levels {
+        reached = format!("{reached}/{level}");
+        let inner = group.subgroups()?;
+        match inner.into_iter().find(|group| group.id().name.as_str() == reached) {
+            Some(inner) => group = inner,
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(group))
 }
 
 /// The process group of an entry, as far as it can be found; none where it was never made.

@@ -3,11 +3,12 @@
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use backend_pgrp::{Charge, Order, Witness};
 use containment_core::{
-    Backend, Error, ErrorKind, GroupName, Operation, Result, Signal, SignalSet, SystemWaiter, Time,
-    Waiter as _, Watch,
+    Backend, Backoff, Error, ErrorKind, GroupName, Operation, Result, Signal, SignalSet,
+    SystemWaiter, Time, Waiter as _, Watch,
 };
 use containment_process::channel::{Channel, Letter};
 use containment_process::pidfd::PidFd;
@@ -65,6 +66,9 @@ struct Server {
     _lock: Option<OwnerLock>,
     inbox: Inbox,
 }
+
+/// How long what cannot be ended is tried again.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What there is to do next.
 #[derive(Debug, PartialEq, Eq)]
@@ -209,8 +213,26 @@ impl Server {
         status
     }
 
-    /// Ends what the dead owner left: what its keepers keep, with them, and its groups.
+    /// Ends what the dead owner left: what its keepers keep, with them, and its groups. What fails is tried
+    /// again for a while: nobody else is there to do it.
     fn recover(&self) -> Result<()> {
+        let waiter = SystemWaiter::new();
+        let give_up = waiter.now() + PATIENCE;
+        let mut pauses = Backoff::default();
+        loop {
+            let failure = match self.recover_once() {
+                Ok(()) => return Ok(()),
+                Err(failure) => failure,
+            };
+            let now = waiter.now();
+            if now >= give_up {
+                return Err(failure);
+            }
+            waiter.wait(pauses.bound(now, give_up, &Watch::Backoff), &Watch::Backoff);
+        }
+    }
+
+    fn recover_once(&self) -> Result<()> {
         let name: GroupName = "guard".parse().map_err(|_| not_a_helper())?;
         let swept = end_descendants(&name);
         let collected = self.registry.collect_of(self.owner)?;

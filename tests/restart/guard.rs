@@ -31,8 +31,7 @@ pub(crate) fn agent(own: &Own) {
         let report = group.terminate(&containment::Policy::kill()).expect("it is ours");
         assert!(report.is_clean(), "{report:?}");
     }
-    drop(host);
-    drop(own.builder(Tenure::Owner));
+    own.registry.close().expect("it is ours");
 }
 
 /// An agent with so many groups, in all of which both sleep.
@@ -44,8 +43,10 @@ fn started(stage: &Stage, groups: usize) -> crate::agent::Agent {
 }
 
 fn nothing_is_left(stage: &Stage) {
+    let left = || (traces::marked(&stage.mark), stage.groups());
     eventually("nothing is left", || {
-        traces::marked(&stage.mark).is_empty() && stage.groups().is_empty()
+        let (processes, groups) = left();
+        processes.is_empty() && groups.is_empty()
     });
     assert_eq!(fs::read_dir(stage.path("state")).unwrap().count(), 0, "nothing is on record");
 }

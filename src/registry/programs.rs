@@ -133,7 +133,10 @@ impl Registry {
         };
         let text = serde_json::to_vec(&written).map_err(|e| malformed("", &e.to_string()))?;
         let file = format!("{}{}-{}", prefix_of(group), program.pid, program.started);
-        self.dir.replace(&file, &text)
+        match outcome {
+            None => self.dir.replace(&file, &text),
+            Some(_) => self.dir.update(&file, &text),
+        }
     }
 
     /// Removes what is written down of a group's programs.

@@ -31,7 +31,7 @@ pub(crate) fn agent(own: &Own) {
     let host = own.host(Tenure::Owner);
     let seed: u64 = own.words[0].parse().expect("a number");
     let name = |number: usize| format!("{}-{seed}", own.name(number));
-    let mut random = Random(seed * 0x9e37_79b9_7f4a_7c15);
+    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let mut groups = Groups::new();
     let rounds: usize = own.words[1].parse().expect("a number");
     for _ in 0..rounds {

@@ -18,6 +18,7 @@ on_each_backend!(
     what_is_kept_stays_until_it_is_removed,
     a_run_leaves_nothing_on_record,
     a_state_directory_that_cannot_be_used_costs_recovery_only,
+    a_killed_contain_loses_no_status_of_what_is_kept,
 );
 
 /// A program with a daemon, and a member that ignores SIGTERM.
@@ -142,6 +143,42 @@ fn a_state_directory_that_cannot_be_used_costs_recovery_only(backend: &str) {
     );
     let refused = contain(&job, &["ls", "--state-dir", state]).expect(1);
     assert!(refused.error_line().contains(state), "{}", refused.stderr);
+}
+
+/// With orphans that are kept, how PROGRAM ends is known after `contain` was killed, too.
+fn a_killed_contain_loses_no_status_of_what_is_kept(backend: &str) {
+    let job = Job::on(backend);
+    let gate = job.path("gate");
+    nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).expect("a pipe can be made");
+    let script = "echo up >DIR/up; read go <DIR/gate; exit 7";
+    let running = job.start_sh(&["--orphans", "keep"], script);
+    job.await_line("up");
+    running.signal(Signal::KILL);
+    let killed = running.finish_unchecked();
+    assert_eq!(killed.status, None, "a signal ended it");
+    let listed = document(&job, &["ls", "--json"]);
+    let program = &listed[0]["programs"][0];
+    assert_eq!((&listed[0]["owner"], &program["outcome"]), (&json!("none"), &json!(null)));
+    let pid = program["pid"].clone();
+    drop(fs::File::options().write(true).open(&gate).expect("PROGRAM waits at it"));
+    let waited = document(&job, &["wait", job.name(), "--json"]);
+    assert_eq!(waited, json!([{ "pid": pid, "outcome": { "exited": 7 } }]));
+    contain(&job, &["rm", job.name()]).expect(0);
+    eventually("its keeper has ended", || job.processes().is_empty());
+    job.check_nothing_left();
+    assert_eq!(on_record(&job), [] as [PathBuf; 0]);
+}
+
+/// K38: a process group is not killed from within, by any subcommand.
+#[test]
+fn k38_a_process_group_is_not_ended_by_its_own_member() {
+    run_on("process-group", |backend| {
+        let job = Job::on(backend);
+        let own = support::binary();
+        let script = format!("{} kill NAME; exit $?", own.display()).replace("NAME", job.name());
+        let ended = job.start_sh(&[], &script).finish().expect(1);
+        assert!(ended.error_line().contains("it holds the caller"), "{}", ended.stderr);
+    });
 }
 
 /// K50: an entry that names a group which does not carry its mark is nobody's claim to it.

@@ -3,6 +3,7 @@
 //!
 //! A spawn and a kill exclude each other, so that nothing runs once the kill returned (K49).
 
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use containment_core::{
@@ -145,6 +146,11 @@ impl GroupOps for HeldGroup {
     }
 
     lacking!();
+
+    fn handles(&self) -> Vec<RawFd> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.programs().map(|program| program.process().as_raw_fd()).collect()
+    }
 
     /// The first program leads the group, and the others join it, whatever they ask for.
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {

@@ -6,6 +6,7 @@
 
 use std::io::{self, PipeWriter};
 use std::os::fd::AsFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -233,6 +234,11 @@ impl GroupOps for Keeper {
     }
 
     lacking!();
+
+    fn handles(&self) -> Vec<RawFd> {
+        let processes = [&self.supervisor, &self.program].map(AsRawFd::as_raw_fd);
+        processes.into_iter().chain([self.pipe.as_raw_fd()]).collect()
+    }
 
     fn members(&self) -> Result<Vec<Member>> {
         Self::tree().members(&[], Operation::Members)

@@ -3,6 +3,7 @@
 //! Should a keeper be killed, what it kept is re-parented to whoever made it, who is a sub-reaper, too:
 //! from then on membership is descent from that process, but for what other groups' keepers keep.
 
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -150,6 +151,10 @@ impl GroupOps for KeptGroup {
     }
 
     lacking!();
+
+    fn handles(&self) -> Vec<RawFd> {
+        self.lines().iter().flat_map(|line| line.handles()).collect()
+    }
 
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
         self.refuse_removed(Operation::Spawn)?;

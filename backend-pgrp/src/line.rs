@@ -1,7 +1,7 @@
 //! The line to one keeper: its pipe, and what was heard over it.
 
 use std::io::{self, PipeReader};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use containment_core::{
@@ -116,6 +116,12 @@ impl Line {
 
     pub(crate) fn keeper(&self) -> &PidFd {
         &self.keeper
+    }
+
+    /// The descriptors that it has open.
+    pub(crate) fn handles(&self) -> Vec<RawFd> {
+        let processes = self.program.iter().chain([&self.keeper]).map(AsRawFd::as_raw_fd);
+        processes.chain([self.pipe.as_raw_fd()]).collect()
     }
 
     pub(crate) fn trunk(&self) -> Trunk {

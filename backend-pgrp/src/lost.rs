@@ -5,6 +5,7 @@
 //! environment.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::os::fd::RawFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -166,6 +167,11 @@ impl GroupOps for LostGroup {
     }
 
     lacking!();
+
+    /// It holds no process by a descriptor between two calls.
+    fn handles(&self) -> Vec<RawFd> {
+        Vec::new()
+    }
 
     fn spawn(&self, _: &Program) -> Result<Box<dyn ChildOps>> {
         self.lacks(Operation::Spawn)

@@ -4,6 +4,7 @@
 //! The process becomes a sub-reaper, so that no descendant gets lost by the end of its parent.
 
 use std::collections::HashMap;
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -129,6 +130,11 @@ impl GroupOps for OwnChildren {
     }
 
     lacking!();
+
+    /// It holds no process by a descriptor between two calls.
+    fn handles(&self) -> Vec<RawFd> {
+        Vec::new()
+    }
 
     fn spawn(&self, _: &Program) -> Result<Box<dyn ChildOps>> {
         self.lacks(Operation::Spawn)

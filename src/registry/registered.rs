@@ -1,5 +1,6 @@
 //! Drivers and groups that keep themselves on record.
 
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -268,5 +269,9 @@ impl GroupOps for RegisteredGroup {
 
     fn reap(&self) -> Result<Reaped> {
         self.group.reap()
+    }
+
+    fn handles(&self) -> Vec<RawFd> {
+        self.group.handles()
     }
 }

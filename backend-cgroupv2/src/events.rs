@@ -34,7 +34,7 @@ impl Watching {
     pub(crate) fn handles(&self) -> Vec<RawFd> {
         let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let files = watched.file.iter().chain(&*memory).map(|file| file.as_raw_fd());
+        let files = watched.file.iter().chain(&*memory).map(AsRawFd::as_raw_fd);
         files.chain(watched.member.iter().map(AsRawFd::as_raw_fd)).collect()
     }
 }

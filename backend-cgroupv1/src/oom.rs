@@ -42,7 +42,7 @@ impl OomEvents {
     /// The descriptor, if it is open.
     pub(crate) fn handle(&self) -> Option<RawFd> {
         let event = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        event.as_ref().map(|event| event.as_raw_fd())
+        event.as_ref().map(AsRawFd::as_raw_fd)
     }
 
     fn of(&self, dir: &Dir) -> Result<Arc<OwnedFd>> {

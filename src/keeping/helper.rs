@@ -188,11 +188,8 @@ impl Drop for Running {
         if self.owner != Pid::current() {
             return;
         }
-        let (closed, _) = match Channel::pair() {
-            Ok(pair) => pair,
-            // Without a descriptor to spare it sees the end of the line when we are gone.
-            Err(_) => return,
-        };
+        // Without a descriptor to spare it sees the end of the line when we are gone.
+        let Ok((closed, _)) = Channel::pair() else { return };
         drop(std::mem::replace(&mut self.control, closed));
         if self.keepers.iter().any(|keeper| !keeper.has_ended().unwrap_or(true)) {
             return;

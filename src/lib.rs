@@ -24,12 +24,14 @@
 //! answer ([`Selection`]).
 #![forbid(unsafe_code)]
 
+mod aided;
 mod builder;
 mod contain_children;
 mod containment;
 mod drivers;
 mod guardian;
 mod hybrid;
+mod keeping;
 mod launch;
 mod making;
 pub mod registry;
@@ -48,6 +50,7 @@ pub use containment_process::ancestry::Ancestry;
 pub use containment_process::users::find as find_user;
 pub use guardian::Guardian;
 pub use hybrid::Hybrid;
+pub use keeping::{Role, serve};
 pub use launch::Launch;
 pub use making::{Degradation, GroupBuilder};
 pub use require::{InvalidRequirement, Requirement};

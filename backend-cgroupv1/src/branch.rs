@@ -1,6 +1,8 @@
 //! A group in one hierarchy: its directory, made with the levels of its name that were missing, and
 //! removed with them.
 
+use std::os::fd::{AsRawFd as _, RawFd};
+
 use containment_core::GroupName;
 use containment_process::cgroupfs::{Dir, Failure};
 
@@ -81,6 +83,11 @@ impl Spot<'_> {
 }
 
 impl Branch {
+    /// The descriptors that it has open.
+    pub(crate) fn handles(&self) -> [RawFd; 2] {
+        [self.dir.as_raw_fd(), self.top.as_raw_fd()]
+    }
+
     fn belongs_to(&self, owner: u64) -> Result<bool, Failure> {
         match self.dir.note(NOTE) {
             Ok(note) => Ok(note.is_some_and(|note| note == owner.to_string().as_bytes())),

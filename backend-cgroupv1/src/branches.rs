@@ -2,7 +2,7 @@
 //! and all cleaned even where one cannot be.
 
 use std::collections::HashSet;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -134,6 +134,12 @@ impl<'a> Top<'a> {
 }
 
 impl Branches {
+    /// The descriptors that they have open.
+    pub(crate) fn handles(&self) -> Vec<RawFd> {
+        let branches = self.all.iter().flat_map(Branch::handles);
+        branches.chain(self.place.handles()).chain(self.oom_events.handle()).collect()
+    }
+
     /// The identities of the levels of a directory that is about to be made, by which they are
     /// found again.
     fn owners(&self) -> Vec<u64> {

@@ -1,5 +1,6 @@
 //! One open group: its directories, its identity and what was started in it.
 
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -216,6 +217,14 @@ impl GroupOps for V1Group {
     fn reap(&self) -> Result<Reaped> {
         self.refuse_removed(Operation::Reap)?;
         self.programs.reap()
+    }
+
+    fn handles(&self) -> Vec<RawFd> {
+        let mut handles = self.branches.handles();
+        handles.extend(self.driver.place.handles());
+        handles.extend(self.watched().iter().map(AsRawFd::as_raw_fd));
+        handles.extend(self.programs.handles());
+        handles
     }
 
     fn remove(&self) -> Result<()> {

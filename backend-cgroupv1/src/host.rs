@@ -3,6 +3,7 @@
 //! To join a hierarchy costs a directory, and a write at each spawn; so a group joins those that hold
 //! its processes, and besides them only those that its limits and figures need.
 
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::Arc;
 
 use containment_core::{Error, ErrorKind, Limit, Measure, Operation, Result, Set};
@@ -43,6 +44,11 @@ impl Place {
         }
         place.limits = offer::limits(&place);
         Ok(place)
+    }
+
+    /// The descriptors that it has open.
+    pub(crate) fn handles(&self) -> impl Iterator<Item = RawFd> + '_ {
+        self.hierarchies.iter().map(|hierarchy| hierarchy.dir.as_raw_fd())
     }
 
     /// Whether the hierarchy was met at an earlier mount of it.

@@ -1,6 +1,6 @@
 //! One open group: its directory, its identity and what was started in it.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -307,6 +307,15 @@ impl GroupOps for V2Group {
     fn reap(&self) -> Result<Reaped> {
         self.refuse_removed(Operation::Reap)?;
         self.programs.reap()
+    }
+
+    fn handles(&self) -> Vec<RawFd> {
+        let dirs = [&self.place.mount, &self.place.dir, &self.top, &self.dir];
+        let mut handles: Vec<_> = dirs.into_iter().map(AsRawFd::as_raw_fd).collect();
+        handles.extend(self.files.handles());
+        handles.extend(self.events.handles());
+        handles.extend(self.programs.handles());
+        handles
     }
 
     fn remove(&self) -> Result<()> {

@@ -1,5 +1,6 @@
 //! One open group of the fake.
 
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use containment_core::{
@@ -358,6 +359,11 @@ impl GroupOps for FakeGroup {
                 Change::Frozen => Watch::Backoff,
             })
         })
+    }
+
+    /// Nothing of it is the kernel's.
+    fn handles(&self) -> Vec<RawFd> {
+        Vec::new()
     }
 
     fn reap(&self) -> Result<Reaped> {

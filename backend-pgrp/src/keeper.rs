@@ -6,12 +6,14 @@
 
 use std::io::{self, PipeWriter};
 use std::os::fd::AsFd;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use containment_core::{
-    Applied, Capabilities, Change, ChildOps, ControllerSet, Error, FreezeState, GroupId, GroupName,
-    GroupOps, HomeOps, KillStep, Limits, Member, Operation, Pid, Policy, Program, Reaped, Result,
-    Signal, SignalSet, Signalled, SystemWaiter, Teardown, Time, Usage, Waiter, Watch,
+    Capabilities, Change, ChildOps, Error, FreezeState, GroupId, GroupOps, KillStep, Member,
+    Operation, Pid, Policy, Program, Reaped, Result, Signal, SignalSet, Signalled, SystemWaiter,
+    Teardown, Time, Usage, Waiter, Watch,
 };
 use containment_process::pidfd::{Look, PidFd, Waited};
 use containment_process::proc::Stat;
@@ -21,21 +23,21 @@ use containment_process::spawn::{Entry, Failure, Launch, Memory, spawn};
 use containment_process::{rusage, worker};
 use rustix::process::{setpgid, setsid};
 
+use crate::capabilities;
+use crate::lacking::{OfProcesses, lacking};
 use crate::message::Message;
+use crate::nursery::{Order, Witness};
 use crate::tree::Tree;
-use crate::unsupported;
 
 /// What a keeper is told when it is made.
 #[derive(Debug)]
-pub(crate) struct Charge<'a> {
-    pub(crate) program: &'a Program,
-    /// The process group to start the program in: its own (0), or another one of the session.
-    pub(crate) process_group: i32,
-    pub(crate) supervisor: PidFd,
-    pub(crate) id: GroupId,
-    pub(crate) capabilities: Capabilities,
-    /// Whether the group is to outlive the supervisor from the first.
-    pub(crate) lasting: bool,
+pub struct Charge<'a> {
+    /// What it is to keep.
+    pub order: Order<'a>,
+    /// Whose end is the group's, unless that let go of it.
+    pub supervisor: PidFd,
+    /// Who writes down what becomes of the program.
+    pub witness: Option<Arc<dyn Witness>>,
 }
 
 /// The signal by which its supervisor tells a keeper that the group is to outlive it. A real-time signal:
@@ -45,8 +47,9 @@ pub(crate) const LET_GO: Signal = Signal::new(64).expect("there are 64 signals")
 /// The exit status of a keeper that could not do its work.
 const FAILED: u8 = 125;
 
-/// The keeper's life, from the fork to its exit status.
-pub(crate) fn serve(charge: Charge<'_>, pipe: PipeWriter) -> u8 {
+/// The keeper's life, from the fork to its exit status. The program's signal mask is that of the calling
+/// thread unless it has one of its own.
+pub fn keep(charge: Charge<'_>, pipe: PipeWriter) -> u8 {
     match Keeper::begin(charge, pipe) {
         Ok(Some(keeper)) => keeper.keep().map_or(FAILED, |()| 0),
         Ok(None) => 0,
@@ -64,6 +67,7 @@ struct Keeper {
     told: AtomicBool,
     /// Whether the group is to outlive the supervisor.
     let_go: AtomicBool,
+    witness: Option<Arc<dyn Witness>>,
     id: GroupId,
     capabilities: Capabilities,
 }
@@ -79,13 +83,19 @@ impl Keeper {
             // First of all: what is sent to the supervisor's process group is not for us.
             setpgid(None, None)?;
         }
-        let program = match start(&charge, inherited) {
+        let program = match start(&charge.order, inherited) {
             Ok(program) => program,
             Err(failure) => {
                 Message::send(&[Message::Failed(failure)], pipe.as_fd())?;
                 return Ok(None);
             }
         };
+        let Charge { order, supervisor, witness } = charge;
+        let id = order.group.clone();
+        if let Some(witness) = &witness {
+            // Before it is told: whoever knows of the program finds it on record.
+            witness.started(&id, program.pid());
+        }
         Message::send(&[Message::Started(program.pid())], pipe.as_fd())?;
         if orphaned {
             // To the terminal all stays as it was without us: a process group that nobody in its session
@@ -93,11 +103,13 @@ impl Keeper {
             // somebody who would. Before its start the program could not have joined the group.
             setsid()?;
         }
-        let Charge { supervisor, id, capabilities, lasting, .. } = charge;
-        worker::detach(&[pipe.as_fd(), supervisor.as_fd(), program.as_fd()])?;
+        let mut handles = vec![pipe.as_fd(), supervisor.as_fd(), program.as_fd()];
+        handles.extend(witness.iter().flat_map(|witness| witness.handles()));
+        worker::detach(&handles)?;
         let inbox = Inbox::open_all(SignalSet::default().with(Signal::CHLD).with(LET_GO))?;
-        let [told, let_go] = [false, lasting].map(AtomicBool::new);
-        Ok(Some(Self { pipe, inbox, supervisor, program, told, let_go, id, capabilities }))
+        let [told, let_go] = [false, order.lasting].map(AtomicBool::new);
+        let capabilities = capabilities(crate::Keeper::Worker);
+        Ok(Some(Self { pipe, inbox, supervisor, program, told, let_go, witness, id, capabilities }))
     }
 
     /// Reaps and tells until nothing is left; ends the group when the supervisor has died, unless that
@@ -140,8 +152,13 @@ impl Keeper {
         }
         let mut news = Vec::new();
         if !self.told.load(Ordering::Relaxed)
-            && let Waited::Ended(outcome) = self.program.try_wait(Look::Reap)?
+            && let Waited::Ended(outcome) = self.program.try_wait(Look::Hold)?
         {
+            if let Some(witness) = &self.witness {
+                // Before it is reaped: until then its pid is its own, and the next one can still ask.
+                witness.ended(&self.id, self.program.pid(), outcome);
+            }
+            self.program.try_wait(Look::Reap)?;
             self.told.store(true, Ordering::Relaxed);
             news.push(Message::Ended(outcome));
         }
@@ -159,7 +176,7 @@ impl Keeper {
     }
 
     fn tree() -> Tree {
-        Tree { roots: vec![Pid::current()], except: Vec::new() }
+        Tree { roots: vec![Pid::current()], except: Vec::new(), others: Vec::new() }
     }
 }
 
@@ -183,18 +200,28 @@ fn is_orphaned(member: Pid) -> io::Result<bool> {
     }
 }
 
-fn start(charge: &Charge<'_>, inherited: SignalSet) -> Result<PidFd, Failure> {
-    let program = match charge.program.mask() {
-        Some(_) => charge.program.clone(),
-        None => charge.program.clone().signal_mask(inherited),
+fn start(order: &Order<'_>, inherited: SignalSet) -> Result<PidFd, Failure> {
+    let program = match order.program.mask() {
+        Some(_) => order.program.clone(),
+        None => order.program.clone().signal_mask(inherited),
     };
     spawn(&Launch {
         program: &program,
         entry: Entry::Nowhere,
-        process_group: Some(charge.process_group),
+        process_group: Some(order.process_group),
         mark: None,
         memory: Memory::Share,
     })
+}
+
+impl OfProcesses for Keeper {
+    fn present(&self, _: Operation) -> Result<()> {
+        Ok(())
+    }
+
+    fn describe(&self, error: Error) -> Error {
+        error
+    }
 }
 
 /// What the teardown of an orphaned group needs; nobody can ask a keeper for anything else.
@@ -207,12 +234,11 @@ impl GroupOps for Keeper {
         &self.capabilities
     }
 
-    fn leave_mark(&self, _: &str) -> Result<bool> {
-        Ok(false)
-    }
+    lacking!();
 
-    fn mark(&self) -> Result<Option<String>> {
-        Ok(None)
+    fn handles(&self) -> Vec<RawFd> {
+        let processes = [&self.supervisor, &self.program].map(AsRawFd::as_raw_fd);
+        processes.into_iter().chain([self.pipe.as_raw_fd()]).collect()
     }
 
     fn members(&self) -> Result<Vec<Member>> {
@@ -258,34 +284,10 @@ impl GroupOps for Keeper {
     }
 
     fn spawn(&self, _: &Program) -> Result<Box<dyn ChildOps>> {
-        Err(unsupported(Operation::Spawn))
-    }
-
-    fn attach(&self, _: Pid) -> Result<()> {
-        Err(unsupported(Operation::Attach))
-    }
-
-    fn home(&self) -> Result<Box<dyn HomeOps>> {
-        Err(unsupported(Operation::Attach))
-    }
-
-    fn subgroup(&self, _: &GroupName, _: ControllerSet) -> Result<Box<dyn GroupOps>> {
-        Err(unsupported(Operation::Create))
-    }
-
-    fn subgroups(&self) -> Result<Vec<Box<dyn GroupOps>>> {
-        Ok(Vec::new())
-    }
-
-    fn set_limits(&self, _: &Limits) -> Result<Applied> {
-        Err(unsupported(Operation::SetLimits))
+        self.lacks(Operation::Spawn)
     }
 
     fn usage(&self) -> Result<Usage> {
-        Err(unsupported(Operation::Usage))
-    }
-
-    fn oom_kills(&self) -> Result<u64> {
-        Err(unsupported(Operation::Usage))
+        self.lacks(Operation::Usage)
     }
 }

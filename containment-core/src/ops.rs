@@ -5,6 +5,7 @@
 //! operation answers [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
 
 use std::fmt::Debug;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use crate::{
@@ -90,6 +91,9 @@ pub trait GroupOps: Debug + Send + Sync {
     fn reap(&self) -> Result<Reaped>;
     /// Tries once to remove the group and the empty sub-groups in it, depth first.
     fn remove(&self) -> Result<()>;
+    /// Every descriptor that it has open now. A fork that is to act on the group keeps these, and may close
+    /// all others.
+    fn handles(&self) -> Vec<RawFd>;
 }
 
 /// A program that was spawned into a group.

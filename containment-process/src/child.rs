@@ -1,5 +1,6 @@
 //! A program that this process started and waits for itself.
 
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use containment_core::{
@@ -81,7 +82,11 @@ impl Started {
                 end.outcome = Some(outcome);
                 end.reaped = end.look == Look::Reap;
             }
-            Waited::Lost => end.reaped = true,
+            Waited::Lost => {
+                // The kernel may tell it all the same.
+                end.outcome = self.shared.process.told_end().map_err(|error| self.error(&error))?;
+                end.reaped = true;
+            }
         }
         Ok(end.outcome)
     }
@@ -158,6 +163,11 @@ impl Programs {
         }
         programs.retain(|child| !child.is_forgotten());
         Ok(reaped)
+    }
+
+    /// The descriptors by which they are held.
+    pub fn handles(&self) -> Vec<RawFd> {
+        self.lock().iter().map(|program| program.process().as_raw_fd()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Started>> {

@@ -1,5 +1,6 @@
 //! One open hybrid group: a v2 group that does everything but limit, and what limits it.
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -254,6 +255,13 @@ impl GroupOps for HybridGroup {
 
     fn reap(&self) -> Result<Reaped> {
         self.v2.reap()
+    }
+
+    fn handles(&self) -> Vec<RawFd> {
+        let mut handles = self.v2.handles();
+        handles.extend(self.v1.iter().flat_map(LimitGroup::handles));
+        handles.extend(self.side.handles());
+        handles
     }
 
     /// The v2 directory first: a group that stays keeps its limits.

@@ -1,5 +1,6 @@
 //! The v1 side of hybrid groups: looked for when it is first needed, and joined level by level.
 
+use std::os::fd::RawFd;
 use std::sync::OnceLock;
 
 use backend_cgroupv1::{LimitGroup, V1Limits};
@@ -41,6 +42,11 @@ impl V1Side {
     /// Below what groups are made.
     pub(super) fn base(&self) -> &Base {
         &self.base
+    }
+
+    /// The descriptors that it has open so far.
+    pub(super) fn handles(&self) -> Vec<RawFd> {
+        self.found.get().map(V1Limits::handles).unwrap_or_default()
     }
 
     /// The hierarchies, found at the first call.

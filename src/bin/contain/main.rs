@@ -6,8 +6,10 @@ mod doctor;
 mod errors;
 mod exit;
 mod groups;
+mod guard;
 mod init;
 mod isolation;
+mod keep;
 mod limits;
 mod logging;
 mod record;
@@ -38,6 +40,8 @@ fn dispatch(cli: &Cli) -> u8 {
         Command::Ls(options) => record::ls(&cli.global, options),
         Command::Gc(options) => record::gc(&cli.global, options),
         Command::Init(options) => init::init(options),
+        Command::Guard => guard::guard(),
+        Command::Keep => keep::keep(),
         Command::Group(command) => groups::dispatch(&cli.global, command),
     }
 }

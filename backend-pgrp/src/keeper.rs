@@ -36,6 +36,9 @@ pub struct Charge<'a> {
     pub order: Order<'a>,
     /// Whose end is the group's, unless that let go of it.
     pub supervisor: PidFd,
+    /// Who ends the group when the supervisor has died, for as long as it lives: one pass over all of its
+    /// groups is less than one pass of each keeper.
+    pub guardian: Option<PidFd>,
     /// Who writes down what becomes of the program.
     pub witness: Option<Arc<dyn Witness>>,
 }
@@ -61,6 +64,7 @@ struct Keeper {
     pipe: PipeWriter,
     inbox: Inbox,
     supervisor: PidFd,
+    guardian: Option<PidFd>,
     program: PidFd,
     /// Whether the program's end was told.
     told: AtomicBool,
@@ -89,7 +93,7 @@ impl Keeper {
                 return Ok(None);
             }
         };
-        let Charge { order, supervisor, witness } = charge;
+        let Charge { order, supervisor, guardian, witness } = charge;
         let id = order.group.clone();
         if let Some(witness) = &witness {
             // Before it is told: whoever knows of the program finds it on record.
@@ -103,12 +107,24 @@ impl Keeper {
             setsid()?;
         }
         let mut handles = vec![pipe.as_fd(), supervisor.as_fd(), program.as_fd()];
+        handles.extend(guardian.iter().map(PidFd::as_fd));
         handles.extend(witness.iter().flat_map(|witness| witness.handles()));
         worker::detach(&handles)?;
         let inbox = Inbox::open_all(SignalSet::default().with(Signal::CHLD).with(LET_GO))?;
         let [told, let_go] = [false, order.lasting].map(AtomicBool::new);
         let capabilities = capabilities(crate::Keeper::Worker);
-        Ok(Some(Self { pipe, inbox, supervisor, program, told, let_go, witness, id, capabilities }))
+        Ok(Some(Self {
+            pipe,
+            inbox,
+            supervisor,
+            guardian,
+            program,
+            told,
+            let_go,
+            witness,
+            id,
+            capabilities,
+        }))
     }
 
     /// Reaps and tells until nothing is left; ends the group when the supervisor has died, unless that
@@ -124,10 +140,11 @@ impl Keeper {
             }
             let mut sources = vec![self.inbox.source()];
             if !self.let_go.load(Ordering::Relaxed) {
-                if orphaned {
-                    return self.end_all(&waiter);
+                match &self.guardian {
+                    _ if !orphaned => sources.push(self.supervisor.source()),
+                    Some(guardian) if !guardian.has_ended()? => sources.push(guardian.source()),
+                    _ => return self.end_all(&waiter),
                 }
-                sources.push(self.supervisor.source());
             }
             // What is left to reap is announced no more.
             let until = if children == Children::Behind { Time::ZERO } else { Time::NEVER };
@@ -236,8 +253,8 @@ impl GroupOps for Keeper {
     lacking!();
 
     fn handles(&self) -> Vec<RawFd> {
-        let processes = [&self.supervisor, &self.program].map(AsRawFd::as_raw_fd);
-        processes.into_iter().chain([self.pipe.as_raw_fd()]).collect()
+        let processes = [&self.supervisor, &self.program].into_iter().chain(&self.guardian);
+        processes.map(AsRawFd::as_raw_fd).chain([self.pipe.as_raw_fd()]).collect()
     }
 
     fn members(&self) -> Result<Vec<Member>> {

@@ -242,7 +242,8 @@ fn fork(
     let failed = |error: io::Error| Error::from_io(Operation::Spawn, &error);
     let supervisor = PidFd::open(Pid::current()).map_err(failed)?;
     let supervisor = supervisor.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-    worker::fork(move || keep(Charge { order, supervisor, witness }, pipe)).map_err(failed)
+    let charge = Charge { order, supervisor, guardian: None, witness };
+    worker::fork(move || keep(charge, pipe)).map_err(failed)
 }
 
 /// How long a keeper may take for its first word until it is taken for stopped.

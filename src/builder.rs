@@ -6,9 +6,8 @@ use std::sync::Arc;
 use backend_pgrp::Keeper;
 use containment_core::{
     Backend, Capabilities, ControllerSet, Error, ErrorKind, Limits, Measure, Operation, Program,
-    Result, Seal, Set,
+    Result, Seal, Set, Witness,
 };
-
 use containment_process::proc::Base;
 
 use crate::containment::Containment;
@@ -37,6 +36,7 @@ pub struct Builder {
     seal: Seal,
     pub(crate) registry: Option<(Registry, Tenure)>,
     pub(crate) helper: Option<PathBuf>,
+    pub(crate) witness: Option<Arc<dyn Witness>>,
 }
 
 /// How a backend has to show that it works here before it is taken.
@@ -68,6 +68,7 @@ impl Builder {
             seal: Seal::Open,
             registry: None,
             helper: None,
+            witness: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use containment_core::{
-    Backend, Capabilities, CgroupOps, Child, Error, Group, GroupName, Program, Result,
+    Backend, Capabilities, CgroupOps, Child, Error, Group, GroupName, Program, Result, Witness,
 };
 
 use crate::aided::Aided;
@@ -28,6 +28,14 @@ pub struct Launch {
 }
 
 impl Builder {
+    /// Whoever is found at the end of a group that is launched is reported with their origin by this
+    /// witness: an [`Ancestry`](crate::Ancestry) that listens to the kernel knows of dead ancestors, too.
+    #[must_use]
+    pub fn witnessed_by(mut self, witness: Arc<dyn Witness>) -> Self {
+        self.witness = Some(witness);
+        self
+    }
+
     /// Makes a group with this builder's limits and starts a program in it, on the first backend
     /// where that works: a failure to make the group or to put the program into it, for a reason that
     /// lies in the backend, moves on to the next, and the half-made group is removed. `program` is
@@ -90,7 +98,10 @@ impl Aided {
         program: &mut impl FnMut(&Group) -> Program,
     ) -> Result<Launch> {
         let (driver, asked) = (self.on_record(driver), &self.builder);
-        let group = make(&*driver, name, &asked.limits, asked.best_effort)?;
+        let mut group = make(&*driver, name, &asked.limits, asked.best_effort)?;
+        if let Some(witness) = &asked.witness {
+            group = group.witnessed_by(Arc::clone(witness));
+        }
         let (mut degraded, child) = match set_limits(&group, &asked.limits, asked.best_effort) {
             Ok(degraded) => (degraded, group.spawn(&asked.sealing(program(&group)))),
             Err(error) => (Vec::new(), Err(error)),

@@ -26,7 +26,7 @@ use rustix::process::{setpgid, setsid};
 use crate::capabilities;
 use crate::lacking::{OfProcesses, lacking};
 use crate::message::Message;
-use crate::nursery::{Order, Witness};
+use crate::nursery::{Order, Scribe};
 use crate::tree::Tree;
 
 /// What a keeper is told when it is made.
@@ -40,11 +40,12 @@ pub struct Charge<'a> {
     /// groups is less than one pass of each keeper.
     pub guardian: Option<PidFd>,
     /// Who writes down what becomes of the program.
-    pub witness: Option<Arc<dyn Witness>>,
+    pub scribe: Option<Arc<dyn Scribe>>,
 }
 
-/// The signal by which its supervisor tells a keeper that the group is to outlive it.
-pub(crate) const LET_GO: Signal = Signal::USR1;
+/// The signal by which its supervisor tells a keeper that the group is to outlive it. A real-time signal:
+/// each is queued, so that none that somebody else sends takes its place (signal(7)).
+pub(crate) const LET_GO: Signal = Signal::new(64).expect("there are 64 signals");
 
 /// The exit status of a keeper that could not do its work.
 const FAILED: u8 = 125;
@@ -70,7 +71,7 @@ struct Keeper {
     told: AtomicBool,
     /// Whether the group is to outlive the supervisor.
     let_go: AtomicBool,
-    witness: Option<Arc<dyn Witness>>,
+    scribe: Option<Arc<dyn Scribe>>,
     id: GroupId,
     capabilities: Capabilities,
 }
@@ -93,11 +94,11 @@ impl Keeper {
                 return Ok(None);
             }
         };
-        let Charge { order, supervisor, guardian, witness } = charge;
+        let Charge { order, supervisor, guardian, scribe } = charge;
         let id = order.group.clone();
-        if let Some(witness) = &witness {
+        if let Some(scribe) = &scribe {
             // Before it is told: whoever knows of the program finds it on record.
-            witness.started(&id, program.pid());
+            scribe.started(&id, program.pid());
         }
         Message::send(&[Message::Started(program.pid())], pipe.as_fd())?;
         if orphaned {
@@ -108,7 +109,7 @@ impl Keeper {
         }
         let mut handles = vec![pipe.as_fd(), supervisor.as_fd(), program.as_fd()];
         handles.extend(guardian.iter().map(PidFd::as_fd));
-        handles.extend(witness.iter().flat_map(|witness| witness.handles()));
+        handles.extend(scribe.iter().flat_map(|scribe| scribe.handles()));
         worker::detach(&handles)?;
         let inbox = Inbox::open_all(SignalSet::default().with(Signal::CHLD).with(LET_GO))?;
         let [told, let_go] = [false, order.lasting].map(AtomicBool::new);
@@ -121,7 +122,7 @@ impl Keeper {
             program,
             told,
             let_go,
-            witness,
+            scribe,
             id,
             capabilities,
         }))
@@ -170,9 +171,9 @@ impl Keeper {
         if !self.told.load(Ordering::Relaxed)
             && let Waited::Ended(outcome) = self.program.try_wait(Look::Hold)?
         {
-            if let Some(witness) = &self.witness {
+            if let Some(scribe) = &self.scribe {
                 // Before it is reaped: until then its pid is its own, and the next one can still ask.
-                witness.ended(&self.id, self.program.pid(), outcome);
+                scribe.ended(&self.id, self.program.pid(), outcome);
             }
             self.program.try_wait(Look::Reap)?;
             self.told.store(true, Ordering::Relaxed);

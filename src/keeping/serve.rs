@@ -5,7 +5,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use backend_pgrp::{Charge, Order, Witness};
+use backend_pgrp::{Charge, Order, Scribe};
 use containment_core::{
     Backend, Backoff, Error, ErrorKind, GroupName, Operation, Pid, Result, Signal, SignalSet,
     SystemWaiter, Time, Waiter as _, Watch,
@@ -193,10 +193,10 @@ impl Server {
         let group = order.group.read().ok_or_else(malformed)?;
         if group.backend == Backend::ProcessGroup {
             let order = Order { program: &program, process_group, group: &group, lasting };
-            let witness = lasting.then(|| Arc::new(self.registry.clone()) as Arc<dyn Witness>);
+            let scribe = lasting.then(|| Arc::new(self.registry.clone()) as Arc<dyn Scribe>);
             let supervisor = self.supervisor.clone();
             let guardian = Some(self.own.clone()).filter(|_| self.role == Role::Guard);
-            let charge = Charge { order, supervisor, guardian, witness };
+            let charge = Charge { order, supervisor, guardian, scribe };
             return worker::fork(move || backend_pgrp::keep(charge, line.into())).map_err(failed);
         }
         let line = Channel::adopt(line);
@@ -240,7 +240,7 @@ impl Server {
 
     fn recover_once(&self) -> Result<()> {
         let name: GroupName = "guard".parse().map_err(|_| not_a_helper())?;
-        let swept = end_descendants(&name);
+        let swept = end_descendants(&name, None);
         let collected = self.registry.collect_of(self.owner)?;
         let errors = swept?.errors.into_iter().chain(collected.errors);
         errors.into_iter().next().map_or(Ok(()), Err)

@@ -11,8 +11,8 @@ test:
 soak: (fuzz "600")
     CONTAIN_SOAK=10000 cargo test --release --test run_soak -- --nocapture
     CONTAIN_SOAK=2000 cargo test --release --test differential
-    CONTAIN_SOAK=500 cargo test --release --test provenance
     CONTAIN_SOAK=1 cargo test --release --test restart -- --test-threads 2
+    CONTAIN_SOAK=500 cargo test --release --test provenance
 
 # What decides whether a change lands.
 ci:

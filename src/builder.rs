@@ -67,8 +67,8 @@ impl Builder {
             best_effort: false,
             seal: Seal::Open,
             registry: None,
-            witness: None,
             helper: None,
+            witness: None,
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use backend_cgroupv1::CgroupV1;
 use backend_cgroupv2::CgroupV2;
-use backend_pgrp::{Keeper, Nursery, ProcessGroups, Witness};
+use backend_pgrp::{Keeper, Nursery, ProcessGroups, Scribe};
 use containment_core::{
     Backend, CgroupOps, ControllerSet, Error, ErrorKind, Measure, Operation, Result, Set,
 };
@@ -43,7 +43,7 @@ pub(crate) struct Place {
     /// Who makes keepers instead of this process, and whether those outlive it.
     pub(crate) nursery: Option<(Arc<dyn Nursery>, bool)>,
     /// Who writes down what becomes of programs that are to outlive us.
-    pub(crate) witness: Option<Arc<dyn Witness>>,
+    pub(crate) scribe: Option<Arc<dyn Scribe>>,
     /// The figures that groups have to show, where each has its price.
     pub(crate) figures: Set<Measure>,
 }
@@ -51,7 +51,7 @@ pub(crate) struct Place {
 impl Place {
     /// Below these groups, with nothing else asked for.
     pub(crate) fn on(base: Base) -> Self {
-        Self { base, keeper: Keeper::None, nursery: None, witness: None, figures: Set::EMPTY }
+        Self { base, keeper: Keeper::None, nursery: None, scribe: None, figures: Set::EMPTY }
     }
 }
 
@@ -108,9 +108,9 @@ impl Host for ThisHost {
 
 fn process_groups(place: &Place) -> Result<Arc<dyn Driver>> {
     let driver = ProcessGroups::probe(place.keeper)?;
-    Ok(Arc::new(match (&place.nursery, &place.witness) {
+    Ok(Arc::new(match (&place.nursery, &place.scribe) {
         (Some((nursery, lasting)), _) => driver.kept_by(Arc::clone(nursery), *lasting),
-        (None, Some(witness)) => driver.witnessed_by(Arc::clone(witness)),
+        (None, Some(scribe)) => driver.recorded_by(Arc::clone(scribe)),
         (None, None) => driver,
     }))
 }

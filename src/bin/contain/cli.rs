@@ -33,12 +33,6 @@ pub(crate) enum Command {
     Group(Box<GroupCommand>),
     Gc(Gc),
     Init(Init),
-    /// Ends the groups of the process that started it, should that die; for library users
-    #[command(hide = true)]
-    Guard,
-    /// Waits for programs whatever becomes of the process that started it; for library users
-    #[command(hide = true)]
-    Keep,
 }
 
 /// Options that may stand before or after the subcommand.

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use containment::Signal;
 use support::backends::on_each_backend;
-use support::{eventually, scaled};
 use support::job::{Job, signal};
 use support::shapes::{can_be_made, namespace};
+use support::{eventually, scaled};
 
 on_each_backend!(
     k32_however_few_descriptors_nothing_is_left,

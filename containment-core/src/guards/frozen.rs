@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::{
     Backoff, Change, Error, ErrorKind, Freeze, FreezeState, Group, GroupOps, Member, OpenGroup,
-    Operation, Pid, ProcessState, Result, Time, Waiter, Watch, Witness,
+    Operation, Pid, ProcessState, Result, Waiter, Watch, Witness,
 };
 
 /// A group in which nobody runs; dropping this thaws it.

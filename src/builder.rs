@@ -168,9 +168,8 @@ impl Builder {
     /// Takes the first candidate that works and gives what was asked for.
     ///
     /// # Errors
-    /// With an explicit backend its own reason. Otherwise
-    /// [`RequirementUnmet`](ErrorKind::RequirementUnmet) or [`Unusable`](ErrorKind::Unusable), naming
-    /// every candidate's.
+    /// With an explicit backend its own reason. Otherwise [`Unusable`](ErrorKind::Unusable) or
+    /// [`RequirementUnmet`](ErrorKind::RequirementUnmet), naming every candidate's.
     pub fn build(&self) -> Result<Containment> {
         let (aided, degraded) = self.aided()?;
         let mut rejected = Vec::new();

@@ -26,6 +26,7 @@ mod branch;
 mod branches;
 mod control;
 mod cpuset;
+mod cputime;
 mod driver;
 mod entry;
 mod freezer;

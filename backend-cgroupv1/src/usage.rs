@@ -24,6 +24,12 @@ impl Branches {
                 read(controller, &branch.dir, &mut usage)?;
             }
         }
+        if let (Some(total), Some(user), Some(system)) =
+            (usage.cpu, usage.cpu_user, usage.cpu_system)
+        {
+            let [user, system] = self.cpu_parts.of(total, user, system);
+            (usage.cpu_user, usage.cpu_system) = (Some(user), Some(system));
+        }
         if let Some(memory) = self.serving("memory") {
             usage.oom_kills = count_oom_kills(memory)?;
         }

@@ -223,7 +223,7 @@ impl Teardown {
         self.report.emptied = !self.blind;
         self.read_usage(group);
         // Nothing lives. What the pids controller counts still are zombies that nobody has reaped yet.
-        if let Some(usage) = &mut self.report.usage {
+        if let Some(usage) = self.report.usage.as_mut().filter(|_| self.report.emptied) {
             usage.pids = usage.pids.and(Some(0));
         }
         if !self.policy.remove {

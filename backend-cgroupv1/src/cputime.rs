@@ -37,8 +37,8 @@ fn adjusted(
         (Duration::ZERO, _) => total,
         _ => scaled(total, system, user + system),
     };
-    let system = share.clamp(system_before, total - user_before);
-    [total - system, system]
+    let system = share.clamp(system_before, total.saturating_sub(user_before));
+    [total.saturating_sub(system), system]
 }
 
 /// `total * part / whole`.

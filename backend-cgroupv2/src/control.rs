@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use containment_core::{
-    Error, ErrorKind, FreezeState, KillStep, Operation, Pid, Result, Signal, Signalled,
+    Error, ErrorKind, FreezeState, Kill, KillStep, Operation, Pid, Result, Signal, Signalled,
 };
 use containment_process::cgroupfs::{Dir, Failure};
 use containment_process::pidfd::PidFd;
@@ -52,7 +52,7 @@ impl V2Group {
     pub(crate) fn kill_step(&self) -> Result<KillStep> {
         self.refuse_own(Operation::Kill)?;
         self.kills.fetch_add(1, Ordering::SeqCst);
-        if self.place.has_kill {
+        if self.capabilities.kill == Kill::Atomic {
             match self.dir.write("cgroup.kill", "1") {
                 Ok(()) => return Ok(KillStep::Killed),
                 Err(failure) if failure.kind() == ErrorKind::Unsupported => {}

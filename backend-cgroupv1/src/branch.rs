@@ -1,8 +1,10 @@
 //! A group in one hierarchy: its directory, made with the levels of its name that were missing, and
 //! removed with them.
 
+use std::sync::Arc;
+
 use containment_core::GroupName;
-use containment_process::cgroupfs::{Dir, Failure};
+use containment_process::cgroupfs::{Dir, Failure, KeptOpen};
 
 use crate::cpuset;
 use crate::hierarchy::Hierarchy;
@@ -18,6 +20,8 @@ pub(crate) struct Branch {
     /// Its hierarchy.
     pub(crate) index: Index,
     pub(crate) dir: Dir,
+    /// The files of its figures, where they are kept open.
+    pub(crate) files: Arc<KeptOpen>,
     pub(crate) inode: u64,
     /// Where its name begins.
     top: Dir,
@@ -73,7 +77,8 @@ impl Spot<'_> {
     fn branch(self, dir: Dir, made_above: usize) -> Result<Branch, Failure> {
         let inode = dir.inode()?;
         let (top, local) = (self.top.clone(), self.name.clone());
-        Ok(Branch { index: self.index, dir, inode, top, local, made_above })
+        let files = Arc::new(KeptOpen::new(dir.clone()));
+        Ok(Branch { index: self.index, dir, files, inode, top, local, made_above })
     }
 }
 

@@ -88,7 +88,25 @@ impl V2Group {
     pub(crate) fn thaw(&self) -> Result<()> {
         write_freeze(&self.dir, false)
             .and_then(|()| self.dir.walk(|below| write_freeze(below, false)))
-            .map_err(|failure| self.error(failure.during(Operation::Thaw)))
+            .map_err(|failure| self.error(failure.during(Operation::Thaw)))?;
+        self.refuse_held()
+    }
+
+    /// A group around ours may be frozen by somebody else: it is not ours to thaw.
+    fn refuse_held(&self) -> Result<()> {
+        if !self.read_event(|events| events.frozen, Operation::Thaw)? {
+            return Ok(());
+        }
+        let freezes = |group: &Dir| Ok(group.read("cgroup.freeze")?.starts_with(b"1"));
+        let holder = self.place.mount.first_above(&self.relative, freezes);
+        let holder = holder.map_err(|failure| self.error(failure.during(Operation::Thaw)))?;
+        holder.map_or(Ok(()), |holder| {
+            Err(self
+                .error(Error::new(ErrorKind::Frozen, Operation::Thaw))
+                .with_path(holder.path())
+                .because("a group around it is frozen")
+                .advise("thaw that group: write 0 to its cgroup.freeze"))
+        })
     }
 
     pub(crate) fn freeze_state(&self, operation: Operation) -> Result<FreezeState> {

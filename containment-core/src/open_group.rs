@@ -108,7 +108,8 @@ impl OpenGroup {
     /// so.
     ///
     /// # Errors
-    /// [`TimedOut`](ErrorKind::TimedOut), after ten seconds: where the group around it is frozen.
+    /// [`Frozen`](ErrorKind::Frozen) when a group around it is; [`TimedOut`](ErrorKind::TimedOut), after ten
+    /// seconds.
     pub fn thaw(&self) -> Result<()> {
         self.ops.request_thaw()?;
         self.await_state(

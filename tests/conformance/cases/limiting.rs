@@ -117,7 +117,8 @@ fn limits_are_changed_and_lifted(world: &dyn World) {
     world.end_all(group, &[]);
 }
 
-/// Half a CPU for two who would take one each. On a busy machine they may get less; never more.
+/// Half a CPU for two who would take one each: never more, and the whole of it, though on a machine that
+/// others keep busy perhaps not at the first try.
 fn the_share_of_cpu_time_holds(world: &dyn World) {
     let group = limited(world);
     let weight = Weight::new(10_000).unwrap();
@@ -125,13 +126,16 @@ fn the_share_of_cpu_time_holds(world: &dyn World) {
     group.set_limits(&half).unwrap();
     let clock = world.driver().waiter();
     let sample = || Sample { at: clock.now(), usage: group.usage().unwrap() };
-    let before = sample();
     world.start(&group, Deed::Spins);
     world.start(&group, Deed::Spins);
-    world.pause(Duration::from_secs(1));
-    let rate = sample().cpu_since(&before).unwrap();
-    // A sample's clock and its figures are read one after the other.
-    assert!(rate.percent > 1.0 && rate.percent <= 60.0, "{rate:?}");
+    world.eventually("it gets its share", || {
+        let before = sample();
+        world.pause(Duration::from_secs(1));
+        let rate = sample().cpu_since(&before).unwrap();
+        // A sample's clock and its figures are read one after the other.
+        assert!(rate.percent <= 60.0, "{rate:?}");
+        rate.percent >= 40.0
+    });
     world.end_all(group, &[]);
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use containment_core::{
     Error, ErrorKind, FreezeState, Kill, KillStep, Operation, Pid, Result, Signal, Signalled,
 };
+use containment_process::cgroupfs::parse::Events;
 use containment_process::cgroupfs::{Dir, Failure};
 use containment_process::pidfd::PidFd;
 use containment_process::proc::cgroup;
@@ -94,12 +95,14 @@ impl V2Group {
 
     /// A group around ours may be frozen by somebody else: it is not ours to thaw.
     fn refuse_held(&self) -> Result<()> {
-        if !self.read_event(|events| events.frozen, Operation::Thaw)? {
+        let failed = |failure: Failure| self.error(failure.during(Operation::Thaw));
+        // Not by the description that is watched: whoever waits by it would miss a change.
+        let events = self.dir.parse("cgroup.events", Events::parse).map_err(failed)?;
+        if events.frozen != Some(1) {
             return Ok(());
         }
         let freezes = |group: &Dir| Ok(group.read("cgroup.freeze")?.starts_with(b"1"));
-        let holder = self.place.mount.first_above(&self.relative, freezes);
-        let holder = holder.map_err(|failure| self.error(failure.during(Operation::Thaw)))?;
+        let holder = self.place.mount.first_above(&self.relative, freezes).map_err(failed)?;
         holder.map_or(Ok(()), |holder| {
             Err(self
                 .error(Error::new(ErrorKind::Frozen, Operation::Thaw))

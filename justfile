@@ -11,6 +11,7 @@ test:
 soak: (fuzz "600")
     CONTAIN_SOAK=10000 cargo test --release --test run_soak -- --nocapture
     CONTAIN_SOAK=2000 cargo test --release --test differential
+    CONTAIN_SOAK=500 cargo test --release --test provenance
 
 # What decides whether a change lands.
 ci:

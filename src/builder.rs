@@ -6,9 +6,8 @@ use std::sync::Arc;
 use backend_pgrp::Keeper;
 use containment_core::{
     Backend, Capabilities, CgroupOps, ControllerSet, Error, ErrorKind, Limits, Measure, Operation,
-    Program, Result, Seal, Set,
+    Program, Result, Seal, Set, Witness,
 };
-
 use containment_process::proc::Base;
 
 use crate::containment::Containment;
@@ -36,6 +35,7 @@ pub struct Builder {
     pub(crate) best_effort: bool,
     seal: Seal,
     registry: Option<(Registry, Tenure)>,
+    pub(crate) witness: Option<Arc<dyn Witness>>,
 }
 
 /// How a backend has to show that it works here before it is taken.
@@ -66,6 +66,7 @@ impl Builder {
             best_effort: false,
             seal: Seal::Open,
             registry: None,
+            witness: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use containment_core::{
-    Backend, Capabilities, CgroupOps, Child, Error, Group, GroupName, Program, Result,
+    Backend, Capabilities, CgroupOps, Child, Error, Group, GroupName, Program, Result, Witness,
 };
 
 use crate::builder::Builder;
@@ -27,6 +27,14 @@ pub struct Launch {
 }
 
 impl Builder {
+    /// Whoever is found at the end of a group that is launched is reported with their origin by this
+    /// witness: an [`Ancestry`](crate::Ancestry) that listens to the kernel knows of dead ancestors, too.
+    #[must_use]
+    pub fn witnessed_by(mut self, witness: Arc<dyn Witness>) -> Self {
+        self.witness = Some(witness);
+        self
+    }
+
     /// Makes a group with this builder's limits and starts a program in it, on the first backend
     /// where that works: a failure to make the group or to put the program into it, for a reason that
     /// lies in the backend, moves on to the next, and the half-made group is removed. `program` is
@@ -84,7 +92,10 @@ impl Builder {
         program: &mut impl FnMut(&Group) -> Program,
     ) -> Result<Launch> {
         let driver = self.on_record(driver);
-        let group = make(&*driver, name, &self.limits, self.best_effort)?;
+        let mut group = make(&*driver, name, &self.limits, self.best_effort)?;
+        if let Some(witness) = &self.witness {
+            group = group.witnessed_by(Arc::clone(witness));
+        }
         let (mut degraded, child) = match set_limits(&group, &self.limits, self.best_effort) {
             Ok(degraded) => (degraded, group.spawn(&self.sealing(program(&group)))),
             Err(error) => (Vec::new(), Err(error)),

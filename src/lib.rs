@@ -44,6 +44,7 @@ pub use builder::{Builder, Proof};
 pub use contain_children::ContainChildren;
 pub use containment::Containment;
 pub use containment_core::*;
+pub use containment_process::ancestry::Ancestry;
 pub use containment_process::users::find as find_user;
 pub use guardian::Guardian;
 pub use hybrid::Hybrid;

@@ -42,6 +42,10 @@ fn k47_a_member_frozen_elsewhere_is_reported_as_held() {
     let id = group.id().clone();
     let report = group.terminate(&Policy::kill().give_up_after(Duration::from_secs(2))).unwrap();
     assert_eq!(report.survivors.len(), 1, "{report:?}");
+    let hold = report.survivors[0].origin.as_ref().unwrap().held_by.clone().unwrap();
+    let holder = hold.freezer.unwrap();
+    assert!(freezer.path().ends_with(holder.trim_start_matches('/')), "{holder}");
+    assert!(hold.wchan.is_some(), "root can tell where it waits");
     let held = report.errors.iter().find(|error| error.kind() == ErrorKind::Frozen).unwrap();
     assert_eq!((held.pid(), held.path()), (Some(child.pid()), Some(freezer.path().as_path())));
     assert!(held.remedy().unwrap().contains("THAWED"), "{held:?}");

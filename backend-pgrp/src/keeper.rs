@@ -38,8 +38,9 @@ pub(crate) struct Charge<'a> {
     pub(crate) lasting: bool,
 }
 
-/// The signal by which its supervisor tells a keeper that the group is to outlive it.
-pub(crate) const LET_GO: Signal = Signal::USR1;
+/// The signal by which its supervisor tells a keeper that the group is to outlive it. A real-time signal:
+/// each is queued, so that none that somebody else sends takes its place (signal(7)).
+pub(crate) const LET_GO: Signal = Signal::new(64).expect("there are 64 signals");
 
 /// The exit status of a keeper that could not do its work.
 const FAILED: u8 = 125;

@@ -1,6 +1,8 @@
 //! What is done to a group and its members.
 
-use containment::{Error, ErrorKind, OpenGroup, Operation, Policy, Result, TeardownReport};
+use containment::{
+    Error, ErrorKind, FreezeGuard, OpenGroup, Operation, Policy, Result, TeardownReport,
+};
 
 use super::options::{Attach, Freeze, Kill, Send, Set, Thaw, Wait};
 use super::{open, show, told};
@@ -25,7 +27,8 @@ pub(super) fn set(global: &Global, options: &Set) -> Result<()> {
 }
 
 pub(super) fn freeze(global: &Global, options: &Freeze) -> Result<()> {
-    let frozen = open(global, &options.name)?.freeze(options.timeout);
+    let group = open(global, &options.name)?;
+    let frozen = group.freeze(options.timeout).map(FreezeGuard::keep).map_err(Error::from);
     frozen.map_err(|error| match error.kind() {
         ErrorKind::TimedOut => {
             error.advise("it was thawed again; give it more time with --timeout")

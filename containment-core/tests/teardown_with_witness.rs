@@ -19,7 +19,7 @@ fn end(fake: &Fake, programs: &[&str], witness: MockWitness, policy: &Policy) ->
 }
 
 fn told(members: &mut [Member]) {
-    for member in &mut members {
+    for member in members {
         member.origin = Some(Box::default());
     }
 }

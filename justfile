@@ -29,12 +29,13 @@ static:
     rustup target add x86_64-unknown-linux-musl
     cargo build --release --target x86_64-unknown-linux-musl
 
-# Does the size of the supervisor matter to a spawn, and what does a cgroup v1 cost it?
+# Does the size of the supervisor matter to a spawn, what does a cgroup v1 cost it, and a look at the figures?
 bench:
     cargo bench -p containment-process --bench resident
     cargo bench -p backend-cgroupv1 --bench spawn
     cargo bench --bench hybrid_spawn
     cargo bench --bench helper
+    cargo bench --bench usage
 
 # Fuzzes each parser of kernel text for so many seconds (600 for the full figure); needs a nightly compiler and cargo-fuzz.
 fuzz seconds="60":

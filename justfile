@@ -7,12 +7,21 @@ default:
 test:
     cargo test --workspace
 
-# The full figures: 10,000 runs, agents that die with 100 tasks and 200 groups, 10,000 cycles, and 2,000 random sequences a backend, ten minutes of fuzzing a parser.
-soak: (fuzz "600")
+# The full figures: 10,000 runs, agents that die with 100 tasks and 200 groups, 10,000 cycles, 2,000 random sequences
+# a backend, every fault, every schedule of two happenings, and ten minutes of fuzzing a parser.
+soak: (fuzz "600") faults schedules
     CONTAIN_SOAK=10000 cargo test --release --test run_soak -- --nocapture
     CONTAIN_SOAK=2000 cargo test --release --test differential
     CONTAIN_SOAK=1 cargo test --release --test restart -- --test-threads 2
     CONTAIN_SOAK=500 cargo test --release --test provenance
+
+# Strikes every system call of run, kill and gc, on every backend (or one: cgroup-v1/kill); prints the tables.
+faults what="all": static
+    CONTAIN_BINARY=target/x86_64-unknown-linux-musl/release/contain CONTAIN_FAULTS={{what}} cargo test --test faults
+
+# The teardown machine under every schedule in which so many things happen.
+schedules depth="2":
+    CONTAIN_DEPTH={{depth}} cargo test --release -p containment-core --test every_schedule -- --nocapture
 
 # What decides whether a change lands.
 ci:

@@ -45,3 +45,7 @@ fuzz seconds="60":
 # The v2 driver with all controllers on other kernels, under qemu (bookworm 6.1, bullseye 5.10, …).
 kernels *suites="bookworm":
     tests/kernels/run.sh {{suites}}
+
+# `contain` on a host with systemd: sessions, services and scopes, root and an unprivileged user, under qemu.
+systemd:
+    tests/kernels/systemd.sh

@@ -15,7 +15,8 @@ use crate::containment::Containment;
 use crate::drivers::{Driver, Host, Place, ThisHost};
 use crate::registry::{RegisteredDriver, Registry, Tenure};
 use crate::require::Requirement;
-use crate::selection::{Finding, Rejected, none_left};
+use crate::scope::{Wanted, foresee};
+use crate::selection::{Finding, Rejected, Systemd, none_left};
 
 /// What is asked of a [`Containment`] before one is chosen.
 ///
@@ -59,7 +60,7 @@ impl Builder {
         Self {
             host,
             backend: None,
-            place: Place::on(Base::default()),
+            place: Place { systemd: Systemd::Auto, ..Place::on(Base::default()) },
             requirements: Vec::new(),
             proof: Proof::Scratch,
             limits: Limits::new(),
@@ -89,6 +90,14 @@ impl Builder {
     #[must_use]
     pub fn parent(mut self, cgroup: impl Into<PathBuf>) -> Self {
         self.place.base = self.place.base.at(cgroup);
+        self
+    }
+
+    /// Whether systemd may be asked for a scope, which this process is moved into, where our own group is
+    /// not delegated; it may unless this says otherwise.
+    #[must_use]
+    pub fn systemd(mut self, systemd: Systemd) -> Self {
+        self.place.systemd = systemd;
         self
     }
 
@@ -165,18 +174,20 @@ impl Builder {
     }
 
     /// Tries every backend, in the order of this host and with every limit that it has, and says of each
-    /// what it guarantees here or why it cannot be used.
+    /// what it guarantees here or why it cannot be used. Nothing is asked of systemd but whether it
+    /// would give a scope.
     pub fn survey(&self) -> Vec<Finding> {
-        let proved = |backend| {
-            let driver = self.fit(backend)?;
-            self.prove(&*driver, Set::all()).map(|()| driver)
-        };
-        let find = |backend| match proved(backend) {
-            Ok(driver) => {
-                let usable = Ok(driver.capabilities().clone());
-                Finding { backend, usable, lacking: driver.lacking() }
+        let here = self.clone().systemd(Systemd::Never);
+        let find = |backend| {
+            let proved = here.fit(backend).and_then(|driver| {
+                here.prove(&*driver, Set::all()).map(|()| driver)
+            });
+            let found = Finding::of(backend, proved);
+            if backend == Backend::CgroupV2 && self.place.may_ask() {
+                foresee(found, self.host.scope(self.place.figures))
+            } else {
+                found
             }
-            Err(reason) => Finding { backend, usable: Err(reason), lacking: Vec::new() },
         };
         self.host.order().into_iter().map(find).collect()
     }
@@ -193,13 +204,32 @@ impl Builder {
     /// The driver of `backend`, if it can be found and gives what is asked for.
     pub(crate) fn fit(&self, backend: Backend) -> Result<Arc<dyn Driver>> {
         self.check_parent(backend)?;
-        let driver = self.host.probe(backend, &self.place)?;
+        let driver = self.host.probe(backend, &self.place_for_all())?;
         // A driver may have to look for what it offers, so it is not asked in vain.
         let sealed = self.seal != Seal::Open;
         if sealed || !self.requirements.is_empty() || !self.limits.asked().is_empty() {
             self.check(driver.capabilities()).map_err(|error| error.with_backend(backend))?;
         }
         Ok(driver)
+    }
+
+    /// The place, with what groups there have to give, and what they had better give.
+    fn place_for_all(&self) -> Place {
+        let (limits, figures) = (self.requirements.iter(), self.requirements.iter());
+        let required = Wanted {
+            limits: limits.filter_map(|required| required.limit()).collect(),
+            figures: figures.filter_map(|required| required.figure()).collect(),
+        };
+        let wanted = Wanted {
+            limits: self.limits.asked().iter().fold(required.limits, Set::with),
+            figures: self.place.figures,
+        };
+        let required = if self.best_effort {
+            required
+        } else {
+            Wanted { limits: wanted.limits, ..required }
+        };
+        Place { wanted, required, ..self.place.clone() }
     }
 
     fn proved(&self, backend: Backend) -> Result<Arc<dyn Driver>> {

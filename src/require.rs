@@ -54,6 +54,14 @@ impl Requirement {
             Self::Usage(measure) => capabilities.usage.contains(measure),
         }
     }
+
+    pub(crate) fn limit(self) -> Option<Limit> {
+        if let Self::Limit(limit) = self { Some(limit) } else { None }
+    }
+
+    pub(crate) fn figure(self) -> Option<Measure> {
+        if let Self::Usage(figure) = self { Some(figure) } else { None }
+    }
 }
 
 impl fmt::Display for Requirement {

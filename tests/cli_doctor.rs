@@ -30,7 +30,7 @@ fn the_json_has_the_documented_shape() {
     for backend in backends {
         assert_eq!(
             keys(backend),
-            ["capabilities", "lacking", "name", "reason", "remedy", "usable"]
+            ["capabilities", "lacking", "name", "reason", "remedy", "scope", "usable"]
         );
         check_backend(backend);
     }

@@ -8,9 +8,7 @@
 # from the mirror that this machine's own apt uses.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-readonly TARGET=x86_64-unknown-linux-musl
-readonly WORK=${CARGO_TARGET_DIR:-target}/kernels
-readonly GUEST_SECONDS=${GUEST_SECONDS:-900}
+source tests/kernels/lib.sh
 
 main() {
     mkdir -p "$WORK"
@@ -34,27 +32,6 @@ build() {
     ls "$WORK/bin"
 }
 
-# Fetches and unpacks the suite's kernel, unless that was done before.
-kernel() {
-    local suite=$1 root=$WORK/$1 mirror options package
-    [[ -e $root/vmlinuz ]] && return
-    mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -m 1 debian)
-    mkdir -p "$root/lists/partial" "$root/cache/archives/partial" "$root/files"
-    echo "deb [arch=amd64] $mirror $suite main" > "$root/sources.list"
-    : > "$root/status"
-    options=(-o "Dir::Etc::sourcelist=$(realpath "$root/sources.list")" -o Dir::Etc::sourceparts=-
-        -o "Dir::State::lists=$(realpath "$root/lists")" -o "Dir::State::status=$(realpath "$root/status")"
-        -o "Dir::Cache=$(realpath "$root/cache")")
-    apt-get -q "${options[@]}" update
-    package=$(apt-cache "${options[@]}" depends linux-image-cloud-amd64 |
-        sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
-    (cd "$root" && apt-get -q "${options[@]}" download "$package" && dpkg -x "$package"*.deb files)
-    cp "$root"/files/boot/vmlinuz-* "$root/vmlinuz"
-    # A disk in memory, for the limits of I/O.
-    find "$root/files" -name 'brd.ko*' -exec cp {} "$root/" \;
-    unxz -f "$root"/brd.ko.xz 2>/dev/null || true
-}
-
 # Boots it; what the guest says of its suites is the result.
 boot() {
     local root=$WORK/$1 tree
@@ -66,11 +43,9 @@ boot() {
     cp "$root/brd.ko" "$tree/" 2>/dev/null || true
     cp tests/kernels/init "$tree/init"
     chmod 755 "$tree/init"
-    (cd "$tree" && find . | cpio -o -H newc --quiet | gzip -1) > "$root/initrd.gz"
+    pack "$tree" > "$root/initrd.gz"
     rm -rf "$tree"
-    timeout "$GUEST_SECONDS" qemu-system-x86_64 -accel tcg -cpu max -smp 2 -m 1024 -nographic -no-reboot \
-        -kernel "$root/vmlinuz" -initrd "$root/initrd.gz" \
-        -append "console=ttyS0 quiet panic=-1 cgroup_no_v1=all" < /dev/null > "$root/console" 2>&1 || true
+    emulate "$root/vmlinuz" "$root/initrd.gz" 1024 cgroup_no_v1=all > "$root/console"
     tr -d '\r' < "$root/console" | grep -a '^KERNEL\|^SUITE\|^SKIPPED\|^ALL' || true
     grep -aq '^ALL PASSED' "$root/console" && return
     echo "failed on $1; see $root/console" >&2

@@ -179,9 +179,9 @@ impl Builder {
     pub fn survey(&self) -> Vec<Finding> {
         let here = self.clone().systemd(Systemd::Never);
         let find = |backend| {
-            let proved = here.fit(backend).and_then(|driver| {
-                here.prove(&*driver, Set::all()).map(|()| driver)
-            });
+            let proved = here
+                .fit(backend)
+                .and_then(|driver| here.prove(&*driver, Set::all()).map(|()| driver));
             let found = Finding::of(backend, proved);
             if backend == Backend::CgroupV2 && self.place.may_ask() {
                 foresee(found, self.host.scope(self.place.figures))
@@ -215,20 +215,10 @@ impl Builder {
 
     /// The place, with what groups there have to give, and what they had better give.
     fn place_for_all(&self) -> Place {
-        let (limits, figures) = (self.requirements.iter(), self.requirements.iter());
-        let required = Wanted {
-            limits: limits.filter_map(|required| required.limit()).collect(),
-            figures: figures.filter_map(|required| required.figure()).collect(),
-        };
-        let wanted = Wanted {
-            limits: self.limits.asked().iter().fold(required.limits, Set::with),
-            figures: self.place.figures,
-        };
-        let required = if self.best_effort {
-            required
-        } else {
-            Wanted { limits: wanted.limits, ..required }
-        };
+        let required = Wanted::of(&self.requirements);
+        let wanted = required.and(self.limits.asked(), self.place.figures);
+        let limits = if self.best_effort { Set::EMPTY } else { self.limits.asked() };
+        let required = required.and(limits, Set::EMPTY);
         Place { wanted, required, ..self.place.clone() }
     }
 
@@ -300,7 +290,7 @@ impl Builder {
         }
         let unmet = self.requirements.iter().find(|r| !r.is_met_by(&guarantees));
         if let Some(requirement) = unmet {
-            return Err(unmet_by(*requirement, &guarantees));
+            return Err(requirement.unmet_by(&guarantees));
         }
         let lacking = self.limits.asked().iter().find(|l| !capabilities.limits.contains(*l));
         match lacking {
@@ -308,19 +298,6 @@ impl Builder {
             _ => Ok(()),
         }
     }
-}
-
-fn unmet_by(requirement: Requirement, capabilities: &Capabilities) -> Error {
-    let given = match requirement {
-        Requirement::Kill(_) => capabilities.kill.to_string(),
-        Requirement::Escape(_) => capabilities.escape.to_string(),
-        Requirement::LeaveBy(_) => capabilities.leave_by.to_string(),
-        Requirement::Empty(_) => capabilities.empty.to_string(),
-        Requirement::Freeze(_) => capabilities.freeze.to_string(),
-        _ => "nothing of it".to_owned(),
-    };
-    Error::new(ErrorKind::RequirementUnmet, Operation::Select)
-        .because(format!("{requirement} is required, it gives {given}"))
 }
 
 fn no_limit(limit: Requirement) -> Error {

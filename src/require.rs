@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use containment_core::{
-    Capabilities, Element, Empty, Escape, Freeze, Kill, LeaveBy, Limit, Measure,
+    Capabilities, Element, Empty, Error, ErrorKind, Escape, Freeze, Kill, LeaveBy, Limit, Measure,
+    Operation,
 };
 
 /// A guarantee that the chosen backend has to give: this one or a stronger one.
@@ -55,12 +56,18 @@ impl Requirement {
         }
     }
 
-    pub(crate) fn limit(self) -> Option<Limit> {
-        if let Self::Limit(limit) = self { Some(limit) } else { None }
-    }
-
-    pub(crate) fn figure(self) -> Option<Measure> {
-        if let Self::Usage(figure) = self { Some(figure) } else { None }
+    /// The error for a backend that does not give it.
+    pub(crate) fn unmet_by(self, capabilities: &Capabilities) -> Error {
+        let given = match self {
+            Self::Kill(_) => capabilities.kill.to_string(),
+            Self::Escape(_) => capabilities.escape.to_string(),
+            Self::LeaveBy(_) => capabilities.leave_by.to_string(),
+            Self::Empty(_) => capabilities.empty.to_string(),
+            Self::Freeze(_) => capabilities.freeze.to_string(),
+            _ => "nothing of it".to_owned(),
+        };
+        Error::new(ErrorKind::RequirementUnmet, Operation::Select)
+            .because(format!("{self} is required, it gives {given}"))
     }
 }
 

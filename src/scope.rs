@@ -7,6 +7,7 @@ use containment_core::{
 };
 
 use crate::drivers::{Place, told};
+use crate::require::Requirement;
 use crate::selection::Finding;
 use crate::systemd::Prospect;
 
@@ -19,6 +20,22 @@ pub(crate) struct Wanted {
 
 impl Wanted {
     pub(crate) const NOTHING: Self = Self { limits: Set::EMPTY, figures: Set::EMPTY };
+
+    /// What is required of groups.
+    pub(crate) fn of(requirements: &[Requirement]) -> Self {
+        requirements.iter().fold(Self::NOTHING, |wanted, requirement| match requirement {
+            Requirement::Limit(limit) => wanted.and(Set::EMPTY.with(*limit), Set::EMPTY),
+            Requirement::Usage(figure) => wanted.and(Set::EMPTY, Set::EMPTY.with(*figure)),
+            _ => wanted,
+        })
+    }
+
+    pub(crate) fn and(self, limits: Set<Limit>, figures: Set<Measure>) -> Self {
+        Self {
+            limits: limits.iter().fold(self.limits, Set::with),
+            figures: figures.iter().fold(self.figures, Set::with),
+        }
+    }
 
     /// What of it `has` lacks.
     fn lacking_in(self, has: &Capabilities) -> Self {
@@ -174,8 +191,8 @@ mod tests {
         Finding { backend: Backend::CgroupV2, usable, lacking: Vec::new(), scope: None }
     }
 
-    fn foreseen() -> Result<Option<Foreseen>> {
-        Ok(Some(Foreseen { capabilities: strong(), told: "asked".to_owned() }))
+    fn foreseen() -> Foreseen {
+        Foreseen { capabilities: strong(), told: "asked".to_owned() }
     }
 
     fn denied() -> Error {
@@ -184,11 +201,15 @@ mod tests {
 
     #[test]
     fn what_a_scope_would_mend_is_foreseen() {
-        let mended = foresee(found(Err(denied())), foreseen());
+        let mended = foresee(found(Err(denied())), Ok(Some(foreseen())));
         assert_eq!((mended.usable.unwrap(), mended.scope.as_deref()), (strong(), Some("asked")));
-        let more = foresee(found(Ok(weak())), foreseen());
+        let more = foresee(found(Ok(weak())), Ok(Some(foreseen())));
         assert!(more.usable.unwrap().limits.contains(Limit::Pids));
-        assert_eq!(foresee(found(Ok(strong())), foreseen()).scope, None, "nothing to mend");
+        assert_eq!(
+            foresee(found(Ok(strong())), Ok(Some(foreseen()))).scope,
+            None,
+            "nothing to mend"
+        );
         assert_eq!(foresee(found(Ok(weak())), Ok(None)).scope, None);
     }
 

@@ -33,10 +33,7 @@ impl Address {
     /// The addresses of the system's manager. Never read from the environment: whoever has root follow it
     /// could have any process moved.
     pub(super) fn of_system() -> Vec<Self> {
-        vec![
-            Self::manager("/run/systemd/private"),
-            Self::bus("/run/dbus/system_bus_socket"),
-        ]
+        vec![Self::manager("/run/systemd/private"), Self::bus("/run/dbus/system_bus_socket")]
     }
 
     /// The addresses of a user's manager, the one without a detour first.
@@ -59,12 +56,13 @@ impl Address {
     }
 
     fn parse(address: &[u8]) -> Option<Self> {
-        let name = address.strip_prefix(b"unix:")?.split(|byte| *byte == b',').find_map(|pair| {
-            if let Some(path) = pair.strip_prefix(b"path=") {
-                return Some(Name::Path(OsString::from_vec(unescaped(path)?).into()));
-            }
-            pair.strip_prefix(b"abstract=").and_then(unescaped).map(Name::Abstract)
-        })?;
+        let name =
+            address.strip_prefix(b"unix:")?.split(|byte| *byte == b',').find_map(|pair| {
+                if let Some(path) = pair.strip_prefix(b"path=") {
+                    return Some(Name::Path(OsString::from_vec(unescaped(path)?).into()));
+                }
+                pair.strip_prefix(b"abstract=").and_then(unescaped).map(Name::Abstract)
+            })?;
         Some(Self { name, is_bus: true })
     }
 

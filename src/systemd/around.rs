@@ -39,8 +39,10 @@ impl Around {
         for file in ["cpuset.cpus", "cpuset.mems", "io.max"] {
             if !self.read(file).trim_ascii().is_empty() {
                 let name = &self.unit.name;
-                return Err(unusable(format!("a scope would leave the limits in {file} of {name}"))
-                    .advise("run it in a unit with Delegate=yes"));
+                return Err(unusable(format!(
+                    "a scope would leave the limits in {file} of {name}"
+                ))
+                .advise("run it in a unit with Delegate=yes"));
             }
         }
         let plain = [

@@ -41,21 +41,25 @@ impl Connection {
     }
 
     /// By the credentials that the kernel gives the other side (D-Bus specification, "EXTERNAL").
+    ///
+    /// The end of it is sent along: systemd lets a call lie that it reads together with the `BEGIN`, until
+    /// something else arrives (seen with 252).
     fn authenticate(&mut self) -> io::Result<()> {
         let uid = rustix::process::geteuid().as_raw().to_string();
-        let hex: String = uid.bytes().map(|digit| format!("{digit:02x}")).collect();
-        self.write(format!("\0AUTH EXTERNAL {hex}\r\n").as_bytes())?;
+        // The hexadecimal code of each digit.
+        let hex: String = uid.chars().flat_map(|digit| ['3', digit]).collect();
+        self.write(format!("\0AUTH EXTERNAL {hex}\r\nBEGIN\r\n").as_bytes())?;
         let answer = self.line()?;
-        if !answer.starts_with(b"OK ") {
-            return Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                format!("it does not know us: {}", answer.escape_ascii()),
-            ));
+        if answer.starts_with(b"OK ") {
+            return Ok(());
         }
-        self.write(b"BEGIN\r\n")
+        Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("it does not know us: {}", answer.escape_ascii()),
+        ))
     }
 
-    /// A line of the authentication, of which nothing follows before we have answered.
+    /// A line of the authentication, after which nothing comes before our first call.
     fn line(&mut self) -> io::Result<Vec<u8>> {
         const LONGEST: usize = 512;
         let mut line = Vec::new();

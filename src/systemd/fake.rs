@@ -77,13 +77,14 @@ fn socket(directory: &Path) -> std::path::PathBuf {
 
 fn serve(mut stream: UnixStream, manner: Manner, calls: &Sender<Vec<u8>>) -> std::io::Result<()> {
     let uid = rustix::process::geteuid().as_raw().to_string();
-    let hex: String = uid.bytes().map(|digit| format!("{digit:02x}")).collect();
+    // The hexadecimal code of each digit.
+    let hex: String = uid.chars().flat_map(|digit| ['3', digit]).collect();
     assert_eq!(line(&mut stream)?, format!("\0AUTH EXTERNAL {hex}\r\n"));
+    assert_eq!(line(&mut stream)?, "BEGIN\r\n");
     if manner == Manner::KnowsNobody {
         return stream.write_all(b"REJECTED EXTERNAL\r\n");
     }
     stream.write_all(b"OK 0123456789abcdef0123456789abcdef\r\n")?;
-    assert_eq!(line(&mut stream)?, "BEGIN\r\n");
     loop {
         let mut bytes = vec![0; PREFIX];
         stream.read_exact(&mut bytes)?;

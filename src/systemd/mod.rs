@@ -77,8 +77,10 @@ impl Prospect {
         })?;
         let group = own_group()?;
         if group.file_name().is_none_or(|last| *last != *name) {
-            return Err(unusable(format!("{whose} of systemd did not move this process into {name}"))
-                .advise("run it in a unit with Delegate=yes"));
+            return Err(unusable(format!(
+                "{whose} of systemd did not move this process into {name}"
+            ))
+            .advise("run it in a unit with Delegate=yes"));
         }
         tracing::debug!(scope = %name, "{whose} of systemd gave a scope");
         Ok(Base::default().at(group))
@@ -88,14 +90,19 @@ impl Prospect {
 impl std::fmt::Display for Prospect {
     /// What would be done, as `doctor` tells it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} of systemd is asked for a scope with Delegate=yes when it is needed", self.manager.whose)
+        write!(
+            f,
+            "{} of systemd is asked for a scope with Delegate=yes when it is needed",
+            self.manager.whose
+        )
     }
 }
 
 /// A name that no other process of this boot takes.
 fn scope_name() -> Result<String> {
     let pid = Pid::current();
-    let stat = Stat::read(pid).map_err(|error| unusable(format!("we cannot be told apart: {error}")))?;
+    let stat =
+        Stat::read(pid).map_err(|error| unusable(format!("we cannot be told apart: {error}")))?;
     let started = stat.map_or(0, |stat| stat.started);
     Ok(format!("contain-{pid}-{started}.scope"))
 }

@@ -2,7 +2,7 @@
 # Tries `contain` on a host with systemd as PID 1: Debian, booted by qemu without acceleration. In it root and
 # an unprivileged user run the suite in tests/kernels/systemd/suite. Nothing is installed here.
 #
-#   tests/kernels/systemd.sh
+#   tests/kernels/systemd.sh [PART…]      all parts unless some are named: sessions, services, …
 #
 # Takes root (for debootstrap, which is fetched), qemu-system-x86_64, cpio, dpkg, and the musl target of rustup. The first
 # run fetches the packages; they are kept below the target directory.
@@ -11,6 +11,7 @@ cd "$(dirname "$0")/../.."
 source tests/kernels/lib.sh
 readonly SUITE=bookworm
 readonly ROOT=$WORK/systemd
+readonly PARTS="sessions services scopes stops company refusals doctor"
 
 main() {
     check_tools
@@ -19,8 +20,9 @@ main() {
     [[ -e $ROOT/tree.gz ]] || tree
     overlay
     cat "$ROOT/tree.gz" "$ROOT/overlay.gz" > "$ROOT/initrd.gz"
-    GUEST_SECONDS=${GUEST_SECONDS:-400} emulate "$WORK/$SUITE/vmlinuz" "$ROOT/initrd.gz" 2048 \
-        "systemd.show_status=0 loglevel=3 rdinit=/init" > "$ROOT/console"
+    local parts="${*:-$PARTS}"
+    GUEST_SECONDS=${GUEST_SECONDS:-900} emulate "$WORK/$SUITE/vmlinuz" "$ROOT/initrd.gz" 2048 \
+        "systemd.show_status=0 loglevel=3 rdinit=/init contain.parts=${parts// /,}" > "$ROOT/console"
     tr -d '\r' < "$ROOT/console" | grep -a '^HOST\|^CASE\|^  \|^ALL' || true
     if ! grep -aq '^ALL PASSED' "$ROOT/console"; then
         echo "failed with systemd; see $ROOT/console" >&2
@@ -71,7 +73,7 @@ overlay() {
     over=$(mktemp -d)
     mkdir -p "$over"/t "$over"/usr/local/bin "$over"/etc/systemd/system/multi-user.target.wants
     cp "${CARGO_TARGET_DIR:-target}/$TARGET/debug/contain" "$over/usr/local/bin/"
-    cp tests/kernels/systemd/suite "$over/t/"
+    cp tests/kernels/systemd/{suite,scope} "$over/t/"
     cp tests/kernels/systemd/contain-suite.service "$over/etc/systemd/system/"
     ln -s ../contain-suite.service "$over/etc/systemd/system/multi-user.target.wants/"
     chmod -R a+rX "$over"

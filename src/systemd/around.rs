@@ -6,13 +6,15 @@ use containment_core::{Error, Operation, Result};
 use containment_process::cgroupfs::{Dir, Version};
 use containment_process::proc::{cgroup, mountinfo};
 
-use super::manager::unusable;
+use super::manager::{Whose, unusable};
 use super::unit::Unit;
 
 /// Our own group of the unified hierarchy.
 #[derive(Debug)]
 pub(super) struct Around {
-    pub(super) unit: Unit,
+    /// Our unit, if it is one of the manager that would be asked.
+    pub(super) unit: Option<Unit>,
+    path: PathBuf,
     group: Dir,
 }
 
@@ -22,13 +24,18 @@ pub(super) type Kept = (&'static str, u64);
 impl Around {
     /// None where this process is not in a unit's own group, or is held in a group of ours: then it is
     /// not for us to leave.
-    pub(super) fn us() -> Result<Option<Self>> {
+    pub(super) fn us(asked: Whose) -> Result<Option<Self>> {
         if std::env::var_os("CONTAIN_GROUP").is_some_and(|groups| !groups.is_empty()) {
             return Ok(None);
         }
         let path = own_group()?;
-        let Some(unit) = Unit::of(&path) else { return Ok(None) };
-        Ok(open(&path)?.map(|group| Self { unit, group }))
+        let Ok(unit) = Unit::of(&path, asked) else { return Ok(None) };
+        Ok(open(&path)?.map(|group| Self { unit, path, group }))
+    }
+
+    /// Whether this process is still there.
+    pub(super) fn is_current(&self) -> Result<bool> {
+        Ok(own_group()? == self.path)
     }
 
     /// The limits to keep.
@@ -38,9 +45,9 @@ impl Around {
     pub(super) fn limits(&self) -> Result<Vec<Kept>> {
         for file in ["cpuset.cpus", "cpuset.mems", "io.max"] {
             if !self.read(file).trim_ascii().is_empty() {
-                let name = &self.unit.name;
+                let group = self.path.display();
                 return Err(unusable(format!(
-                    "a scope would leave the limits in {file} of {name}"
+                    "a scope would leave the limits in {file} of {group}"
                 ))
                 .advise("run it in a unit with Delegate=yes"));
             }

@@ -60,8 +60,7 @@ impl Manager {
     ///
     /// # Errors
     /// [`Unusable`](ErrorKind::Unusable): nobody is there, or nobody that is systemd.
-    pub(super) fn find() -> Result<Self> {
-        let whose = Whose::of_us();
+    pub(super) fn find(whose: Whose) -> Result<Self> {
         Self::at(whose, &whose.addresses(), PATIENCE)
     }
 

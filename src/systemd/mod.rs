@@ -25,6 +25,7 @@ use containment_process::proc::{Base, Stat};
 use around::{Around, Kept, own_group};
 use manager::{Manager, Whose, unusable};
 use message::Writer;
+use unit::Unit;
 
 /// A scope that can be had.
 #[derive(Debug)]
@@ -42,9 +43,10 @@ impl Prospect {
     /// # Errors
     /// Why there is no scope, with a remedy.
     pub(crate) fn look(figures: Set<Measure>) -> Result<Option<Self>> {
-        let Some(around) = Around::us()? else { return Ok(None) };
+        let whose = Whose::of_us();
+        let Some(around) = Around::us(whose)? else { return Ok(None) };
         let limits = around.limits()?;
-        let manager = Manager::find()?;
+        let manager = Manager::find(whose)?;
         // The manager's own group has the controllers that it can hand down.
         let top = CgroupV2::probe(Base::default().at(&*manager.group))?.measuring(figures);
         let mut capabilities = top.capabilities().clone();
@@ -67,13 +69,13 @@ impl Prospect {
         // Whoever moves this process twice at a time ends the scope of the one who came first.
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        if Around::us()?.is_none_or(|now| now.unit != self.around.unit) {
+        if !self.around.is_current()? {
             return Ok(Base::default());
         }
         let name = scope_name()?;
         let (around, limits, whose) = (self.around, self.limits, self.manager.whose);
         self.manager.start_scope(&name, |properties| {
-            describe(properties, &around, whose, &limits);
+            describe(properties, around.unit.as_ref(), &limits);
         })?;
         let group = own_group()?;
         if group.file_name().is_none_or(|last| *last != *name) {
@@ -108,7 +110,7 @@ fn scope_name() -> Result<String> {
 }
 
 /// The scope's properties (systemd.scope(5), `org.freedesktop.systemd1(5)`).
-fn describe(properties: &mut Writer, around: &Around, whose: Whose, limits: &[Kept]) {
+fn describe(properties: &mut Writer, unit: Option<&Unit>, limits: &[Kept]) {
     let mut property = |name: &str, signature: &str, value: &dyn Fn(&mut Writer)| {
         properties.structure();
         properties.string(name);
@@ -120,14 +122,14 @@ fn describe(properties: &mut Writer, around: &Around, whose: Whose, limits: &[Ke
     property("PIDs", "au", &|value| value.array(4, |pids| pids.u32(0)));
     // No failed unit is left of it, however it ends.
     property("CollectMode", "s", &|value| value.string("inactive-or-failed"));
-    if around.unit.whose == whose {
+    if let Some(unit) = unit {
         // Below the limits that are around our unit, and stopped with it. A service that ends by itself ends
         // what it holds; a scope does not, and is over as soon as we are out of it.
-        if let Some(slice) = &around.unit.slice {
+        if let Some(slice) = &unit.slice {
             property("Slice", "s", &|value| value.string(slice));
         }
-        let bound = if around.unit.is_service() { "BindsTo" } else { "PartOf" };
-        property(bound, "as", &|value| value.array(4, |units| units.string(&around.unit.name)));
+        let bound = if unit.is_service() { "BindsTo" } else { "PartOf" };
+        property(bound, "as", &|value| value.array(4, |units| units.string(&unit.name)));
     }
     for (name, most) in limits {
         property(name, "t", &|value| value.u64(*most));

@@ -11,7 +11,7 @@ cd "$(dirname "$0")/../.."
 source tests/kernels/lib.sh
 readonly SUITE=bookworm
 readonly ROOT=$WORK/systemd
-readonly PARTS="sessions services scopes stops company refusals doctor"
+readonly PARTS="sessions services scopes stops company refusals doctor library"
 
 main() {
     check_tools
@@ -68,14 +68,17 @@ furnish() {
 
 # What is tried, and who tries it: laid over the tree.
 overlay() {
-    local over
+    local over library
     cargo build --target "$TARGET" --bin contain
+    library=$(cargo test --no-run --target "$TARGET" --message-format=json --test systemd |
+        sed -n 's/.*"name":"systemd".*"executable":"\([^"]*\)".*/\1/p')
     over=$(mktemp -d)
     mkdir -p "$over"/t "$over"/usr/local/bin "$over"/etc/systemd/system/multi-user.target.wants
     cp "${CARGO_TARGET_DIR:-target}/$TARGET/debug/contain" "$over/usr/local/bin/"
     cp tests/kernels/systemd/{suite,scope} "$over/t/"
     cp tests/kernels/systemd/contain-suite.service "$over/etc/systemd/system/"
     ln -s ../contain-suite.service "$over/etc/systemd/system/multi-user.target.wants/"
+    cp "$library" "$over/t/library"
     chmod -R a+rX "$over"
     chmod 755 "$over"/t/* "$over"/usr/local/bin/*
     pack "$over" > "$ROOT/overlay.gz"

@@ -14,7 +14,7 @@ use containment_process::proc::Base;
 use crate::containment::Containment;
 use crate::drivers::{Driver, Host, Place, ThisHost};
 use crate::registry::{RegisteredDriver, Registry, Tenure};
-use crate::require::Requirement;
+use crate::require::{Requirement, limit_unmet};
 use crate::scope::{Wanted, foresee};
 use crate::selection::{Finding, Rejected, Systemd, none_left};
 
@@ -294,16 +294,10 @@ impl Builder {
         }
         let lacking = self.limits.asked().iter().find(|l| !capabilities.limits.contains(*l));
         match lacking {
-            Some(limit) if !self.best_effort => Err(no_limit(Requirement::Limit(limit))),
+            Some(limit) if !self.best_effort => Err(limit_unmet(limit)),
             _ => Ok(()),
         }
     }
-}
-
-fn no_limit(limit: Requirement) -> Error {
-    Error::new(ErrorKind::Unsupported, Operation::Select)
-        .because(format!("it cannot apply {limit}"))
-        .advise("do without the limit, or accept best effort")
 }
 
 #[cfg(test)]

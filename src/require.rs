@@ -71,6 +71,13 @@ impl Requirement {
     }
 }
 
+/// The error for a backend that cannot apply a limit.
+pub(crate) fn limit_unmet(limit: Limit) -> Error {
+    Error::new(ErrorKind::Unsupported, Operation::Select)
+        .because(format!("it cannot apply {}", Requirement::Limit(limit)))
+        .advise("do without the limit, or accept best effort")
+}
+
 impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

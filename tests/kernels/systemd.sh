@@ -2,7 +2,7 @@
 # Tries `contain` on a host with systemd as PID 1: Debian, booted by qemu without acceleration. In it root and
 # an unprivileged user run the suite in tests/kernels/systemd/suite. Nothing is installed here.
 #
-#   tests/kernels/systemd.sh [PART…]      all parts unless some are named: sessions, services, …
+#   tests/kernels/systemd.sh [PART…]      all parts unless some are named: sessions, services, …; costs
 #
 # Takes root (for debootstrap, which is fetched), qemu-system-x86_64, cpio, dpkg, and the musl target of rustup. The first
 # run fetches the packages; they are kept below the target directory.
@@ -11,7 +11,7 @@ cd "$(dirname "$0")/../.."
 source tests/kernels/lib.sh
 readonly SUITE=bookworm
 readonly ROOT=$WORK/systemd
-readonly PARTS="sessions services scopes stops company refusals doctor library"
+readonly PARTS="sessions buses services scopes stops company refusals doctor library"
 
 main() {
     check_tools

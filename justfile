@@ -55,6 +55,10 @@ fuzz seconds="60":
         cargo +nightly fuzz run "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- -max_total_time={{seconds}} -max_len=8192
     done
 
-# The v2 driver with all controllers on other kernels, under qemu (bookworm 6.1, bullseye 5.10, …).
-kernels *suites="bookworm":
-    tests/kernels/run.sh {{suites}}
+# The suites on other kernels, under qemu: 5.10, 6.1, 6.12 and 7.2, or some of them (`just kernels bookworm:v2`).
+kernels *guests:
+    tests/kernels/run.sh {{guests}}
+
+# `contain` on a host with systemd: sessions, services and scopes, root and an unprivileged user, under qemu.
+systemd:
+    tests/kernels/systemd.sh

@@ -60,7 +60,7 @@ impl Place {
         let mount_root = mount.root().into_owned();
         let relative = match base.parent() {
             Some(parent) => parent.strip_prefix("/").unwrap_or(parent).to_path_buf(),
-            None => own_group(&mount_root, base)?,
+            None => leaf::outside(own_group(&mount_root, base)?),
         };
         let mount = mount.mount_point();
         let mount = Dir::open_mount(&mount, Version::V2).map_err(unusable)?;

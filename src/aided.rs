@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use backend_pgrp::{Keeper, Nursery, Witness};
+use backend_pgrp::{Keeper, Nursery, Scribe};
 use containment_core::{CgroupOps, Error, ErrorKind, Operation, Result};
 
 use crate::builder::Builder;
@@ -43,7 +43,7 @@ impl Builder {
             builder.place.nursery = Some((Arc::clone(helper) as Arc<dyn Nursery>, lasting));
         }
         if lasting {
-            builder.place.witness = Some(Arc::new(registry.clone()) as Arc<dyn Witness>);
+            builder.place.scribe = Some(Arc::new(registry.clone()) as Arc<dyn Scribe>);
         }
         Ok((Aided { builder, helper }, degraded))
     }

@@ -2,9 +2,10 @@
 //! removed with them.
 
 use std::os::fd::{AsRawFd as _, RawFd};
+use std::sync::Arc;
 
 use containment_core::GroupName;
-use containment_process::cgroupfs::{Dir, Failure};
+use containment_process::cgroupfs::{Dir, Failure, KeptOpen};
 
 use crate::cpuset;
 use crate::hierarchy::Hierarchy;
@@ -20,6 +21,8 @@ pub(crate) struct Branch {
     /// Its hierarchy.
     pub(crate) index: Index,
     pub(crate) dir: Dir,
+    /// The files of its figures, where they are kept open.
+    pub(crate) files: Arc<KeptOpen>,
     pub(crate) inode: u64,
     /// Where its name begins.
     top: Dir,
@@ -78,7 +81,8 @@ impl Spot<'_> {
 
     fn branch(self, dir: Dir, inode: u64, made_above: usize) -> Branch {
         let (top, local) = (self.top.clone(), self.name.clone());
-        Branch { index: self.index, dir, inode, top, local, made_above }
+        let files = Arc::new(KeptOpen::new(dir.clone()));
+        Branch { index: self.index, dir, files, inode, top, local, made_above }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a maker that was killed while it made a group left in one hierarchy: a directory without a note.
 
 use containment_core::{ErrorKind, GroupName, Operation, Result};
-use containment_process::cgroupfs::{Dir, Failure, MARK};
+use containment_process::cgroupfs::{Dir, Failure};
 use containment_process::proc::Base;
 
 use crate::branch::NOTE;
@@ -30,7 +30,7 @@ fn remove(top: &Dir, name: &GroupName) -> Result<(), Failure> {
 
 fn remove_unnoted(top: &Dir, name: &GroupName) -> Result<(), Failure> {
     let dir = top.open_beneath(name.as_str())?;
-    if dir.note(NOTE)?.is_some() || dir.note(MARK)?.is_some() {
+    if dir.note(NOTE)?.is_some() || dir.mark()?.is_some() {
         return Ok(());
     }
     let (above, last) = name.split_last();

@@ -26,7 +26,7 @@ use rustix::process::{setpgid, setsid};
 use crate::capabilities;
 use crate::lacking::{OfProcesses, lacking};
 use crate::message::Message;
-use crate::nursery::{Order, Witness};
+use crate::nursery::{Order, Scribe};
 use crate::tree::Tree;
 
 /// What a keeper is told when it is made.
@@ -36,8 +36,11 @@ pub struct Charge<'a> {
     pub order: Order<'a>,
     /// Whose end is the group's, unless that let go of it.
     pub supervisor: PidFd,
+    /// Who ends the group when the supervisor has died, for as long as it lives: one pass over all of its
+    /// groups is less than one pass of each keeper.
+    pub guardian: Option<PidFd>,
     /// Who writes down what becomes of the program.
-    pub witness: Option<Arc<dyn Witness>>,
+    pub scribe: Option<Arc<dyn Scribe>>,
 }
 
 /// The signal by which its supervisor tells a keeper that the group is to outlive it. A real-time signal:
@@ -62,12 +65,13 @@ struct Keeper {
     pipe: PipeWriter,
     inbox: Inbox,
     supervisor: PidFd,
+    guardian: Option<PidFd>,
     program: PidFd,
     /// Whether the program's end was told.
     told: AtomicBool,
     /// Whether the group is to outlive the supervisor.
     let_go: AtomicBool,
-    witness: Option<Arc<dyn Witness>>,
+    scribe: Option<Arc<dyn Scribe>>,
     id: GroupId,
     capabilities: Capabilities,
 }
@@ -90,11 +94,11 @@ impl Keeper {
                 return Ok(None);
             }
         };
-        let Charge { order, supervisor, witness } = charge;
+        let Charge { order, supervisor, guardian, scribe } = charge;
         let id = order.group.clone();
-        if let Some(witness) = &witness {
+        if let Some(scribe) = &scribe {
             // Before it is told: whoever knows of the program finds it on record.
-            witness.started(&id, program.pid());
+            scribe.started(&id, program.pid());
         }
         Message::send(&[Message::Started(program.pid())], pipe.as_fd())?;
         if orphaned {
@@ -104,12 +108,24 @@ impl Keeper {
             setsid()?;
         }
         let mut handles = vec![pipe.as_fd(), supervisor.as_fd(), program.as_fd()];
-        handles.extend(witness.iter().flat_map(|witness| witness.handles()));
+        handles.extend(guardian.iter().map(PidFd::as_fd));
+        handles.extend(scribe.iter().flat_map(|scribe| scribe.handles()));
         worker::detach(&handles)?;
         let inbox = Inbox::open_all(SignalSet::default().with(Signal::CHLD).with(LET_GO))?;
         let [told, let_go] = [false, order.lasting].map(AtomicBool::new);
         let capabilities = capabilities(crate::Keeper::Worker);
-        Ok(Some(Self { pipe, inbox, supervisor, program, told, let_go, witness, id, capabilities }))
+        Ok(Some(Self {
+            pipe,
+            inbox,
+            supervisor,
+            guardian,
+            program,
+            told,
+            let_go,
+            scribe,
+            id,
+            capabilities,
+        }))
     }
 
     /// Reaps and tells until nothing is left; ends the group when the supervisor has died, unless that
@@ -125,10 +141,11 @@ impl Keeper {
             }
             let mut sources = vec![self.inbox.source()];
             if !self.let_go.load(Ordering::Relaxed) {
-                if orphaned {
-                    return self.end_all(&waiter);
+                match &self.guardian {
+                    _ if !orphaned => sources.push(self.supervisor.source()),
+                    Some(guardian) if !guardian.has_ended()? => sources.push(guardian.source()),
+                    _ => return self.end_all(&waiter),
                 }
-                sources.push(self.supervisor.source());
             }
             // What is left to reap is announced no more.
             let until = if children == Children::Behind { Time::ZERO } else { Time::NEVER };
@@ -154,9 +171,9 @@ impl Keeper {
         if !self.told.load(Ordering::Relaxed)
             && let Waited::Ended(outcome) = self.program.try_wait(Look::Hold)?
         {
-            if let Some(witness) = &self.witness {
+            if let Some(scribe) = &self.scribe {
                 // Before it is reaped: until then its pid is its own, and the next one can still ask.
-                witness.ended(&self.id, self.program.pid(), outcome);
+                scribe.ended(&self.id, self.program.pid(), outcome);
             }
             self.program.try_wait(Look::Reap)?;
             self.told.store(true, Ordering::Relaxed);
@@ -237,8 +254,8 @@ impl GroupOps for Keeper {
     lacking!();
 
     fn handles(&self) -> Vec<RawFd> {
-        let processes = [&self.supervisor, &self.program].map(AsRawFd::as_raw_fd);
-        processes.into_iter().chain([self.pipe.as_raw_fd()]).collect()
+        let processes = [&self.supervisor, &self.program].into_iter().chain(&self.guardian);
+        processes.map(AsRawFd::as_raw_fd).chain([self.pipe.as_raw_fd()]).collect()
     }
 
     fn members(&self) -> Result<Vec<Member>> {

@@ -44,7 +44,7 @@ use containment_process::reap::become_sub_reaper;
 
 pub use keeper::{Charge, keep};
 pub use lost::Trace;
-pub use nursery::{Nursery, Order, Witness};
+pub use nursery::{Nursery, Order, Scribe};
 pub use own::OwnChildren;
 
 use names::Names;
@@ -98,8 +98,8 @@ impl ProcessGroups {
 
     /// Has what becomes of programs written down by their keepers, where this process forks those.
     #[must_use]
-    pub fn witnessed_by(mut self, witness: Arc<dyn Witness>) -> Self {
-        self.nest = Nest::Own(Some(witness));
+    pub fn recorded_by(mut self, scribe: Arc<dyn Scribe>) -> Self {
+        self.nest = Nest::Own(Some(scribe));
         self
     }
 

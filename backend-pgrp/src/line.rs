@@ -17,7 +17,7 @@ use rustix::process::getpgrp;
 
 use crate::keeper::{Charge, LET_GO, keep};
 use crate::message::Message;
-use crate::nursery::{Nest, Order, Witness};
+use crate::nursery::{Nest, Order, Scribe};
 use crate::tree::Trunk;
 
 /// A keeper, and the program that it keeps.
@@ -66,7 +66,7 @@ impl Line {
         let (reader, writer) = io::pipe().map_err(failed)?;
         let order = Order { program, process_group: process_group(program), group: id, lasting };
         let keeper = match nest {
-            Nest::Own(witness) => fork(order, witness.clone(), writer)?,
+            Nest::Own(scribe) => fork(order, scribe.clone(), writer)?,
             Nest::Other(nursery) => nursery.hatch(&order, writer)?,
         };
         let is_ours = matches!(nest, Nest::Own(_));
@@ -234,15 +234,12 @@ impl ChildOps for Kept {
 }
 
 /// A keeper that is a fork of this process.
-fn fork(
-    order: Order<'_>,
-    witness: Option<Arc<dyn Witness>>,
-    pipe: io::PipeWriter,
-) -> Result<PidFd> {
+fn fork(order: Order<'_>, scribe: Option<Arc<dyn Scribe>>, pipe: io::PipeWriter) -> Result<PidFd> {
     let failed = |error: io::Error| Error::from_io(Operation::Spawn, &error);
     let supervisor = PidFd::open(Pid::current()).map_err(failed)?;
     let supervisor = supervisor.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-    worker::fork(move || keep(Charge { order, supervisor, witness }, pipe)).map_err(failed)
+    let charge = Charge { order, supervisor, guardian: None, scribe };
+    worker::fork(move || keep(charge, pipe)).map_err(failed)
 }
 
 /// How long a keeper may take for its first word until it is taken for stopped.

@@ -36,7 +36,7 @@ pub trait Nursery: Debug + Send + Sync {
 
 /// Writes down, in a keeper, what becomes of the program, so that it is known whatever becomes of
 /// everybody else.
-pub trait Witness: Debug + Send + Sync {
+pub trait Scribe: Debug + Send + Sync {
     /// The program runs.
     fn started(&self, group: &GroupId, program: Pid);
 
@@ -51,7 +51,7 @@ pub trait Witness: Debug + Send + Sync {
 #[derive(Debug, Clone)]
 pub(crate) enum Nest {
     /// This process, by forks; it adopts what a lost one kept, and has no other children.
-    Own(Option<Arc<dyn Witness>>),
+    Own(Option<Arc<dyn Scribe>>),
     /// Somebody else.
     Other(Arc<dyn Nursery>),
 }

@@ -26,7 +26,7 @@ fn k04_a_freeze_that_fails_half_way_leaves_the_group_thawed() {
         let group = OpenGroup::new(group_with(&fake, &["job"]), fake.waiter());
         fake.freezes_stick(1);
         let error = group.freeze(secs(1)).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::TimedOut, "{persona:?}");
+        assert_eq!(error.error.kind(), ErrorKind::TimedOut, "{persona:?}");
         assert_eq!(group.ops().frozen().unwrap(), FreezeState::Thawed, "{persona:?}");
         let before = fake.snapshot().work;
         fake.advance(secs(1));

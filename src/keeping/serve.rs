@@ -5,9 +5,9 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use backend_pgrp::{Charge, Order, Witness};
+use backend_pgrp::{Charge, Order, Scribe};
 use containment_core::{
-    Backend, Backoff, Error, ErrorKind, GroupName, Operation, Result, Signal, SignalSet,
+    Backend, Backoff, Error, ErrorKind, GroupName, Operation, Pid, Result, Signal, SignalSet,
     SystemWaiter, Time, Waiter as _, Watch,
 };
 use containment_process::channel::{Channel, Letter};
@@ -61,6 +61,8 @@ struct Server {
     control: Channel,
     owner: Process,
     supervisor: PidFd,
+    /// Ourselves, for keepers.
+    own: PidFd,
     registry: Registry,
     /// Beside our owner's.
     _lock: Option<OwnerLock>,
@@ -94,12 +96,15 @@ impl Server {
             Role::Guard => Some(registry.stand_beside(hello.owner)?),
             Role::Keep => None,
         };
-        let mut kept = vec![control.as_fd(), supervisor.as_fd(), registry.descriptor()];
+        let own = PidFd::open(Pid::current()).map_err(failed)?.ok_or_else(not_a_helper)?;
+        let mut kept =
+            vec![control.as_fd(), supervisor.as_fd(), own.as_fd(), registry.descriptor()];
         kept.extend(lock.iter().map(OwnerLock::descriptor));
         worker::detach(&kept).map_err(failed)?;
         become_sub_reaper().map_err(failed)?;
         let inbox = Inbox::open_all(SignalSet::default().with(Signal::CHLD)).map_err(failed)?;
-        Ok(Self { role, control, owner: hello.owner, supervisor, registry, _lock: lock, inbox })
+        let owner = hello.owner;
+        Ok(Self { role, control, owner, supervisor, own, registry, _lock: lock, inbox })
     }
 
     fn run(&self) -> Result<()> {
@@ -188,9 +193,10 @@ impl Server {
         let group = order.group.read().ok_or_else(malformed)?;
         if group.backend == Backend::ProcessGroup {
             let order = Order { program: &program, process_group, group: &group, lasting };
-            let witness = lasting.then(|| Arc::new(self.registry.clone()) as Arc<dyn Witness>);
+            let scribe = lasting.then(|| Arc::new(self.registry.clone()) as Arc<dyn Scribe>);
             let supervisor = self.supervisor.clone();
-            let charge = Charge { order, supervisor, witness };
+            let guardian = Some(self.own.clone()).filter(|_| self.role == Role::Guard);
+            let charge = Charge { order, supervisor, guardian, scribe };
             return worker::fork(move || backend_pgrp::keep(charge, line.into())).map_err(failed);
         }
         let line = Channel::adopt(line);

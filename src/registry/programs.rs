@@ -7,7 +7,7 @@
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
 
-use backend_pgrp::Witness;
+use backend_pgrp::Scribe;
 use containment_core::{
     Child, ChildOps, Error, ErrorKind, GroupId, GroupName, OpenGroup, Operation, Outcome, Pid,
     Result, Signal, SystemWaiter, Watch,
@@ -195,7 +195,7 @@ fn open(process: Process) -> Result<Option<PidFd>> {
     Ok(opened.filter(|_| Process::of(pid).is_ok_and(|now| now == Some(process))))
 }
 
-impl Witness for Registry {
+impl Scribe for Registry {
     fn started(&self, group: &GroupId, program: Pid) {
         warn(self.note_started(&group.name, program));
     }

@@ -37,14 +37,16 @@ impl Registry {
     /// # Errors
     /// When the registry itself cannot be read; what fails with one group is listed.
     pub fn collect(&self, dry_run: bool) -> Result<Collected> {
-        let mut collected = Collected::default();
+        let (mut collected, mut drivers) = (Collected::default(), Drivers::default());
         for entry in self.entries()? {
             match entry.and_then(|entry| Ok((self.owner(&entry)?, entry))) {
                 Ok((Owner::Dead, entry)) if dry_run => collected.removed.push(entry.name),
-                Ok((Owner::Dead, entry)) => match self.end(&entry, self.open_group(&entry)) {
-                    Ok(()) => collected.removed.push(entry.name),
-                    Err(error) => collected.errors.push(error),
-                },
+                Ok((Owner::Dead, entry)) => {
+                    match self.end(&entry, self.open_by(&entry, &mut drivers)) {
+                        Ok(()) => collected.removed.push(entry.name),
+                        Err(error) => collected.errors.push(error),
+                    }
+                }
                 Ok((Owner::Alive | Owner::None, entry)) => collected.kept.push(entry.name),
                 Err(error) => collected.errors.push(error),
             }
@@ -59,7 +61,7 @@ impl Registry {
     /// is killed before the end of anybody is waited for.
     pub(crate) fn collect_of(&self, owner: Process) -> Result<Collected> {
         let mut collected = Collected::default();
-        let mut own = Vec::new();
+        let (mut own, mut drivers) = (Vec::new(), Drivers::default());
         for entry in self.entries()? {
             match entry {
                 Ok(entry) if entry.owner == Some(owner) => own.push(entry),
@@ -69,7 +71,8 @@ impl Registry {
             }
         }
         for batch in own.chunks(AT_ONCE) {
-            let groups: Vec<_> = batch.iter().map(|entry| self.open_group(entry)).collect();
+            let groups: Vec<_> =
+                batch.iter().map(|entry| self.open_by(entry, &mut drivers)).collect();
             for group in groups.iter().flatten() {
                 // What fails is tried again below, and told then.
                 let _ = group.kill();
@@ -94,6 +97,10 @@ impl Registry {
     /// [`NotFound`](ErrorKind::NotFound) when it is gone, or when what bears its name now is another
     /// one.
     pub fn open_group(&self, entry: &Entry) -> Result<Box<dyn GroupOps>> {
+        self.open_by(entry, &mut Drivers::default())
+    }
+
+    fn open_by(&self, entry: &Entry, drivers: &mut Drivers) -> Result<Box<dyn GroupOps>> {
         let missing = || {
             Error::new(ErrorKind::NotFound, Operation::Open)
                 .with_backend(entry.backend)
@@ -105,7 +112,7 @@ impl Registry {
         if entry.backend == Backend::ProcessGroup {
             return lost(entry, &self.programs(entry)?)?.ok_or_else(missing);
         }
-        let driver = driver(entry)?;
+        let driver = drivers.of(entry)?;
         let group = match entry.id() {
             Some(id) => driver.open(&id)?,
             // Its maker died before it could tell: whatever bears the name has to carry the mark.
@@ -164,9 +171,21 @@ fn lost(entry: &Entry, kept: &[KeptProgram]) -> Result<Option<Box<dyn GroupOps>>
     Ok(Some(ProcessGroups::probe(Keeper::None)?.lost(&id, trace)))
 }
 
-/// The driver of a group on record, below the groups where it was made.
-fn driver(entry: &Entry) -> Result<Arc<dyn Driver>> {
-    ThisHost.probe(entry.backend, &Place::on(base(entry)))
+/// The drivers of groups on record, each looked for once: most groups were made at one place.
+#[derive(Debug, Default)]
+struct Drivers(Vec<(Entry, Arc<dyn Driver>)>);
+
+impl Drivers {
+    /// The driver of a group, below the groups where that was made.
+    fn of(&mut self, entry: &Entry) -> Result<Arc<dyn Driver>> {
+        let place = |entry: &Entry| (entry.backend, entry.home.clone(), entry.parent.clone());
+        if let Some((_, known)) = self.0.iter().find(|(of, _)| place(of) == place(entry)) {
+            return Ok(Arc::clone(known));
+        }
+        let driver = ThisHost.probe(entry.backend, &Place::on(base(entry)))?;
+        self.0.push((entry.clone(), Arc::clone(&driver)));
+        Ok(driver)
+    }
 }
 
 /// Below what a group on record was made.

@@ -1,6 +1,7 @@
 //! A group of the fake to which something may happen before every call: members end, fork, leave, come in,
 //! fall into a sleep that nothing interrupts; a freeze sticks; the call fails; the group vanishes.
 
+use std::os::fd::RawFd;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -174,6 +175,10 @@ impl Disturbed<'_> {
 }
 
 impl GroupOps for Disturbed<'_> {
+    fn handles(&self) -> Vec<RawFd> {
+        self.plain().handles()
+    }
+
     fn members(&self) -> Result<Vec<Member>> {
         self.before(Operation::Members).members()
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use containment::{Backend, Bounds, GroupName, Requirement, Signal};
+use containment::{Backend, Bounds, GroupName, Requirement, Signal, Systemd};
 use tracing_subscriber::filter::Targets;
 
 use crate::groups::options::GroupCommand;
@@ -33,12 +33,6 @@ pub(crate) enum Command {
     Group(Box<GroupCommand>),
     Gc(Gc),
     Init(Init),
-    /// Ends the groups of the process that started it, should that die; for library users
-    #[command(hide = true)]
-    Guard,
-    /// Waits for programs whatever becomes of the process that started it; for library users
-    #[command(hide = true)]
-    Keep,
 }
 
 /// Options that may stand before or after the subcommand.
@@ -64,6 +58,15 @@ pub(crate) struct Global {
         value_name = "PATH"
     )]
     pub(crate) parent: Option<PathBuf>,
+    /// Ask systemd for a delegated scope where our own cgroup is not delegated: auto, or never
+    #[arg(
+        long,
+        global = true,
+        default_value = "auto",
+        value_name = "auto|never",
+        hide_possible_values = true
+    )]
+    pub(crate) systemd: SystemdChoice,
     /// Where groups are kept on record [default: the user's runtime directory]
     #[arg(
         long,
@@ -106,6 +109,21 @@ impl BackendChoice {
             Self::CgroupV1 => Some(Backend::CgroupV1),
             Self::Hybrid => Some(Backend::Hybrid),
             Self::ProcessGroup => Some(Backend::ProcessGroup),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum SystemdChoice {
+    Auto,
+    Never,
+}
+
+impl From<SystemdChoice> for Systemd {
+    fn from(choice: SystemdChoice) -> Self {
+        match choice {
+            SystemdChoice::Auto => Self::Auto,
+            SystemdChoice::Never => Self::Never,
         }
     }
 }

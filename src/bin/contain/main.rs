@@ -25,6 +25,16 @@ use clap::Parser;
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
+    // What a process starts for itself does without the parser, which it would have in memory for ever.
+    let words: Vec<_> = std::env::args_os().skip(1).take(2).collect();
+    match words.iter().map(|word| word.to_str()).collect::<Vec<_>>()[..] {
+        [Some("guard")] => ExitCode::from(guard::guard()),
+        [Some("keep")] => ExitCode::from(keep::keep()),
+        _ => by_command_line(),
+    }
+}
+
+fn by_command_line() -> ExitCode {
     match Cli::try_parse() {
         Ok(cli) => ExitCode::from(dispatch(&cli)),
         Err(error) => ExitCode::from(usage::answer(&error)),
@@ -40,8 +50,6 @@ fn dispatch(cli: &Cli) -> u8 {
         Command::Ls(options) => record::ls(&cli.global, options),
         Command::Gc(options) => record::gc(&cli.global, options),
         Command::Init(options) => init::init(options),
-        Command::Guard => guard::guard(),
-        Command::Keep => keep::keep(),
         Command::Group(command) => groups::dispatch(&cli.global, command),
     }
 }

@@ -1,7 +1,8 @@
 //! Which errors a system call can plausibly fail with while `contain` works on groups that are there.
 //!
 //! None that would be a lie about the world is among them: told that a group is gone (ENOENT, ENODEV), that a
-//! process is (ESRCH) or that there is no child (ECHILD), anybody has to believe it.
+//! process is (ESRCH), that there is no child (ECHILD) or that a hierarchy is shut (EACCES, where something is only
+//! opened or looked at), anybody has to believe it.
 
 /// The errors of a call with these arguments, as `strace` prints both.
 pub(crate) fn plausible(call: &str, arguments: &str) -> &'static [&'static str] {
@@ -29,13 +30,13 @@ fn of_fcntl(arguments: &str) -> &'static [&'static str] {
 fn of_call(call: &str) -> &'static [&'static str] {
     match call {
         memory if is_memory(memory) => &["ENOMEM"],
-        "open" | "openat" | "openat2" => &["EMFILE", "ENFILE", "EACCES", "EIO"],
+        "open" | "openat" | "openat2" => &["EMFILE", "ENFILE", "ENOMEM", "EIO"],
         "read" | "readv" | "pread64" => &["EIO", "EINTR"],
         "write" | "writev" | "pwrite64" => &["EIO", "ENOSPC", "EINTR"],
         "getdents64" | "fstat" | "newfstatat" | "statx" | "fstatfs" | "ftruncate" => {
             &["EIO", "ENOMEM"]
         }
-        "readlink" | "readlinkat" | "faccessat2" | "access" | "chdir" => &["EACCES", "ENOMEM"],
+        "readlink" | "readlinkat" | "faccessat2" | "access" | "chdir" => &["EIO", "ENOMEM"],
         "mkdir" | "mkdirat" => &["EACCES", "ENOSPC", "ENOMEM", "EAGAIN"],
         "linkat" | "renameat" | "renameat2" => &["EIO", "ENOSPC"],
         "unlink" | "unlinkat" | "rmdir" => &["EBUSY", "EACCES", "EIO"],

@@ -1,20 +1,21 @@
 //! The choice of a backend: what the caller asks for, and the walk over the candidates.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use backend_pgrp::Keeper;
 use containment_core::{
-    Backend, Capabilities, CgroupOps, ControllerSet, Error, ErrorKind, Limits, Measure, Operation,
-    Program, Result, Seal, Set, Witness,
+    Backend, Capabilities, ControllerSet, Error, ErrorKind, Limits, Measure, Operation, Program,
+    Result, Seal, Set, Witness,
 };
 use containment_process::proc::Base;
 
 use crate::containment::Containment;
 use crate::drivers::{Driver, Host, Place, ThisHost};
-use crate::registry::{RegisteredDriver, Registry, Tenure};
-use crate::require::Requirement;
-use crate::selection::{Finding, Rejected, none_left};
+use crate::registry::{Registry, Tenure};
+use crate::require::{Requirement, limit_unmet};
+use crate::scope::{Wanted, foresee};
+use crate::selection::{Finding, Rejected, Systemd, none_left};
 
 /// What is asked of a [`Containment`] before one is chosen.
 ///
@@ -28,13 +29,14 @@ use crate::selection::{Finding, Rejected, none_left};
 pub struct Builder {
     host: Arc<dyn Host>,
     backend: Option<Backend>,
-    place: Place,
+    pub(crate) place: Place,
     requirements: Vec<Requirement>,
     proof: Proof,
     pub(crate) limits: Limits,
     pub(crate) best_effort: bool,
     seal: Seal,
-    registry: Option<(Registry, Tenure)>,
+    pub(crate) registry: Option<(Registry, Tenure)>,
+    pub(crate) helper: Option<PathBuf>,
     pub(crate) witness: Option<Arc<dyn Witness>>,
 }
 
@@ -59,13 +61,14 @@ impl Builder {
         Self {
             host,
             backend: None,
-            place: Place::on(Base::default()),
+            place: Place { systemd: Systemd::Auto, ..Place::on(Base::default()) },
             requirements: Vec::new(),
             proof: Proof::Scratch,
             limits: Limits::new(),
             best_effort: false,
             seal: Seal::Open,
             registry: None,
+            helper: None,
             witness: None,
         }
     }
@@ -85,11 +88,34 @@ impl Builder {
         self
     }
 
+    /// Names the program `contain`, of the same version as this library, which is then started once for
+    /// this process, and what it is for follows from the [`registry`](Self::registry), which has to be given:
+    /// - [`Tenure::Owner`]: should this process be killed, its groups are ended and removed within 100 ms;
+    /// - [`Tenure::Lasting`]: they go on, and how each program ends is on record
+    ///   ([`Registry::reopen`]), since the helper's keepers are the programs' parents.
+    ///
+    /// Process groups get a keeper each by it, whatever threads and children this process has: a member that
+    /// calls `setsid` is found then. A program that a keeper starts inherits only the descriptors that it
+    /// is given, and this process's umask and resource limits as they were when the helper was started.
+    #[must_use]
+    pub fn helper(mut self, program: impl Into<PathBuf>) -> Self {
+        self.helper = Some(program.into());
+        self
+    }
+
     /// Makes groups below this cgroup, a path relative to the hierarchy's root, instead of below our
     /// own. Process groups have no such place.
     #[must_use]
     pub fn parent(mut self, cgroup: impl Into<PathBuf>) -> Self {
         self.place.base = self.place.base.at(cgroup);
+        self
+    }
+
+    /// Whether systemd may be asked for a scope, which this process is moved into, where our own group is
+    /// not delegated; it may unless this says otherwise.
+    #[must_use]
+    pub fn systemd(mut self, systemd: Systemd) -> Self {
+        self.place.systemd = systemd;
         self
     }
 
@@ -154,10 +180,14 @@ impl Builder {
     /// With an explicit backend its own reason. Otherwise [`Unusable`](ErrorKind::Unusable) or
     /// [`RequirementUnmet`](ErrorKind::RequirementUnmet), naming every candidate's.
     pub fn build(&self) -> Result<Containment> {
+        let (aided, degraded) = self.aided()?;
         let mut rejected = Vec::new();
         for backend in self.candidates() {
-            match self.proved(backend) {
-                Ok(driver) => return Ok(Containment::chosen(self.on_record(driver), rejected)),
+            match aided.builder.proved(backend) {
+                Ok(driver) => {
+                    let driver = aided.on_record(driver);
+                    return Ok(Containment::chosen(driver, rejected).doing_without(degraded));
+                }
                 Err(reason) => rejected.push(Rejected { backend, reason }),
             }
         }
@@ -165,18 +195,20 @@ impl Builder {
     }
 
     /// Tries every backend, in the order of this host and with every limit that it has, and says of each
-    /// what it guarantees here or why it cannot be used.
+    /// what it guarantees here or why it cannot be used. Nothing is asked of systemd but whether it
+    /// would give a scope.
     pub fn survey(&self) -> Vec<Finding> {
-        let proved = |backend| {
-            let driver = self.fit(backend)?;
-            self.prove(&*driver, Set::all()).map(|()| driver)
-        };
-        let find = |backend| match proved(backend) {
-            Ok(driver) => {
-                let usable = Ok(driver.capabilities().clone());
-                Finding { backend, usable, lacking: driver.lacking() }
+        let here = self.clone().systemd(Systemd::Never);
+        let find = |backend| {
+            let proved = here
+                .fit(backend)
+                .and_then(|driver| here.prove(&*driver, Set::all()).map(|()| driver));
+            let found = Finding::of(backend, proved);
+            if backend == Backend::CgroupV2 && self.place.may_ask() {
+                foresee(found, self.host.scope(self.place.figures))
+            } else {
+                found
             }
-            Err(reason) => Finding { backend, usable: Err(reason), lacking: Vec::new() },
         };
         self.host.order().into_iter().map(find).collect()
     }
@@ -193,13 +225,22 @@ impl Builder {
     /// The driver of `backend`, if it can be found and gives what is asked for.
     pub(crate) fn fit(&self, backend: Backend) -> Result<Arc<dyn Driver>> {
         self.check_parent(backend)?;
-        let driver = self.host.probe(backend, &self.place)?;
+        let driver = self.host.probe(backend, &self.place_for_all())?;
         // A driver may have to look for what it offers, so it is not asked in vain.
         let sealed = self.seal != Seal::Open;
         if sealed || !self.requirements.is_empty() || !self.limits.asked().is_empty() {
             self.check(driver.capabilities()).map_err(|error| error.with_backend(backend))?;
         }
         Ok(driver)
+    }
+
+    /// The place, with what groups there have to give, and what they had better give.
+    fn place_for_all(&self) -> Place {
+        let required = Wanted::of(&self.requirements);
+        let wanted = required.and(self.limits.asked(), self.place.figures);
+        let limits = if self.best_effort { Set::EMPTY } else { self.limits.asked() };
+        let required = required.and(limits, Set::EMPTY);
+        Place { wanted, required, ..self.place.clone() }
     }
 
     fn proved(&self, backend: Backend) -> Result<Arc<dyn Driver>> {
@@ -231,17 +272,6 @@ impl Builder {
         })
     }
 
-    /// The driver as it was found, or one whose groups are on record.
-    pub(crate) fn on_record(&self, driver: Arc<dyn CgroupOps>) -> Arc<dyn CgroupOps> {
-        let Some((registry, tenure)) = &self.registry else { return driver };
-        Arc::new(RegisteredDriver {
-            driver,
-            registry: registry.clone(),
-            tenure: *tenure,
-            parent: self.place.base.parent().map(Path::to_path_buf),
-        })
-    }
-
     /// The program with the seal that was asked for.
     pub(crate) fn sealing(&self, program: Program) -> Program {
         match self.seal {
@@ -270,33 +300,14 @@ impl Builder {
         }
         let unmet = self.requirements.iter().find(|r| !r.is_met_by(&guarantees));
         if let Some(requirement) = unmet {
-            return Err(unmet_by(*requirement, &guarantees));
+            return Err(requirement.unmet_by(&guarantees));
         }
         let lacking = self.limits.asked().iter().find(|l| !capabilities.limits.contains(*l));
         match lacking {
-            Some(limit) if !self.best_effort => Err(no_limit(Requirement::Limit(limit))),
+            Some(limit) if !self.best_effort => Err(limit_unmet(limit)),
             _ => Ok(()),
         }
     }
-}
-
-fn unmet_by(requirement: Requirement, capabilities: &Capabilities) -> Error {
-    let given = match requirement {
-        Requirement::Kill(_) => capabilities.kill.to_string(),
-        Requirement::Escape(_) => capabilities.escape.to_string(),
-        Requirement::LeaveBy(_) => capabilities.leave_by.to_string(),
-        Requirement::Empty(_) => capabilities.empty.to_string(),
-        Requirement::Freeze(_) => capabilities.freeze.to_string(),
-        _ => "nothing of it".to_owned(),
-    };
-    Error::new(ErrorKind::RequirementUnmet, Operation::Select)
-        .because(format!("{requirement} is required, it gives {given}"))
-}
-
-fn no_limit(limit: Requirement) -> Error {
-    Error::new(ErrorKind::Unsupported, Operation::Select)
-        .because(format!("it cannot apply {limit}"))
-        .advise("do without the limit, or accept best effort")
 }
 
 #[cfg(test)]

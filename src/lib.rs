@@ -24,19 +24,24 @@
 //! answer ([`Selection`]).
 #![forbid(unsafe_code)]
 
+mod aided;
 mod builder;
 mod contain_children;
 mod containment;
 mod drivers;
 mod guardian;
 mod hybrid;
+mod keeping;
 mod launch;
 mod making;
 pub mod registry;
 mod require;
+mod scope;
 mod selection;
 mod simple;
 mod sweep;
+#[cfg_attr(not(feature = "systemd"), path = "systemd_absent.rs")]
+mod systemd;
 
 pub use backend_cgroupv1::{InitState, Initialized, init};
 pub use backend_pgrp::Keeper;
@@ -48,9 +53,10 @@ pub use containment_process::ancestry::Ancestry;
 pub use containment_process::users::find as find_user;
 pub use guardian::Guardian;
 pub use hybrid::Hybrid;
+pub use keeping::{Role, serve};
 pub use launch::Launch;
 pub use making::{Degradation, GroupBuilder};
 pub use require::{InvalidRequirement, Requirement};
-pub use selection::{Finding, Rejected, Selection};
+pub use selection::{Finding, Rejected, Selection, Systemd};
 pub use simple::{HowHeld, SimpleContainChildren, contain_children};
 pub use sweep::end_descendants;

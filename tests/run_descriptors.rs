@@ -28,6 +28,9 @@ fn k32_however_few_descriptors_nothing_is_left(backend: &str) {
         let ended = job.sh(&["--grace", "0"], "exit 3");
         assert!(matches!(ended.status, Some(3 | 125)), "{descriptors}: {ended:#?}");
         assert!(ended.took < scaled(Duration::from_secs(4)), "{descriptors}: {ended:#?}");
+        let on_record = std::fs::read_dir(job.path("state"));
+        let on_record: Vec<_> = on_record.into_iter().flatten().flatten().collect();
+        assert!(on_record.is_empty(), "{descriptors}: {on_record:?}");
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod ancestry;
 pub mod cgroupfs;
+pub mod channel;
 pub mod child;
 mod malformed;
 pub mod pidfd;

@@ -5,9 +5,10 @@ use containment::{
 };
 
 use super::options::{Attach, Freeze, Kill, Send, Set, Thaw, Wait};
-use super::{open, show, told};
+use super::{Found, find, open, show, told};
 use crate::cli::Global;
 use crate::exit;
+use crate::record::ProgramEntry;
 use crate::run::report::TeardownEntry;
 
 /// Moves processes in, also where one cannot be; gives the failures.
@@ -73,7 +74,10 @@ fn survived(group: &OpenGroup, report: TeardownReport) -> Error {
 
 /// Waits; gives the exit status.
 pub(super) fn wait(global: &Global, options: &Wait) -> u8 {
-    let waited = open(global, &options.name).and_then(|group| group.wait_empty(options.timeout));
+    let waited = find(global, &options.name).and_then(|found| {
+        found.registry.open_existing(&found.entry)?.wait_empty(options.timeout)?;
+        if options.json { print_statuses(&found) } else { Ok(()) }
+    });
     match waited {
         Err(error) if error.kind() == ErrorKind::TimedOut => {
             let error = error.because("it is not empty yet");
@@ -81,4 +85,18 @@ pub(super) fn wait(global: &Global, options: &Wait) -> u8 {
         }
         waited => told(waited),
     }
+}
+
+/// How the programs ended that are on record; the last of them is a moment before that.
+fn print_statuses(found: &Found) -> Result<()> {
+    let Found { registry, entry } = found;
+    for program in registry.reopen(entry)?.1 {
+        match program.wait() {
+            // It has none, which the document says.
+            Err(error) if error.kind() == ErrorKind::StatusLost => {}
+            waited => drop(waited?),
+        }
+    }
+    let programs = registry.programs(entry)?;
+    show::print_json(&programs.iter().map(ProgramEntry::new).collect::<Vec<_>>())
 }

@@ -51,6 +51,10 @@ fn run_in_group(global: &Global, options: &Run) -> Result<u8> {
     let launch = builder.launch(&name, |group| {
         with.guard(group);
         program.in_group(group, with.inbox.original_mask())
+    });
+    let launch = launch.inspect_err(|_| {
+        // Without a group nothing on record is ours.
+        registry.iter().for_each(close);
     })?;
     tracing::debug!(selection = %launch.containment.selection(), "launched");
     let end = supervised(launch, options, with, started);
@@ -75,7 +79,14 @@ fn on_record(global: &Global) -> Option<Registry> {
 /// What was kept is nobody's from now on; what could not be ended stays ours, for `gc`.
 fn leave_record(registry: &Registry, end: &End) {
     let left = if end.is_kept() { registry.disown(&end.id.name) } else { Ok(()) };
-    if let Err(error) = left.and_then(|()| registry.close()) {
+    if let Err(error) = left {
+        tracing::warn!("{}", errors::line(&error));
+    }
+    close(registry);
+}
+
+fn close(registry: &Registry) {
+    if let Err(error) = registry.close() {
         tracing::warn!("{}", errors::line(&error));
     }
 }
@@ -87,6 +98,7 @@ fn builder(global: &Global, options: &Run, registry: Option<&Registry>) -> Build
             Orphans::Keep => Keeper::Lasting,
         })
         .proof(Proof::OnUse)
+        .systemd(global.systemd.into())
         .limits(&options.limits.limits().of_new_group());
     // Where a figure has its price it is measured for those who look at it. What is throttled has a CPU
     // limit, and is measured by that.

@@ -95,7 +95,7 @@ struct DegradedEntry<'a> {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum OutcomeEntry {
+pub(crate) enum OutcomeEntry {
     Exited(i32),
     Signaled(i32),
 }
@@ -187,7 +187,7 @@ impl<'a> DegradedEntry<'a> {
 }
 
 impl OutcomeEntry {
-    fn new(outcome: Outcome) -> Self {
+    pub(crate) fn new(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Exited(status) => Self::Exited(status),
             Outcome::Signaled(signal) => Self::Signaled(signal.as_raw()),

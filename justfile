@@ -7,10 +7,12 @@ default:
 test:
     cargo test --workspace
 
-# The full figures: 10,000 runs and 2,000 random sequences a backend, ten minutes of fuzzing a parser.
+# The full figures: 10,000 runs, agents that die with 100 tasks and 200 groups, 10,000 cycles, and 2,000 random sequences a backend, ten minutes of fuzzing a parser.
 soak: (fuzz "600")
     CONTAIN_SOAK=10000 cargo test --release --test run_soak -- --nocapture
     CONTAIN_SOAK=2000 cargo test --release --test differential
+    CONTAIN_SOAK=1 cargo test --release --test restart -- --test-threads 2
+    CONTAIN_SOAK=500 cargo test --release --test provenance
 
 # What decides whether a change lands.
 ci:
@@ -27,11 +29,13 @@ static:
     rustup target add x86_64-unknown-linux-musl
     cargo build --release --target x86_64-unknown-linux-musl
 
-# Does the size of the supervisor matter to a spawn, and what does a cgroup v1 cost it?
+# Does the size of the supervisor matter to a spawn, what does a cgroup v1 cost it, and a look at the figures?
 bench:
     cargo bench -p containment-process --bench resident
     cargo bench -p backend-cgroupv1 --bench spawn
     cargo bench --bench hybrid_spawn
+    cargo bench --bench helper
+    cargo bench --bench usage
 
 # Fuzzes each parser of kernel text for so many seconds (600 for the full figure); needs a nightly compiler and cargo-fuzz.
 fuzz seconds="60":

@@ -1,22 +1,21 @@
 //! The choice of a backend: what the caller asks for, and the walk over the candidates.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use backend_pgrp::Keeper;
 use containment_core::{
-    Backend, Capabilities, CgroupOps, ControllerSet, Error, ErrorKind, Limits, Measure, Operation,
-    Program, Result, Seal, Set,
+    Backend, Capabilities, ControllerSet, Error, ErrorKind, Limits, Measure, Operation, Program,
+    Result, Seal, Set, Witness,
 };
-
 use containment_process::proc::Base;
 
 use crate::containment::Containment;
 use crate::drivers::{Driver, Host, Place, ThisHost};
-use crate::registry::{RegisteredDriver, Registry, Tenure};
+use crate::registry::{Registry, Tenure};
 use crate::require::{Requirement, limit_unmet};
-use crate::scope::{Wanted, foresee};
-use crate::selection::{Finding, Rejected, Systemd, none_left};
+use crate::scope::Wanted;
+use crate::selection::{Rejected, Systemd, none_left};
 
 /// What is asked of a [`Containment`] before one is chosen.
 ///
@@ -28,15 +27,17 @@ use crate::selection::{Finding, Rejected, Systemd, none_left};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Builder {
-    host: Arc<dyn Host>,
+    pub(crate) host: Arc<dyn Host>,
     backend: Option<Backend>,
-    place: Place,
+    pub(crate) place: Place,
     requirements: Vec<Requirement>,
     proof: Proof,
     pub(crate) limits: Limits,
     pub(crate) best_effort: bool,
     seal: Seal,
-    registry: Option<(Registry, Tenure)>,
+    pub(crate) registry: Option<(Registry, Tenure)>,
+    pub(crate) helper: Option<PathBuf>,
+    pub(crate) witness: Option<Arc<dyn Witness>>,
 }
 
 /// How a backend has to show that it works here before it is taken.
@@ -67,6 +68,8 @@ impl Builder {
             best_effort: false,
             seal: Seal::Open,
             registry: None,
+            helper: None,
+            witness: None,
         }
     }
 
@@ -82,6 +85,21 @@ impl Builder {
     #[must_use]
     pub fn registry(mut self, registry: &Registry, tenure: Tenure) -> Self {
         self.registry = Some((registry.clone(), tenure));
+        self
+    }
+
+    /// Names the program `contain`, of the same version as this library, which is then started once for
+    /// this process, and what it is for follows from the [`registry`](Self::registry), which has to be given:
+    /// - [`Tenure::Owner`]: should this process be killed, its groups are ended and removed within 100 ms;
+    /// - [`Tenure::Lasting`]: they go on, and how each program ends is on record
+    ///   ([`Registry::reopen`]), since the helper's keepers are the programs' parents.
+    ///
+    /// Process groups get a keeper each by it, whatever threads and children this process has: a member that
+    /// calls `setsid` is found then. A program that a keeper starts inherits only the descriptors that it
+    /// is given, and this process's umask and resource limits as they were when the helper was started.
+    #[must_use]
+    pub fn helper(mut self, program: impl Into<PathBuf>) -> Self {
+        self.helper = Some(program.into());
         self
     }
 
@@ -159,37 +177,21 @@ impl Builder {
     /// Takes the first candidate that works and gives what was asked for.
     ///
     /// # Errors
-    /// With an explicit backend its own reason. Otherwise
-    /// [`RequirementUnmet`](ErrorKind::RequirementUnmet) or [`Unusable`](ErrorKind::Unusable), naming
-    /// every candidate's.
+    /// With an explicit backend its own reason. Otherwise [`Unusable`](ErrorKind::Unusable) or
+    /// [`RequirementUnmet`](ErrorKind::RequirementUnmet), naming every candidate's.
     pub fn build(&self) -> Result<Containment> {
+        let (aided, degraded) = self.aided()?;
         let mut rejected = Vec::new();
         for backend in self.candidates() {
-            match self.proved(backend) {
-                Ok(driver) => return Ok(Containment::chosen(self.on_record(driver), rejected)),
+            match aided.builder.proved(backend) {
+                Ok(driver) => {
+                    let driver = aided.on_record(driver);
+                    return Ok(Containment::chosen(driver, rejected).doing_without(degraded));
+                }
                 Err(reason) => rejected.push(Rejected { backend, reason }),
             }
         }
         Err(none_left(rejected))
-    }
-
-    /// Tries every backend, in the order of this host and with every limit that it has, and says of each
-    /// what it guarantees here or why it cannot be used. Nothing is asked of systemd but whether it
-    /// would give a scope.
-    pub fn survey(&self) -> Vec<Finding> {
-        let here = self.clone().systemd(Systemd::Never);
-        let find = |backend| {
-            let proved = here
-                .fit(backend)
-                .and_then(|driver| here.prove(&*driver, Set::all()).map(|()| driver));
-            let found = Finding::of(backend, proved);
-            if backend == Backend::CgroupV2 && self.place.may_ask() {
-                foresee(found, self.host.scope(self.place.figures))
-            } else {
-                found
-            }
-        };
-        self.host.order().into_iter().map(find).collect()
     }
 
     /// The backends to try, in order.
@@ -228,7 +230,7 @@ impl Builder {
         Ok(driver)
     }
 
-    fn prove(&self, driver: &dyn Driver, with: ControllerSet) -> Result<()> {
+    pub(crate) fn prove(&self, driver: &dyn Driver, with: ControllerSet) -> Result<()> {
         if self.proof == Proof::Scratch { driver.prove(with) } else { Ok(()) }
     }
 
@@ -248,17 +250,6 @@ impl Builder {
                 .with_backend(backend)
                 .because("process groups have no parent group")
                 .advise("do without the parent, or accept best effort")
-        })
-    }
-
-    /// The driver as it was found, or one whose groups are on record.
-    pub(crate) fn on_record(&self, driver: Arc<dyn CgroupOps>) -> Arc<dyn CgroupOps> {
-        let Some((registry, tenure)) = &self.registry else { return driver };
-        Arc::new(RegisteredDriver {
-            driver,
-            registry: registry.clone(),
-            tenure: *tenure,
-            parent: self.place.base.parent().map(Path::to_path_buf),
         })
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use containment_core::{Backend, Capabilities, CgroupOps, GroupId, GroupOps, Result, Waiter};
 
 use crate::builder::Builder;
-use crate::making::GroupBuilder;
+use crate::making::{Degradation, GroupBuilder};
 use crate::selection::{Rejected, Selection};
 
 /// A chosen driver: makes groups, and says why it was chosen.
@@ -13,6 +13,7 @@ use crate::selection::{Rejected, Selection};
 pub struct Containment {
     driver: Arc<dyn CgroupOps>,
     selection: Selection,
+    degraded: Vec<Degradation>,
 }
 
 impl Containment {
@@ -34,7 +35,19 @@ impl Containment {
 
     pub(crate) fn chosen(driver: Arc<dyn CgroupOps>, rejected: Vec<Rejected>) -> Self {
         let selection = Selection { chosen: driver.backend(), rejected };
-        Self { driver, selection }
+        Self { driver, selection, degraded: Vec::new() }
+    }
+
+    /// Notes what it has to do without.
+    pub(crate) fn doing_without(mut self, degraded: Vec<Degradation>) -> Self {
+        self.degraded = degraded;
+        self
+    }
+
+    /// What it does without, for all of its groups: `orphans`, where nobody ends them should this process be
+    /// killed; `statuses`, where nobody keeps how programs end.
+    pub fn degraded(&self) -> &[Degradation] {
+        &self.degraded
     }
 
     /// Notes which backends were tried before this one.

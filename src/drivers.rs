@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use backend_cgroupv1::CgroupV1;
 use backend_cgroupv2::CgroupV2;
-use backend_pgrp::{Keeper, ProcessGroups};
+use backend_pgrp::{Keeper, Nursery, ProcessGroups, Scribe};
 use containment_core::{
     Backend, CgroupOps, ControllerSet, Error, ErrorKind, Measure, Operation, Result, Set,
 };
@@ -43,6 +43,10 @@ pub(crate) struct Place {
     pub(crate) base: Base,
     /// What holds the processes of a process group together.
     pub(crate) keeper: Keeper,
+    /// Who makes keepers instead of this process, and whether those outlive it.
+    pub(crate) nursery: Option<(Arc<dyn Nursery>, bool)>,
+    /// Who writes down what becomes of programs that are to outlive us.
+    pub(crate) scribe: Option<Arc<dyn Scribe>>,
     /// The figures that groups have to show, where each has its price.
     pub(crate) figures: Set<Measure>,
     /// What groups had better give, and what of it they have to.
@@ -58,6 +62,8 @@ impl Place {
         Self {
             base,
             keeper: Keeper::None,
+            nursery: None,
+            scribe: None,
             figures: Set::EMPTY,
             wanted: Wanted::NOTHING,
             required: Wanted::NOTHING,
@@ -104,7 +110,7 @@ impl Host for ThisHost {
                 let driver = CgroupV1::probe(place.base.clone())?;
                 Ok(Arc::new(driver.measuring(place.figures)?))
             }
-            Backend::ProcessGroup => Ok(Arc::new(ProcessGroups::probe(place.keeper)?)),
+            Backend::ProcessGroup => process_groups(place),
             Backend::Hybrid => {
                 let driver = Hybrid::probe(place.base.clone())?;
                 Ok(Arc::new(driver.measuring(place.figures)))
@@ -125,6 +131,15 @@ impl Host for ThisHost {
             .because("this kernel does not keep processes of one user apart")
             .advise("take Linux 5.19 or later with Landlock, or accept best effort"))
     }
+}
+
+fn process_groups(place: &Place) -> Result<Arc<dyn Driver>> {
+    let driver = ProcessGroups::probe(place.keeper)?;
+    Ok(Arc::new(match (&place.nursery, &place.scribe) {
+        (Some((nursery, lasting)), _) => driver.kept_by(Arc::clone(nursery), *lasting),
+        (None, Some(scribe)) => driver.recorded_by(Arc::clone(scribe)),
+        (None, None) => driver,
+    }))
 }
 
 /// Whether v1 hierarchies carry controllers that serve limits, by the text of `/proc/self/cgroup`: a
@@ -185,7 +200,10 @@ impl Driver for ProcessGroups {
     }
 
     fn lacking(&self) -> Vec<String> {
-        Vec::new()
+        let why = "/proc hides the processes of other users, so that a member that changes user is not \
+                   seen (mount -o remount,hidepid=0 /proc)";
+        let hides = !std::path::Path::new("/proc/1").exists();
+        hides.then(|| why.to_owned()).into_iter().collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who ends a group when its owner dies without having done so.
 //!
 //! A guardian is a fork of this process that does nothing but wait for our end, by our pidfd. It has
-//! the group's handles, so that it acts on that group and no namesake; a process group of its own, so
+//! the group's handles, those alone, so that it acts on that group and no namesake; a process group of its own, so
 //! that what is sent to ours does not reach it; and no file or pipe of ours, so that nobody waits for it.
 
 use crate::registry::{OwnerLock, Registry};
@@ -13,6 +13,7 @@ use containment_process::pidfd::{Look, PidFd, Waited};
 use containment_process::signals::set_mask;
 use containment_process::worker;
 use rustix::process::{getpid, setpgid};
+use std::os::fd::AsRawFd as _;
 
 /// The process that kills and removes a group once this process has died, unless it was dismissed.
 ///
@@ -92,11 +93,15 @@ impl Drop for Guardian {
 
 /// The guardian's life.
 fn guard(group: &Group, supervisor: &PidFd, record: Option<(&Registry, &OwnerLock)>) -> u8 {
-    let kept = record.map(|(registry, lock)| [registry.descriptor(), lock.descriptor()]);
+    let mut kept = group.ops().handles();
+    kept.push(supervisor.as_raw_fd());
+    kept.extend(record.iter().flat_map(|(registry, lock)| {
+        [registry.descriptor(), lock.descriptor()].map(|record| record.as_raw_fd())
+    }));
     let prepared = set_mask(SignalSet::ALL)
         .and_then(|_| Ok(setpgid(Some(getpid()), None)?))
         .and_then(|()| record.map_or(Ok(()), |(_, lock)| lock.stand_guard()))
-        .and_then(|()| worker::detach_with_handles(kept.as_ref().map_or(&[], |kept| kept)));
+        .and_then(|()| worker::detach(&kept));
     if prepared.is_err() {
         return 1;
     }

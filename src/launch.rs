@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use containment_core::{
-    Backend, Capabilities, CgroupOps, Child, Error, Group, GroupName, Program, Result,
+    Backend, Capabilities, CgroupOps, Child, Error, Group, GroupName, Program, Result, Witness,
 };
 
+use crate::aided::Aided;
 use crate::builder::Builder;
 use crate::containment::Containment;
 use crate::making::{Degradation, make, set_limits};
@@ -27,6 +28,14 @@ pub struct Launch {
 }
 
 impl Builder {
+    /// Whoever is found at the end of a group that is launched is reported with their origin by this
+    /// witness: an [`Ancestry`](crate::Ancestry) that listens to the kernel knows of dead ancestors, too.
+    #[must_use]
+    pub fn witnessed_by(mut self, witness: Arc<dyn Witness>) -> Self {
+        self.witness = Some(witness);
+        self
+    }
+
     /// Makes a group with this builder's limits and starts a program in it, on the first backend
     /// where that works: a failure to make the group or to put the program into it, for a reason that
     /// lies in the backend, moves on to the next, and the half-made group is removed. `program` is
@@ -41,9 +50,10 @@ impl Builder {
         mut program: impl FnMut(&Group) -> Program,
     ) -> Result<Launch> {
         self.limits.check().map_err(|invalid| Error::from(invalid).with_group(name))?;
+        let (aided, _) = self.aided()?;
         let mut rejected = Vec::new();
         for backend in self.candidates() {
-            match self.attempt(backend, name, &mut program) {
+            match aided.attempt(backend, name, &mut program) {
                 Attempt::Settled(result) => {
                     return result.map(|mut launch| {
                         launch.containment.passed_over(rejected);
@@ -55,14 +65,16 @@ impl Builder {
         }
         Err(none_left(rejected))
     }
+}
 
+impl Aided {
     fn attempt(
         &self,
         backend: Backend,
         name: &GroupName,
         program: &mut impl FnMut(&Group) -> Program,
     ) -> Attempt {
-        let driver = match self.fit(backend) {
+        let driver = match self.builder.fit(backend) {
             Ok(driver) => driver,
             Err(reason) => return Attempt::Next(reason),
         };
@@ -70,7 +82,9 @@ impl Builder {
             Err(error) if passes_on(&error) => Attempt::Next(error),
             // Moving the error out drops the guard, which removes the half-made group. Where there
             // is no other candidate, the caller gets the group to report on.
-            Ok(Launch { child: Err(error), .. }) if passes_on(&error) && !self.is_explicit() => {
+            Ok(Launch { child: Err(error), .. })
+                if passes_on(&error) && !self.builder.is_explicit() =>
+            {
                 Attempt::Next(error)
             }
             result => Attempt::Settled(result),
@@ -83,16 +97,19 @@ impl Builder {
         name: &GroupName,
         program: &mut impl FnMut(&Group) -> Program,
     ) -> Result<Launch> {
-        let driver = self.on_record(driver);
-        let group = make(&*driver, name, &self.limits, self.best_effort)?;
-        let (mut degraded, child) = match set_limits(&group, &self.limits, self.best_effort) {
-            Ok(degraded) => (degraded, group.spawn(&self.sealing(program(&group)))),
+        let (driver, asked) = (self.on_record(driver), &self.builder);
+        let mut group = make(&*driver, name, &asked.limits, asked.best_effort)?;
+        if let Some(witness) = &asked.witness {
+            group = group.witnessed_by(Arc::clone(witness));
+        }
+        let (mut degraded, child) = match set_limits(&group, &asked.limits, asked.best_effort) {
+            Ok(degraded) => (degraded, group.spawn(&asked.sealing(program(&group)))),
             Err(error) => (Vec::new(), Err(error)),
         };
-        if let Some(why) = self.parent_dropped(driver.backend()) {
+        if let Some(why) = asked.parent_dropped(driver.backend()) {
             degraded.push(Degradation { what: "parent".to_owned(), why });
         }
-        let (guarantees, sealed) = self.guarantees(group.capabilities());
+        let (guarantees, sealed) = asked.guarantees(group.capabilities());
         if let Err(why) = sealed {
             degraded.push(Degradation { what: "seal".to_owned(), why });
         }

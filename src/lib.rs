@@ -24,12 +24,14 @@
 //! answer ([`Selection`]).
 #![forbid(unsafe_code)]
 
+mod aided;
 mod builder;
 mod contain_children;
 mod containment;
 mod drivers;
 mod guardian;
 mod hybrid;
+mod keeping;
 mod launch;
 mod making;
 pub mod registry;
@@ -37,6 +39,7 @@ mod require;
 mod scope;
 mod selection;
 mod simple;
+mod survey;
 mod sweep;
 #[cfg_attr(not(feature = "systemd"), path = "systemd_absent.rs")]
 mod systemd;
@@ -47,9 +50,11 @@ pub use builder::{Builder, Proof};
 pub use contain_children::ContainChildren;
 pub use containment::Containment;
 pub use containment_core::*;
+pub use containment_process::ancestry::Ancestry;
 pub use containment_process::users::find as find_user;
 pub use guardian::Guardian;
 pub use hybrid::Hybrid;
+pub use keeping::{Role, serve};
 pub use launch::Launch;
 pub use making::{Degradation, GroupBuilder};
 pub use require::{InvalidRequirement, Requirement};

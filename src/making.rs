@@ -1,11 +1,13 @@
 //! Making a group under its guard, with its limits in force.
 
 use std::fmt;
+use std::sync::Arc;
 
 use containment_core::{
     Applied, Backend, CgroupOps, ControllerSet, Error, ErrorKind, Group, GroupName, InvalidName,
     Limit, Limits, Operation, Result,
 };
+use containment_process::ancestry::Ancestry;
 
 use crate::containment::Containment;
 
@@ -129,7 +131,8 @@ fn make_with(
             return Err(lacks(limit).with_backend(driver.backend()).with_group(name));
         }
     }
-    Ok(Group::new(driver.create(name, with)?, driver.waiter()))
+    let witness = Arc::new(Ancestry::from_now_on());
+    Ok(Group::new(driver.create(name, with)?, driver.waiter()).witnessed_by(witness))
 }
 
 /// Sets the limits of a group that was just made; says which ones a best effort did without.

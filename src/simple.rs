@@ -7,6 +7,7 @@ use backend_pgrp::OwnChildren;
 use containment_core::{
     Error, ErrorKind, Group, Operation, Policy, Result, SystemWaiter, TeardownReport,
 };
+use containment_process::ancestry::Ancestry;
 
 use crate::builder::Builder;
 use crate::contain_children::{ContainChildren, SignalsHeld, fresh_name};
@@ -66,6 +67,7 @@ impl Builder {
         match OwnChildren::adopt(fresh_name()) {
             Ok(own) => {
                 let group = Group::new(Box::new(own), Arc::new(SystemWaiter::new()));
+                let group = group.witnessed_by(Arc::new(Ancestry::from_now_on()));
                 let degraded = without_a_group(no_group);
                 SimpleContainChildren { held: Held::Swept(group), degraded }
             }

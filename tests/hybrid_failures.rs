@@ -42,6 +42,10 @@ fn k47_a_member_frozen_elsewhere_is_reported_as_held() {
     let id = group.id().clone();
     let report = group.terminate(&Policy::kill().give_up_after(Duration::from_secs(2))).unwrap();
     assert_eq!(report.survivors.len(), 1, "{report:?}");
+    let hold = report.survivors[0].origin.as_ref().unwrap().held_by.clone().unwrap();
+    let holder = hold.freezer.unwrap();
+    assert!(freezer.path().ends_with(holder.trim_start_matches('/')), "{holder}");
+    assert!(hold.wchan.is_some(), "root can tell where it waits");
     let held = report.errors.iter().find(|error| error.kind() == ErrorKind::Frozen).unwrap();
     assert_eq!((held.pid(), held.path()), (Some(child.pid()), Some(freezer.path().as_path())));
     assert!(held.remedy().unwrap().contains("THAWED"), "{held:?}");
@@ -101,6 +105,25 @@ fn a_v2_directory_that_somebody_else_removed_leaves_nothing_in_v1() {
     assert_eq!(group.spawn(&sleeper()).unwrap_err().kind(), ErrorKind::Gone);
     assert_eq!(bench.directories().len(), 2, "pids and memory");
     end(group);
+}
+
+/// The outer group has nothing in version 1 of its own: only the inner one joined a hierarchy there.
+#[test]
+fn a_stray_of_a_group_inside_is_found_by_the_one_around_it() {
+    let Some(bench) = bench(&["pids"]) else { return };
+    let group = bench.group(&Limits::new());
+    let pids = ControllerSet::EMPTY.with(Limit::Pids);
+    let inner = group.ops().subgroup(&"x/inner".parse().unwrap(), pids).unwrap();
+    let child = inner.spawn(&sleeper()).unwrap();
+    let outside = bench.directory("").parent().unwrap().join("cgroup.procs");
+    fs::write(outside, child.pid().to_string()).unwrap();
+    assert!(!bench.holds(child.pid(), "") && bench.holds(child.pid(), "pids"));
+    assert!(group.ops().populated().unwrap());
+    let members = group.members().unwrap();
+    assert_eq!(members.iter().map(|member| member.pid).collect::<Vec<_>>(), [child.pid()]);
+    let report = ended(group);
+    let escaped: Vec<_> = report.escaped.iter().map(|member| member.pid).collect();
+    assert_eq!(escaped, [child.pid()], "{report:?}");
 }
 
 #[test]

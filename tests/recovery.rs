@@ -6,7 +6,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use containment::Signal;
+use containment::registry::{Registry, Tenure};
+use containment::{Backend, Containment, GroupName, Signal};
 use serde_json::{Value, json};
 use support::backends::{on_each_backend, run_on};
 use support::eventually;
@@ -18,6 +19,7 @@ on_each_backend!(
     what_is_kept_stays_until_it_is_removed,
     a_run_leaves_nothing_on_record,
     a_state_directory_that_cannot_be_used_costs_recovery_only,
+    a_killed_contain_loses_no_status_of_what_is_kept,
 );
 
 /// A program with a daemon, and a member that ignores SIGTERM.
@@ -144,6 +146,72 @@ fn a_state_directory_that_cannot_be_used_costs_recovery_only(backend: &str) {
     assert!(refused.error_line().contains(state), "{}", refused.stderr);
 }
 
+/// With orphans that are kept, how PROGRAM ends is known after `contain` was killed, too.
+fn a_killed_contain_loses_no_status_of_what_is_kept(backend: &str) {
+    let job = Job::on(backend);
+    let gate = job.path("gate");
+    nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).expect("a pipe can be made");
+    let script = "echo up >DIR/up; read go <DIR/gate; exit 7";
+    let running = job.start_sh(&["--orphans", "keep"], script);
+    job.await_line("up");
+    running.signal(Signal::KILL);
+    let killed = running.finish_unchecked();
+    assert_eq!(killed.status, None, "a signal ended it");
+    let listed = document(&job, &["ls", "--json"]);
+    let program = &listed[0]["programs"][0];
+    assert_eq!((&listed[0]["owner"], &program["outcome"]), (&json!("none"), &json!(null)));
+    let pid = program["pid"].clone();
+    drop(fs::File::options().write(true).open(&gate).expect("PROGRAM waits at it"));
+    let waited = document(&job, &["wait", job.name(), "--json"]);
+    assert_eq!(waited, json!([{ "pid": pid, "outcome": { "exited": 7 } }]));
+    contain(&job, &["rm", job.name()]).expect(0);
+    eventually("its keeper has ended", || job.processes().is_empty());
+    job.check_nothing_left();
+    assert_eq!(on_record(&job), [] as [PathBuf; 0]);
+}
+
+/// K38: a process group is not killed from within, by any subcommand.
+#[test]
+fn k38_a_process_group_is_not_ended_by_its_own_member() {
+    run_on("process-group", |backend| {
+        let job = Job::on(backend);
+        let own = support::binary();
+        let script = format!("{} kill NAME; exit $?", own.display()).replace("NAME", job.name());
+        let ended = job.start_sh(&[], &script).finish().expect(1);
+        assert!(ended.error_line().contains("it holds the caller"), "{}", ended.stderr);
+    });
+}
+
+/// An owner that died before it could tell what the kernel knows its group by leaves a name and a mark.
+#[test]
+fn a_nested_group_is_found_by_its_name_and_its_mark() {
+    for backend in ["cgroup-v2", "cgroup-v1", "hybrid"] {
+        run_on(backend, |name| {
+            let all = [Backend::CgroupV2, Backend::CgroupV1, Backend::Hybrid];
+            let backend = all.into_iter().find(|known| known.name() == name).expect("a backend");
+            let job = Job::on(name);
+            let registry = Registry::open(Some(&job.path("state"))).unwrap();
+            let nested: GroupName = format!("{}/in", job.name()).parse().unwrap();
+            let claim = registry.claim(&nested, backend, None, Tenure::Owner).unwrap();
+            let host = Containment::builder().backend(backend).build().unwrap();
+            let group = host.group(nested.as_str()).create().unwrap();
+            assert!(group.ops().leave_mark(&claim.entry().mark).unwrap());
+            group.keep();
+            let mut files = on_record(&job).into_iter();
+            let is_entry = |path: &PathBuf| path.to_string_lossy().contains("/group-");
+            let entry = files.find(is_entry).expect("it is on record");
+            let mut text: Value = serde_json::from_slice(&fs::read(&entry).unwrap()).unwrap();
+            assert_eq!(text["identity"], json!(null));
+            text["owner"] = json!({ "pid": 1, "started": 1 });
+            fs::write(&entry, text.to_string()).unwrap();
+            let collected = registry.collect(false).unwrap();
+            assert_eq!((collected.removed, collected.errors.len()), (vec![nested], 0));
+            registry.close().unwrap();
+            assert!(support::traces::groups_called("in").is_empty(), "it is gone");
+        });
+    }
+}
+
 /// K50: an entry that names a group which does not carry its mark is nobody's claim to it.
 #[test]
 fn k50_a_forged_entry_ends_nothing() {
@@ -167,4 +235,14 @@ fn k50_a_forged_entry_ends_nothing() {
         running.finish_unchecked().expect(143);
         eventually("nothing lives", || job.processes().is_empty());
     });
+}
+
+/// A helper is no command of a person's.
+#[test]
+fn a_helper_that_is_started_by_hand_says_what_it_is_for() {
+    for role in ["guard", "keep"] {
+        let ran = support::run(&[role]);
+        assert_eq!(ran.status, 1, "{ran:?}");
+        assert!(ran.error_line().contains("helper(path)"), "{ran:?}");
+    }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use containment::Signal;
 use support::backends::on_each_backend;
-use support::eventually;
 use support::job::{Job, signal};
 use support::shapes::{can_be_made, namespace};
+use support::{eventually, scaled};
 
 on_each_backend!(
     k32_however_few_descriptors_nothing_is_left,
@@ -27,7 +27,10 @@ fn k32_however_few_descriptors_nothing_is_left(backend: &str) {
         let job = Job::on(backend).behind(&limited_to(descriptors));
         let ended = job.sh(&["--grace", "0"], "exit 3");
         assert!(matches!(ended.status, Some(3 | 125)), "{descriptors}: {ended:#?}");
-        assert!(ended.took < Duration::from_secs(4), "{descriptors}: {ended:#?}");
+        assert!(ended.took < scaled(Duration::from_secs(4)), "{descriptors}: {ended:#?}");
+        let on_record = std::fs::read_dir(job.path("state"));
+        let on_record: Vec<_> = on_record.into_iter().flatten().flatten().collect();
+        assert!(on_record.is_empty(), "{descriptors}: {on_record:?}");
     }
 }
 

@@ -14,6 +14,7 @@ use support::{eventually, scaled, traces};
 on_each_backend!(
     a_signal_to_contain_ends_the_group,
     a_second_signal_kills_at_once,
+    a_signal_while_left_overs_have_their_grace_is_passed_on_and_a_second_one_kills,
     the_group_gets_the_signal_that_contain_got,
     signals_for_the_program_are_passed_on_and_to_nobody_else,
     a_signal_that_was_ignored_stays_ignored,
@@ -53,6 +54,22 @@ fn a_second_signal_kills_at_once(backend: &str) {
     let ended = running.finish().expect(143);
     assert!(ended.took < scaled(Duration::from_secs(5)), "{ended:#?}");
     assert_eq!(ended.report()["outcome"]["signaled"], 9);
+}
+
+/// The program has ended by itself: the signal is the reason all the same, and the exit status.
+fn a_signal_while_left_overs_have_their_grace_is_passed_on_and_a_second_one_kills(backend: &str) {
+    let job = Job::on(backend);
+    let script = "sh -c 'trap \"echo term >DIR/term\" TERM; trap \"echo hup >DIR/hup\" HUP
+        echo up >DIR/up; while :; do sleep 0.01; done' &
+        until [ -s DIR/up ]; do :; done; exit 3";
+    let running = job.start_sh(&["--grace", "100000s"], script);
+    assert_eq!(job.await_line("term"), "term");
+    running.signal(Signal::HUP);
+    assert_eq!(job.await_line("hup"), "hup");
+    running.signal(Signal::TERM);
+    let ended = running.finish().expect(129);
+    assert_eq!(ended.report()["reason"], "signal");
+    assert_eq!(ended.report()["outcome"]["exited"], 3);
 }
 
 fn the_group_gets_the_signal_that_contain_got(backend: &str) {

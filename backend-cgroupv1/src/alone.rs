@@ -1,7 +1,7 @@
 //! Limits and figures alone, for groups whose processes another driver holds: on hosts that have
 //! version 2 for processes and version 1 for the controllers.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,10 +26,23 @@ pub struct V1Limits {
 }
 
 impl V1Limits {
+    /// The descriptors that it has open.
+    pub fn handles(&self) -> Vec<RawFd> {
+        self.place.handles().collect()
+    }
+
     /// Finds the hierarchies, and in each the group below which groups are made: `parent`, relative
     /// to the hierarchy's root, or else our own group. There may be none.
     pub fn probe(base: &Base) -> Result<Self> {
         Place::find(base).map(|place| Self { place: Arc::new(place) })
+    }
+
+    /// The same with groups that keep the files of their figures open, as by
+    /// [`CgroupV1::sampling`](crate::CgroupV1::sampling).
+    #[must_use]
+    pub fn sampling(mut self) -> Self {
+        Arc::make_mut(&mut self.place).sampling = true;
+        self
     }
 
     /// The limits that can be set.
@@ -141,6 +154,11 @@ pub struct LimitGroup {
 }
 
 impl LimitGroup {
+    /// The descriptors that it has open.
+    pub fn handles(&self) -> Vec<RawFd> {
+        self.branches.handles()
+    }
+
     fn new(branches: Branches, around: &[Branch]) -> Self {
         let entered = branches.within(around);
         Self { branches, entered }

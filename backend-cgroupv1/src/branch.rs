@@ -1,8 +1,11 @@
 //! A group in one hierarchy: its directory, made with the levels of its name that were missing, and
 //! removed with them.
 
+use std::os::fd::{AsRawFd as _, RawFd};
+use std::sync::Arc;
+
 use containment_core::GroupName;
-use containment_process::cgroupfs::{Dir, Failure};
+use containment_process::cgroupfs::{Dir, Failure, KeptOpen};
 
 use crate::cpuset;
 use crate::hierarchy::Hierarchy;
@@ -18,6 +21,8 @@ pub(crate) struct Branch {
     /// Its hierarchy.
     pub(crate) index: Index,
     pub(crate) dir: Dir,
+    /// The files of its figures, where they are kept open.
+    pub(crate) files: Arc<KeptOpen>,
     pub(crate) inode: u64,
     /// Where its name begins.
     top: Dir,
@@ -73,11 +78,17 @@ impl Spot<'_> {
     fn branch(self, dir: Dir, made_above: usize) -> Result<Branch, Failure> {
         let inode = dir.inode()?;
         let (top, local) = (self.top.clone(), self.name.clone());
-        Ok(Branch { index: self.index, dir, inode, top, local, made_above })
+        let files = Arc::new(KeptOpen::new(dir.clone()));
+        Ok(Branch { index: self.index, dir, files, inode, top, local, made_above })
     }
 }
 
 impl Branch {
+    /// The descriptors that it has open.
+    pub(crate) fn handles(&self) -> [RawFd; 2] {
+        [self.dir.as_raw_fd(), self.top.as_raw_fd()]
+    }
+
     fn belongs_to(&self, owner: u64) -> Result<bool, Failure> {
         match self.dir.note(NOTE) {
             Ok(note) => Ok(note.is_some_and(|note| note == owner.to_string().as_bytes())),

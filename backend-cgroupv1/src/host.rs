@@ -3,6 +3,7 @@
 //! To join a hierarchy costs a directory, and a write at each spawn; so a group joins those that hold
 //! its processes, and besides them only those that its limits and figures need.
 
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::Arc;
 
 use containment_core::{Error, ErrorKind, Limit, Measure, Operation, Result, Set};
@@ -20,6 +21,8 @@ pub(crate) struct Place {
     pub(crate) unusable: Vec<Arc<Error>>,
     /// The limits that can be set.
     pub(crate) limits: Set<Limit>,
+    /// Whether groups keep the files of their figures open.
+    pub(crate) sampling: bool,
 }
 
 /// The position of a hierarchy in [`Place::hierarchies`].
@@ -31,7 +34,12 @@ impl Place {
         let mounts = mountinfo::read().map_err(|error| Error::from_io(Operation::Probe, &error))?;
         let memberships =
             base.memberships().map_err(|error| Error::from_io(Operation::Probe, &error))?;
-        let mut place = Self { hierarchies: Vec::new(), unusable: Vec::new(), limits: Set::EMPTY };
+        let mut place = Self {
+            hierarchies: Vec::new(),
+            unusable: Vec::new(),
+            limits: Set::EMPTY,
+            sampling: false,
+        };
         for mounted in mountinfo::mounts(&mounts).filter_map(|mount| Mounted::of(&mount)) {
             if mounted.is_foreign() || place.has(&mounted) {
                 continue;
@@ -43,6 +51,11 @@ impl Place {
         }
         place.limits = offer::limits(&place);
         Ok(place)
+    }
+
+    /// The descriptors that it has open.
+    pub(crate) fn handles(&self) -> impl Iterator<Item = RawFd> + '_ {
+        self.hierarchies.iter().map(|hierarchy| hierarchy.dir.as_raw_fd())
     }
 
     /// Whether the hierarchy was met at an earlier mount of it.

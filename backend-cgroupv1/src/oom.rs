@@ -3,7 +3,7 @@
 //! The kernel announces that a limit was met, a moment before it takes a victim and counts it. Kernel:
 //! Documentation/admin-guide/cgroup-v1/memory.rst, section 10.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use containment_core::{Error, ErrorKind, Operation, Result, Source, Watch};
@@ -22,7 +22,8 @@ impl Branches {
     pub(crate) fn oom_kills(&self) -> Result<u64> {
         let memory = self.serving("memory").ok_or_else(|| uncounted(Operation::Usage))?;
         self.oom_events.drain();
-        let kills = count_oom_kills(memory).map_err(|failure| failure.during(Operation::Usage))?;
+        let kills = count_oom_kills(memory, self.place.sampling);
+        let kills = kills.map_err(|failure| failure.during(Operation::Usage))?;
         kills.ok_or_else(|| uncounted(Operation::Usage))
     }
 
@@ -39,6 +40,12 @@ fn uncounted(operation: Operation) -> Error {
 }
 
 impl OomEvents {
+    /// The descriptor, if it is open.
+    pub(crate) fn handle(&self) -> Option<RawFd> {
+        let event = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        event.as_ref().map(AsRawFd::as_raw_fd)
+    }
+
     fn of(&self, dir: &Dir) -> Result<Arc<OwnedFd>> {
         let mut event = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(event) = &*event {

@@ -1,11 +1,10 @@
 //! Members in uninterruptible sleep, which neither freeze nor die: those that wait for a file system that
 //! never answers. In a private mount namespace, on a file system of this test's own.
 
+#[path = "../../tests/support/deaf.rs"]
+mod deaf;
 mod support;
 
-use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::os::fd::AsRawFd as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -14,50 +13,8 @@ use containment_core::{
     CgroupOps, Error, FreezeState, Group, Operation, Outcome, Policy, Program, Signal, Teardown,
     TeardownReport,
 };
+use deaf::Deaf;
 use support::*;
-
-/// A file system that is mounted and then answers nothing (FUSE). Whoever waits for it is let go when
-/// this is dropped.
-struct Deaf(File);
-
-impl Deaf {
-    fn mount_on(point: &Path) -> Self {
-        let device = File::options().read(true).write(true).open("/dev/fuse").unwrap();
-        let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd());
-        let options = std::ffi::CString::new(options).unwrap();
-        let flags = rustix::mount::MountFlags::empty();
-        rustix::mount::mount("contain-test", point, "fuse", flags, &*options).unwrap();
-        let mut deaf = Self(device);
-        deaf.answer_the_first_request();
-        deaf
-    }
-
-    /// `FUSE_INIT` (linux/fuse.h): the header of an answer, then the version and no flag.
-    fn answer_the_first_request(&mut self) {
-        const INIT: u32 = 26;
-        let request = self.next_request();
-        assert_eq!(number(&request, 4), INIT);
-        let mut answer = vec![0; 16 + 64];
-        answer[..4].copy_from_slice(&80_u32.to_ne_bytes());
-        answer[8..16].copy_from_slice(&request[8..16]);
-        answer[16..20].copy_from_slice(&7_u32.to_ne_bytes());
-        answer[20..24].copy_from_slice(&31_u32.to_ne_bytes());
-        answer[36..40].copy_from_slice(&4096_u32.to_ne_bytes());
-        self.0.write_all(&answer).unwrap();
-    }
-
-    /// Once it is read, whoever made it cannot be interrupted any more.
-    fn next_request(&mut self) -> Vec<u8> {
-        let mut request = vec![0; 64 * 1024];
-        let length = self.0.read(&mut request).unwrap();
-        request.truncate(length);
-        request
-    }
-}
-
-fn number(bytes: &[u8], at: usize) -> u32 {
-    u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap())
-}
 
 /// K03, K04, K05: a freeze that never completes is bounded and undone, the error says so; the healthy
 /// are dead, and who cannot die is reported. Once it can, whoever comes later finishes the job.

@@ -3,7 +3,7 @@
 //! The kernel announces at most one change in 10 ms a group, so a poll on the file alone can be late;
 //! one live member's pidfd is watched besides (measured: 0.2 ms instead of 13 ms for a young group).
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use containment_core::{Error, ErrorKind, Operation, Result, Source, Watch};
@@ -27,6 +27,16 @@ pub(crate) struct Watching {
 struct Watched {
     file: Option<Arc<OwnedFd>>,
     member: Option<PidFd>,
+}
+
+impl Watching {
+    /// The descriptors that it has open.
+    pub(crate) fn handles(&self) -> Vec<RawFd> {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = watched.file.iter().chain(&*memory).map(AsRawFd::as_raw_fd);
+        files.chain(watched.member.iter().map(AsRawFd::as_raw_fd)).collect()
+    }
 }
 
 impl V2Group {

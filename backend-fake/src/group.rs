@@ -1,5 +1,6 @@
 //! One open group of the fake.
 
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use containment_core::{
@@ -295,8 +296,8 @@ impl GroupOps for FakeGroup {
                 self.pass(world, Signal::CONT, false);
             } else {
                 world.thaw(self.generation);
-                // The driver of version 1 reads who else holds it, and says so.
-                if self.fake.persona == Persona::V1 && world.is_freezing(self.generation) {
+                // By a group around it.
+                if world.is_freezing(self.generation) {
                     return Err(Error::new(ErrorKind::Frozen, Operation::Thaw));
                 }
             }
@@ -358,6 +359,11 @@ impl GroupOps for FakeGroup {
                 Change::Frozen => Watch::Backoff,
             })
         })
+    }
+
+    /// Nothing of it is the kernel's.
+    fn handles(&self) -> Vec<RawFd> {
+        Vec::new()
     }
 
     fn reap(&self) -> Result<Reaped> {

@@ -3,12 +3,13 @@
 //!
 //! A spawn and a kill exclude each other, so that nothing runs once the kill returned (K49).
 
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use containment_core::{
-    Applied, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState, GroupId,
-    GroupName, GroupOps, HomeOps, KillStep, Limits, Member, Operation, Pid, ProcessGroup, Program,
-    Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
+    Capabilities, Change, ChildOps, Error, ErrorKind, FreezeState, GroupId, GroupOps, KillStep,
+    Member, Operation, ProcessGroup, Program, Reaped, Result, Signal, Signalled, Standing, Usage,
+    Watch,
 };
 use containment_process::child::Started;
 use containment_process::pidfd::{Look, PidFd};
@@ -16,9 +17,9 @@ use containment_process::proc::{Snapshot, Stat};
 use containment_process::reap::signal_process_group;
 use containment_process::spawn::{Entry, Launch, Memory, spawn};
 
+use crate::lacking::{OfProcesses, lacking};
 use crate::names::Claim;
 use crate::tree::{freeze_state, usage_now};
-use crate::unsupported;
 
 /// A group that is a process group.
 #[derive(Debug)]
@@ -123,9 +124,15 @@ impl HeldGroup {
     fn error(&self, error: Error) -> Error {
         error.with_backend(self.id().backend).with_group(&self.id().name)
     }
+}
 
-    fn unsupported<T>(&self, operation: Operation) -> Result<T> {
-        Err(unsupported(operation).with_group(&self.id().name))
+impl OfProcesses for HeldGroup {
+    fn present(&self, operation: Operation) -> Result<()> {
+        self.state(operation).map(drop)
+    }
+
+    fn describe(&self, error: Error) -> Error {
+        self.error(error)
     }
 }
 
@@ -138,16 +145,14 @@ impl GroupOps for HeldGroup {
         &self.capabilities
     }
 
+    lacking!();
+
+    fn handles(&self) -> Vec<RawFd> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.programs().map(|program| program.process().as_raw_fd()).collect()
+    }
+
     /// The first program leads the group, and the others join it, whatever they ask for.
-    /// Nothing that the kernel keeps: the program carries a mark in its environment instead.
-    fn leave_mark(&self, _: &str) -> Result<bool> {
-        Ok(false)
-    }
-
-    fn mark(&self) -> Result<Option<String>> {
-        Ok(None)
-    }
-
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
         let mut state = self.state(Operation::Spawn)?;
         if !matches!(program.group(), ProcessGroup::Auto | ProcessGroup::Lead) {
@@ -171,25 +176,6 @@ impl GroupOps for HeldGroup {
             _ => state.joined.push(child.clone()),
         }
         Ok(Box::new(child))
-    }
-
-    fn attach(&self, _: Pid) -> Result<()> {
-        let _state = self.state(Operation::Attach)?;
-        self.unsupported(Operation::Attach)
-    }
-
-    fn home(&self) -> Result<Box<dyn HomeOps>> {
-        let _state = self.state(Operation::Attach)?;
-        self.unsupported(Operation::Attach)
-    }
-
-    fn subgroup(&self, _: &GroupName, _: ControllerSet) -> Result<Box<dyn GroupOps>> {
-        let _state = self.state(Operation::Create)?;
-        self.unsupported(Operation::Create)
-    }
-
-    fn subgroups(&self) -> Result<Vec<Box<dyn GroupOps>>> {
-        self.state(Operation::List).map(|_| Vec::new())
     }
 
     fn members(&self) -> Result<Vec<Member>> {
@@ -230,21 +216,10 @@ impl GroupOps for HeldGroup {
         Ok(freeze_state(&self.living(&state, Operation::Freeze)?))
     }
 
-    fn set_limits(&self, limits: &Limits) -> Result<Applied> {
-        let _state = self.state(Operation::SetLimits)?;
-        let refuse = |limit| (limit, self.error(unsupported(Operation::SetLimits)));
-        Ok(Applied { applied: Vec::new(), refused: limits.asked().iter().map(refuse).collect() })
-    }
-
     /// Not CPU time: who left the group, and who was orphaned and ended, is not known any more.
     fn usage(&self) -> Result<Usage> {
         let state = self.state(Operation::Usage)?;
         Ok(usage_now(&self.living(&state, Operation::Usage)?))
-    }
-
-    fn oom_kills(&self) -> Result<u64> {
-        let _state = self.state(Operation::Usage)?;
-        self.unsupported(Operation::Usage)
     }
 
     /// One living member's pidfd: when it ends, the next one's.
@@ -253,7 +228,7 @@ impl GroupOps for HeldGroup {
         match change {
             Change::Empty => {}
             Change::Frozen => return Ok(Watch::Backoff),
-            Change::Oom => return self.unsupported(Operation::Watch),
+            Change::Oom => return self.lacks(Operation::Watch),
         }
         let living = self.living(&state, Operation::Watch)?;
         let mut open = living.iter().rev().filter_map(|stat| PidFd::open(stat.pid).ok().flatten());

@@ -6,12 +6,14 @@
 
 use std::io::{self, PipeWriter};
 use std::os::fd::AsFd;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use containment_core::{
-    Applied, Capabilities, Change, ChildOps, ControllerSet, Error, FreezeState, GroupId, GroupName,
-    GroupOps, HomeOps, KillStep, Limits, Member, Operation, Pid, Policy, Program, Reaped, Result,
-    Signal, SignalSet, Signalled, SystemWaiter, Teardown, Time, Usage, Waiter, Watch,
+    Capabilities, Change, ChildOps, Error, FreezeState, GroupId, GroupOps, KillStep, Member,
+    Operation, Pid, Policy, Program, Reaped, Result, Signal, SignalSet, Signalled, SystemWaiter,
+    Teardown, Time, Usage, Waiter, Watch,
 };
 use containment_process::pidfd::{Look, PidFd, Waited};
 use containment_process::proc::Stat;
@@ -21,31 +23,36 @@ use containment_process::spawn::{Entry, Failure, Launch, Memory, spawn};
 use containment_process::{rusage, worker};
 use rustix::process::{setpgid, setsid};
 
+use crate::capabilities;
+use crate::lacking::{OfProcesses, lacking};
 use crate::message::Message;
+use crate::nursery::{Order, Scribe};
 use crate::tree::Tree;
-use crate::unsupported;
 
 /// What a keeper is told when it is made.
 #[derive(Debug)]
-pub(crate) struct Charge<'a> {
-    pub(crate) program: &'a Program,
-    /// The process group to start the program in: its own (0), or another one of the session.
-    pub(crate) process_group: i32,
-    pub(crate) supervisor: PidFd,
-    pub(crate) id: GroupId,
-    pub(crate) capabilities: Capabilities,
-    /// Whether the group is to outlive the supervisor from the first.
-    pub(crate) lasting: bool,
+pub struct Charge<'a> {
+    /// What it is to keep.
+    pub order: Order<'a>,
+    /// Whose end is the group's, unless that let go of it.
+    pub supervisor: PidFd,
+    /// Who ends the group when the supervisor has died, for as long as it lives: one pass over all of its
+    /// groups is less than one pass of each keeper.
+    pub guardian: Option<PidFd>,
+    /// Who writes down what becomes of the program.
+    pub scribe: Option<Arc<dyn Scribe>>,
 }
 
-/// The signal by which its supervisor tells a keeper that the group is to outlive it.
-pub(crate) const LET_GO: Signal = Signal::USR1;
+/// The signal by which its supervisor tells a keeper that the group is to outlive it. A real-time signal:
+/// each is queued, so that none that somebody else sends takes its place (signal(7)).
+pub(crate) const LET_GO: Signal = Signal::new(64).expect("there are 64 signals");
 
 /// The exit status of a keeper that could not do its work.
 const FAILED: u8 = 125;
 
-/// The keeper's life, from the fork to its exit status.
-pub(crate) fn serve(charge: Charge<'_>, pipe: PipeWriter) -> u8 {
+/// The keeper's life, from the fork to its exit status. The program's signal mask is that of the calling
+/// thread unless it has one of its own.
+pub fn keep(charge: Charge<'_>, pipe: PipeWriter) -> u8 {
     match Keeper::begin(charge, pipe) {
         Ok(Some(keeper)) => keeper.keep().map_or(FAILED, |()| 0),
         Ok(None) => 0,
@@ -58,11 +65,13 @@ struct Keeper {
     pipe: PipeWriter,
     inbox: Inbox,
     supervisor: PidFd,
+    guardian: Option<PidFd>,
     program: PidFd,
     /// Whether the program's end was told.
     told: AtomicBool,
     /// Whether the group is to outlive the supervisor.
     let_go: AtomicBool,
+    scribe: Option<Arc<dyn Scribe>>,
     id: GroupId,
     capabilities: Capabilities,
 }
@@ -78,13 +87,19 @@ impl Keeper {
             // First of all: what is sent to the supervisor's process group is not for us.
             setpgid(None, None)?;
         }
-        let program = match start(&charge, inherited) {
+        let program = match start(&charge.order, inherited) {
             Ok(program) => program,
             Err(failure) => {
                 Message::send(&[Message::Failed(failure)], pipe.as_fd())?;
                 return Ok(None);
             }
         };
+        let Charge { order, supervisor, guardian, scribe } = charge;
+        let id = order.group.clone();
+        if let Some(scribe) = &scribe {
+            // Before it is told: whoever knows of the program finds it on record.
+            scribe.started(&id, program.pid());
+        }
         Message::send(&[Message::Started(program.pid())], pipe.as_fd())?;
         if orphaned {
             // To the terminal all stays as it was without us: a process group that nobody in its session
@@ -92,11 +107,25 @@ impl Keeper {
             // somebody who would. Before its start the program could not have joined the group.
             setsid()?;
         }
-        let Charge { supervisor, id, capabilities, lasting, .. } = charge;
-        worker::detach(&[pipe.as_fd(), supervisor.as_fd(), program.as_fd()])?;
+        let mut handles = vec![pipe.as_fd(), supervisor.as_fd(), program.as_fd()];
+        handles.extend(guardian.iter().map(PidFd::as_fd));
+        handles.extend(scribe.iter().flat_map(|scribe| scribe.handles()));
+        worker::detach(&handles)?;
         let inbox = Inbox::open_all(SignalSet::default().with(Signal::CHLD).with(LET_GO))?;
-        let [told, let_go] = [false, lasting].map(AtomicBool::new);
-        Ok(Some(Self { pipe, inbox, supervisor, program, told, let_go, id, capabilities }))
+        let [told, let_go] = [false, order.lasting].map(AtomicBool::new);
+        let capabilities = capabilities(crate::Keeper::Worker);
+        Ok(Some(Self {
+            pipe,
+            inbox,
+            supervisor,
+            guardian,
+            program,
+            told,
+            let_go,
+            scribe,
+            id,
+            capabilities,
+        }))
     }
 
     /// Reaps and tells until nothing is left; ends the group when the supervisor has died, unless that
@@ -112,10 +141,11 @@ impl Keeper {
             }
             let mut sources = vec![self.inbox.source()];
             if !self.let_go.load(Ordering::Relaxed) {
-                if orphaned {
-                    return self.end_all(&waiter);
+                match &self.guardian {
+                    _ if !orphaned => sources.push(self.supervisor.source()),
+                    Some(guardian) if !guardian.has_ended()? => sources.push(guardian.source()),
+                    _ => return self.end_all(&waiter),
                 }
-                sources.push(self.supervisor.source());
             }
             // What is left to reap is announced no more.
             let until = if children == Children::Behind { Time::ZERO } else { Time::NEVER };
@@ -139,8 +169,13 @@ impl Keeper {
         }
         let mut news = Vec::new();
         if !self.told.load(Ordering::Relaxed)
-            && let Waited::Ended(outcome) = self.program.try_wait(Look::Reap)?
+            && let Waited::Ended(outcome) = self.program.try_wait(Look::Hold)?
         {
+            if let Some(scribe) = &self.scribe {
+                // Before it is reaped: until then its pid is its own, and the next one can still ask.
+                scribe.ended(&self.id, self.program.pid(), outcome);
+            }
+            self.program.try_wait(Look::Reap)?;
             self.told.store(true, Ordering::Relaxed);
             news.push(Message::Ended(outcome));
         }
@@ -158,7 +193,7 @@ impl Keeper {
     }
 
     fn tree() -> Tree {
-        Tree { roots: vec![Pid::current()], except: Vec::new() }
+        Tree { roots: vec![Pid::current()], except: Vec::new(), others: Vec::new() }
     }
 }
 
@@ -182,18 +217,28 @@ fn is_orphaned(member: Pid) -> io::Result<bool> {
     }
 }
 
-fn start(charge: &Charge<'_>, inherited: SignalSet) -> Result<PidFd, Failure> {
-    let program = match charge.program.mask() {
-        Some(_) => charge.program.clone(),
-        None => charge.program.clone().signal_mask(inherited),
+fn start(order: &Order<'_>, inherited: SignalSet) -> Result<PidFd, Failure> {
+    let program = match order.program.mask() {
+        Some(_) => order.program.clone(),
+        None => order.program.clone().signal_mask(inherited),
     };
     spawn(&Launch {
         program: &program,
         entry: Entry::Nowhere,
-        process_group: Some(charge.process_group),
+        process_group: Some(order.process_group),
         mark: None,
         memory: Memory::Share,
     })
+}
+
+impl OfProcesses for Keeper {
+    fn present(&self, _: Operation) -> Result<()> {
+        Ok(())
+    }
+
+    fn describe(&self, error: Error) -> Error {
+        error
+    }
 }
 
 /// What the teardown of an orphaned group needs; nobody can ask a keeper for anything else.
@@ -206,12 +251,11 @@ impl GroupOps for Keeper {
         &self.capabilities
     }
 
-    fn leave_mark(&self, _: &str) -> Result<bool> {
-        Ok(false)
-    }
+    lacking!();
 
-    fn mark(&self) -> Result<Option<String>> {
-        Ok(None)
+    fn handles(&self) -> Vec<RawFd> {
+        let processes = [&self.supervisor, &self.program].into_iter().chain(&self.guardian);
+        processes.map(AsRawFd::as_raw_fd).chain([self.pipe.as_raw_fd()]).collect()
     }
 
     fn members(&self) -> Result<Vec<Member>> {
@@ -257,34 +301,10 @@ impl GroupOps for Keeper {
     }
 
     fn spawn(&self, _: &Program) -> Result<Box<dyn ChildOps>> {
-        Err(unsupported(Operation::Spawn))
-    }
-
-    fn attach(&self, _: Pid) -> Result<()> {
-        Err(unsupported(Operation::Attach))
-    }
-
-    fn home(&self) -> Result<Box<dyn HomeOps>> {
-        Err(unsupported(Operation::Attach))
-    }
-
-    fn subgroup(&self, _: &GroupName, _: ControllerSet) -> Result<Box<dyn GroupOps>> {
-        Err(unsupported(Operation::Create))
-    }
-
-    fn subgroups(&self) -> Result<Vec<Box<dyn GroupOps>>> {
-        Ok(Vec::new())
-    }
-
-    fn set_limits(&self, _: &Limits) -> Result<Applied> {
-        Err(unsupported(Operation::SetLimits))
+        self.lacks(Operation::Spawn)
     }
 
     fn usage(&self) -> Result<Usage> {
-        Err(unsupported(Operation::Usage))
-    }
-
-    fn oom_kills(&self) -> Result<u64> {
-        Err(unsupported(Operation::Usage))
+        self.lacks(Operation::Usage)
     }
 }

@@ -1,24 +1,25 @@
 //! A group held together by keepers, one for each program: the supervisor's side.
 //!
-//! Should a keeper be killed, what it kept is re-parented to us, who are a sub-reaper, too: from then
-//! on membership is descent from this process.
+//! Should a keeper be killed, what it kept is re-parented to whoever made it, who is a sub-reaper, too:
+//! from then on membership is descent from that process, but for what other groups' keepers keep.
 
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use containment_core::{
-    Applied, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState, GroupId,
-    GroupName, GroupOps, HomeOps, KillStep, Limits, Member, Operation, Pid, Program, Reaped,
-    Result, Signal, Signalled, Usage, Watch,
+    Capabilities, Change, ChildOps, Error, ErrorKind, FreezeState, GroupId, GroupOps, KillStep,
+    Member, Operation, Pid, Program, Reaped, Result, Signal, Signalled, Usage, Watch,
 };
 use containment_process::pidfd::PidFd;
 use containment_process::reap::reap_children;
 
+use crate::lacking::{OfProcesses, lacking};
 use crate::line::{Keeping, Kept, Line};
 use crate::names::Claim;
+use crate::nursery::Nest;
 use crate::tree::{Tree, Trunk, usage_now};
-use crate::unsupported;
 
 /// A group whose members descend from keepers.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(crate) struct KeptGroup {
     claim: Claim,
     capabilities: Capabilities,
     lines: Mutex<Vec<Arc<Line>>>,
+    nest: Nest,
     /// Whether its keepers leave it alone when we die.
     lasting: bool,
     /// Whether a keeper may have been lost before it could tell of its program, which may run all the
@@ -36,21 +38,15 @@ pub(crate) struct KeptGroup {
 }
 
 impl KeptGroup {
-    pub(crate) fn new(claim: Claim, capabilities: Capabilities) -> Self {
+    pub(crate) fn new(claim: Claim, capabilities: Capabilities, nest: Nest, lasting: bool) -> Self {
         let [orphans, killed, removed] = [false; 3].map(AtomicBool::new);
         let lines = Mutex::default();
-        Self { claim, capabilities, lines, lasting: false, orphans, killed, removed }
-    }
-
-    /// The same, and it outlives this process.
-    pub(crate) fn lasting(mut self) -> Self {
-        self.lasting = true;
-        self
+        Self { claim, capabilities, lines, nest, lasting, orphans, killed, removed }
     }
 
     /// A group of everything that descends from this process.
     pub(crate) fn of_orphans(claim: Claim, capabilities: Capabilities) -> Self {
-        let group = Self::new(claim, capabilities);
+        let group = Self::new(claim, capabilities, Nest::Own(None), false);
         group.orphans.store(true, Ordering::Release);
         group
     }
@@ -72,11 +68,19 @@ impl KeptGroup {
             matches!(keeping, Keeping::Goes).then(|| line.keeper().pid())
         };
         let mut roots: Vec<Pid> = standing.iter().filter_map(alive).collect();
+        let mut others = Vec::new();
         if self.has_lost(&standing) {
-            roots.push(Pid::current());
+            match &self.nest {
+                Nest::Own(_) => roots.push(Pid::current()),
+                Nest::Other(nursery) => {
+                    others = nursery.keepers();
+                    others.retain(|keeper| !roots.contains(keeper));
+                    roots.push(nursery.adopter());
+                }
+            }
         }
         let except = standing.iter().map(|(line, _)| line.keeper().pid()).collect();
-        Ok(Tree { roots, except })
+        Ok(Tree { roots, except, others })
     }
 
     /// Whether a keeper was lost, so that what it kept descends from us.
@@ -125,9 +129,15 @@ impl KeptGroup {
     fn error(&self, error: Error) -> Error {
         error.with_backend(self.id().backend).with_group(&self.id().name)
     }
+}
 
-    fn unsupported<T>(&self, operation: Operation) -> Result<T> {
-        Err(unsupported(operation).with_group(&self.id().name))
+impl OfProcesses for KeptGroup {
+    fn present(&self, operation: Operation) -> Result<()> {
+        self.refuse_removed(operation)
+    }
+
+    fn describe(&self, error: Error) -> Error {
+        self.error(error)
     }
 }
 
@@ -140,46 +150,23 @@ impl GroupOps for KeptGroup {
         &self.capabilities
     }
 
-    /// Nothing that the kernel keeps: the program carries a mark in its environment instead.
-    fn leave_mark(&self, _: &str) -> Result<bool> {
-        Ok(false)
-    }
+    lacking!();
 
-    fn mark(&self) -> Result<Option<String>> {
-        Ok(None)
+    fn handles(&self) -> Vec<RawFd> {
+        self.lines().iter().flat_map(|line| line.handles()).collect()
     }
 
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
         self.refuse_removed(Operation::Spawn)?;
-        let line =
-            Line::open(self.id(), &self.capabilities, program, self.lasting).map_err(|error| {
-                // The keeper may have started the program before it was lost.
-                self.orphans.store(true, Ordering::Release);
-                self.error(error)
-            })?;
+        let line = Line::open(&self.nest, self.id(), program, self.lasting).map_err(|error| {
+            // The keeper may have started the program before it was lost.
+            let lost = error.kind() == ErrorKind::KeeperLost || matches!(self.nest, Nest::Own(_));
+            self.orphans.fetch_or(lost, Ordering::AcqRel);
+            self.error(error)
+        })?;
         let line = Arc::new(line);
         self.lines().push(Arc::clone(&line));
         Ok(Box::new(Kept(line)))
-    }
-
-    fn attach(&self, _: Pid) -> Result<()> {
-        self.refuse_removed(Operation::Attach)?;
-        self.unsupported(Operation::Attach)
-    }
-
-    fn home(&self) -> Result<Box<dyn HomeOps>> {
-        self.refuse_removed(Operation::Attach)?;
-        self.unsupported(Operation::Attach)
-    }
-
-    fn subgroup(&self, _: &GroupName, _: ControllerSet) -> Result<Box<dyn GroupOps>> {
-        self.refuse_removed(Operation::Create)?;
-        self.unsupported(Operation::Create)
-    }
-
-    fn subgroups(&self) -> Result<Vec<Box<dyn GroupOps>>> {
-        self.refuse_removed(Operation::List)?;
-        Ok(Vec::new())
     }
 
     fn members(&self) -> Result<Vec<Member>> {
@@ -218,12 +205,6 @@ impl GroupOps for KeptGroup {
         self.tree()?.frozen().map_err(|error| self.error(error))
     }
 
-    fn set_limits(&self, limits: &Limits) -> Result<Applied> {
-        self.refuse_removed(Operation::SetLimits)?;
-        let refuse = |limit| (limit, self.error(unsupported(Operation::SetLimits)));
-        Ok(Applied { applied: Vec::new(), refused: limits.asked().iter().map(refuse).collect() })
-    }
-
     /// While members live, by `/proc`, in clock ticks; then exactly, as the keepers reaped them.
     fn usage(&self) -> Result<Usage> {
         self.refuse_removed(Operation::Usage)?;
@@ -250,17 +231,12 @@ impl GroupOps for KeptGroup {
         Ok(usage)
     }
 
-    fn oom_kills(&self) -> Result<u64> {
-        self.refuse_removed(Operation::Usage)?;
-        self.unsupported(Operation::Usage)
-    }
-
     fn watch(&self, change: Change) -> Result<Watch> {
         self.refuse_removed(Operation::Watch)?;
         match change {
             Change::Empty => {}
             Change::Frozen => return Ok(Watch::Backoff),
-            Change::Oom => return self.unsupported(Operation::Watch),
+            Change::Oom => return self.lacks(Operation::Watch),
         }
         let mut sources = Vec::new();
         for (line, keeping) in self.standing()? {
@@ -288,7 +264,7 @@ impl GroupOps for KeptGroup {
                 count += usize::from(line.reap_keeper()?);
             }
         }
-        if self.has_lost(&standing) {
+        if self.has_lost(&standing) && matches!(self.nest, Nest::Own(_)) {
             reap_children(None).map_err(|e| self.error(Error::from_io(Operation::Reap, &e)))?;
         }
         Ok(Reaped { count })

@@ -21,10 +21,12 @@
 mod held;
 mod keeper;
 mod kept;
+mod lacking;
 mod line;
 mod lost;
 mod message;
 mod names;
+mod nursery;
 mod own;
 mod tree;
 
@@ -33,16 +35,20 @@ use std::sync::atomic::AtomicBool;
 
 use containment_core::{
     Backend, Capabilities, CgroupOps, ControllerSet, Empty, Error, ErrorKind, Escape, Freeze,
-    GroupId, GroupName, GroupOps, Kill, LeaveBy, Measure, Operation, Pid, Result, Set,
-    SystemWaiter, Waiter,
+    GroupId, GroupName, GroupOps, Kill, LeaveBy, Measure, Operation, Result, Set, SystemWaiter,
+    Waiter,
 };
 use containment_process::pidfd::PidFd;
 use containment_process::proc::Snapshot;
 use containment_process::reap::become_sub_reaper;
 
+pub use keeper::{Charge, keep};
+pub use lost::Trace;
+pub use nursery::{Nursery, Order, Scribe};
 pub use own::OwnChildren;
 
 use names::Names;
+use nursery::Nest;
 
 /// What holds the processes of a group together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +69,7 @@ pub enum Keeper {
 #[derive(Debug)]
 pub struct ProcessGroups {
     keeper: Keeper,
+    nest: Nest,
     capabilities: Capabilities,
     names: Arc<Names>,
     waiter: Arc<SystemWaiter>,
@@ -82,10 +89,28 @@ impl ProcessGroups {
         })?;
         Ok(Self {
             keeper,
+            nest: Nest::Own(None),
             capabilities: capabilities(keeper),
             names: Arc::default(),
             waiter: Arc::new(SystemWaiter::new()),
         })
+    }
+
+    /// Has what becomes of programs written down by their keepers, where this process forks those.
+    #[must_use]
+    pub fn recorded_by(mut self, scribe: Arc<dyn Scribe>) -> Self {
+        self.nest = Nest::Own(Some(scribe));
+        self
+    }
+
+    /// Has keepers made by somebody else. This process may have threads and children then, and serve any
+    /// number of groups; `lasting` ones are left alone when it dies.
+    #[must_use]
+    pub fn kept_by(mut self, nursery: Arc<dyn Nursery>, lasting: bool) -> Self {
+        self.keeper = if lasting { Keeper::Lasting } else { Keeper::Worker };
+        self.capabilities = capabilities(self.keeper);
+        self.nest = Nest::Other(nursery);
+        self
     }
 
     /// Proves that groups work here: `/proc` can be read, and with a keeper orphans come to us.
@@ -99,14 +124,14 @@ impl ProcessGroups {
 }
 
 impl ProcessGroups {
-    /// What is left of a group that another process made and left behind: whoever carries its id in the
-    /// variable `CONTAIN_GROUP`, its program (pid and start time) with the group and the session that it
-    /// leads, and their descendants.
-    pub fn lost(&self, id: &GroupId, program: Option<(Pid, u64)>) -> Box<dyn GroupOps> {
+    /// What there is of a group that another process made: whoever carries its id in the variable
+    /// `CONTAIN_GROUP`, its programs with the groups and the sessions that they lead, their descendants, and
+    /// those of its keepers.
+    pub fn lost(&self, id: &GroupId, trace: Trace) -> Box<dyn GroupOps> {
         Box::new(lost::LostGroup {
             id: id.clone(),
             capabilities: self.capabilities.clone(),
-            program,
+            trace,
             removed: AtomicBool::new(false),
         })
     }
@@ -142,7 +167,7 @@ impl CgroupOps for ProcessGroups {
         if !with.is_empty() {
             return Err(unsupported(Operation::SetLimits).with_group(name));
         }
-        if self.keeper != Keeper::None {
+        if self.keeper != Keeper::None && matches!(self.nest, Nest::Own(_)) {
             become_sub_reaper().map_err(|error| {
                 Error::from_io(Operation::Create, &error).with_backend(Backend::ProcessGroup)
             })?;
@@ -151,8 +176,10 @@ impl CgroupOps for ProcessGroups {
         let capabilities = self.capabilities.clone();
         Ok(match self.keeper {
             Keeper::None => Box::new(held::HeldGroup::new(claim, capabilities)),
-            Keeper::Worker => Box::new(kept::KeptGroup::new(claim, capabilities)),
-            Keeper::Lasting => Box::new(kept::KeptGroup::new(claim, capabilities).lasting()),
+            Keeper::Worker | Keeper::Lasting => {
+                let lasting = self.keeper == Keeper::Lasting;
+                Box::new(kept::KeptGroup::new(claim, capabilities, self.nest.clone(), lasting))
+            }
         })
     }
 

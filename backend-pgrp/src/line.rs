@@ -1,12 +1,12 @@
 //! The line to one keeper: its pipe, and what was heard over it.
 
 use std::io::{self, PipeReader};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use containment_core::{
-    Capabilities, ChildOps, Error, ErrorKind, GroupId, Operation, Outcome, Pid, ProcessGroup,
-    Program, Result, Signal, Source, Watch,
+    ChildOps, Error, ErrorKind, GroupId, Operation, Outcome, Pid, ProcessGroup, Program, Result,
+    Signal, Source, Watch,
 };
 use containment_process::pidfd::{Look, PidFd, Waited};
 use containment_process::proc::Stat;
@@ -15,8 +15,9 @@ use containment_process::worker;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::getpgrp;
 
-use crate::keeper::{Charge, LET_GO, serve};
+use crate::keeper::{Charge, LET_GO, keep};
 use crate::message::Message;
+use crate::nursery::{Nest, Order, Scribe};
 use crate::tree::Trunk;
 
 /// A keeper, and the program that it keeps.
@@ -28,6 +29,8 @@ pub(crate) struct Line {
     /// The program, unless it had ended before it could be opened.
     program: Option<PidFd>,
     id: GroupId,
+    /// Whether the keeper is a child of ours, which we reap.
+    is_ours: bool,
     news: Mutex<News>,
 }
 
@@ -54,26 +57,23 @@ pub(crate) enum Keeping {
 impl Line {
     /// Makes a keeper and lets it start the program.
     pub(crate) fn open(
+        nest: &Nest,
         id: &GroupId,
-        capabilities: &Capabilities,
         program: &Program,
         lasting: bool,
     ) -> Result<Self> {
         let failed = |error: io::Error| Error::from_io(Operation::Spawn, &error);
         let (reader, writer) = io::pipe().map_err(failed)?;
-        let supervisor = PidFd::open(Pid::current()).map_err(failed)?;
-        let supervisor = supervisor.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-        let charge = Charge {
-            program,
-            process_group: process_group(program),
-            supervisor,
-            id: id.clone(),
-            capabilities: capabilities.clone(),
-            lasting,
+        let order = Order { program, process_group: process_group(program), group: id, lasting };
+        let keeper = match nest {
+            Nest::Own(scribe) => fork(order, scribe.clone(), writer)?,
+            Nest::Other(nursery) => nursery.hatch(&order, writer)?,
         };
-        let keeper = worker::fork(move || serve(charge, writer)).map_err(failed)?;
+        let is_ours = matches!(nest, Nest::Own(_));
         let line = match first_message(&reader, &keeper) {
-            Ok(Some(Message::Started(pid))) => Self::new(&keeper, reader, pid, program, id),
+            Ok(Some(Message::Started(pid))) => {
+                Self::new(&keeper, is_ours, reader, pid, program, id)
+            }
             Ok(Some(Message::Failed(failure))) => Err(failure.into_error(program)),
             Ok(_) => Err(Error::new(ErrorKind::KeeperLost, Operation::Spawn)),
             Err(error) => Err(failed(error)),
@@ -81,13 +81,16 @@ impl Line {
         if line.is_err() {
             // It has ended, or is of no use: what it may have started is ours to end then.
             keeper.signal(Signal::KILL).map_err(failed)?;
-            keeper.wait().map_err(failed)?;
+            if is_ours {
+                keeper.wait().map_err(failed)?;
+            }
         }
         line
     }
 
     fn new(
         keeper: &PidFd,
+        is_ours: bool,
         pipe: PipeReader,
         pid: Pid,
         program: &Program,
@@ -106,12 +109,19 @@ impl Line {
             pipe: Arc::new(pipe.into()),
             trunk: Trunk { program: pid, group },
             id: id.clone(),
+            is_ours,
             news: Mutex::new(News { outcome: None, keeping: Keeping::Goes, keeper_reaped: false }),
         })
     }
 
     pub(crate) fn keeper(&self) -> &PidFd {
         &self.keeper
+    }
+
+    /// The descriptors that it has open.
+    pub(crate) fn handles(&self) -> Vec<RawFd> {
+        let processes = self.program.iter().chain([&self.keeper]).map(AsRawFd::as_raw_fd);
+        processes.chain([self.pipe.as_raw_fd()]).collect()
     }
 
     pub(crate) fn trunk(&self) -> Trunk {
@@ -175,9 +185,13 @@ impl Line {
     pub(crate) fn reap_keeper(&self) -> Result<bool> {
         let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
         if !news.keeper_reaped {
-            let waited = self.keeper.try_wait(Look::Reap);
-            let waited = waited.map_err(|e| self.error(Error::from_io(Operation::Reap, &e)))?;
-            news.keeper_reaped = waited != Waited::Running;
+            let gone = if self.is_ours {
+                self.keeper.try_wait(Look::Reap).map(|waited| waited != Waited::Running)
+            } else {
+                self.keeper.has_ended()
+            };
+            news.keeper_reaped =
+                gone.map_err(|e| self.error(Error::from_io(Operation::Reap, &e)))?;
         }
         Ok(news.keeper_reaped)
     }
@@ -217,6 +231,15 @@ impl ChildOps for Kept {
         let sent = program.signal(signal).map(drop);
         sent.map_err(|error| self.0.error(Error::from_io(Operation::Signal, &error)))
     }
+}
+
+/// A keeper that is a fork of this process.
+fn fork(order: Order<'_>, scribe: Option<Arc<dyn Scribe>>, pipe: io::PipeWriter) -> Result<PidFd> {
+    let failed = |error: io::Error| Error::from_io(Operation::Spawn, &error);
+    let supervisor = PidFd::open(Pid::current()).map_err(failed)?;
+    let supervisor = supervisor.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+    let charge = Charge { order, supervisor, guardian: None, scribe };
+    worker::fork(move || keep(charge, pipe)).map_err(failed)
 }
 
 /// How long a keeper may take for its first word until it is taken for stopped.

@@ -1,42 +1,49 @@
-//! What is left of a process group whose supervisor and keeper are both dead: found by what was on
-//! record of its program, and by the mark that every program gets in its environment.
+//! A process group that another process made, whose supervisor and keeper may both be dead: found by
+//! what is on record of its programs and keepers, and by the mark that every program gets in its environment.
 //!
-//! Beyond reach is who was re-parented, left the session, and cleared its environment.
+//! Beyond reach, where no keeper lives, is who was re-parented, left the session, and cleared its
+//! environment.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::os::fd::RawFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use containment_core::{
-    Applied, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState, GroupId,
-    GroupName, GroupOps, HomeOps, KillStep, Limits, Member, Operation, Pid, Program, Reaped,
-    Result, Signal, Signalled, Standing, Usage, Watch,
+    Capabilities, Change, ChildOps, Error, ErrorKind, FreezeState, GroupId, GroupOps, KillStep,
+    Member, Operation, Pid, Program, Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
 };
 use containment_process::pidfd::PidFd;
 use containment_process::proc::{Snapshot, Stat};
 use containment_process::signalling::signal_all;
 
+use crate::lacking::{OfProcesses, lacking};
 use crate::tree::freeze_state;
-use crate::unsupported;
 
 /// The variable that marks programs: the ids of the groups around each, outermost first, `:` between.
 const MARK: &[u8] = b"CONTAIN_GROUP=";
 
-/// A process group without a keeper, as far as it can be found.
+/// What is known of a group that another process made: processes, each with when it started.
+#[derive(Debug, Clone, Default)]
+pub struct Trace {
+    /// Its programs.
+    pub programs: Vec<(Pid, u64)>,
+    /// Its keepers: what descends from them is the group's, and they are not.
+    pub keepers: Vec<(Pid, u64)>,
+}
+
+/// A process group that is not ours, as far as it can be found.
 #[derive(Debug)]
 pub(crate) struct LostGroup {
     pub(crate) id: GroupId,
     pub(crate) capabilities: Capabilities,
-    /// Its program's pid, and when that started.
-    pub(crate) program: Option<(Pid, u64)>,
+    pub(crate) trace: Trace,
     pub(crate) removed: AtomicBool,
 }
 
 impl LostGroup {
     fn living(&self, operation: Operation) -> Result<Vec<Stat>> {
-        if self.removed.load(Ordering::Acquire) {
-            return Err(self.error(Error::new(ErrorKind::Gone, operation)));
-        }
+        self.refuse_removed(operation)?;
         let snapshot = Snapshot::take();
         let snapshot = snapshot.map_err(|e| self.error(Error::from_io(operation, &e)))?;
         let mut found: BTreeMap<Pid, &Stat> = BTreeMap::new();
@@ -45,21 +52,39 @@ impl LostGroup {
             found
                 .extend(snapshot.descendants_of(root.pid).into_iter().map(|stat| (stat.pid, stat)));
         }
-        // Whoever cleans up may be a member's descendant: it does not end itself.
-        let ours = ancestors(&snapshot);
-        let others = found.into_values().filter(|stat| !ours.contains(&stat.pid));
-        Ok(others.filter(|stat| !stat.state.is_zombie()).cloned().collect())
+        let mut living: Vec<_> = found.into_values().cloned().collect();
+        living.retain(|stat| !stat.state.is_zombie() && !is_among(&self.trace.keepers, stat));
+        Ok(living)
     }
 
-    /// The program, its process group and its session, and whoever carries the mark.
+    /// The members, unless the caller or one that it descends from is among them (K38): it does not end
+    /// itself, and without that the group does not end.
+    fn others(&self, operation: Operation) -> Result<Vec<Stat>> {
+        let living = self.living(operation)?;
+        let snapshot = Snapshot::of(living.iter().cloned());
+        let mut above = Some(Pid::current());
+        while let Some(pid) = above {
+            if snapshot.get(pid).is_some() {
+                return Err(self
+                    .error(Error::new(ErrorKind::HoldsCaller, operation))
+                    .advise("do it from outside of the group"));
+            }
+            let stat = Stat::read(pid).map_err(|e| self.error(Error::from_io(operation, &e)))?;
+            above = stat.and_then(|stat| Pid::new(stat.parent));
+        }
+        Ok(living)
+    }
+
+    /// What descends from a keeper, the programs, their process groups and sessions, and whoever carries
+    /// the mark.
     fn roots<'a>(&self, snapshot: &'a Snapshot) -> Vec<&'a Stat> {
         let id = self.id.to_string();
         let marked = snapshot.processes().iter().filter(|stat| carries(stat.pid, id.as_bytes()));
         let mut roots: Vec<_> = marked.collect();
-        let program = self
-            .program
-            .and_then(|(pid, started)| snapshot.get(pid).filter(|stat| stat.started == started));
-        if let Some(program) = program {
+        for keeper in still(&self.trace.keepers, snapshot) {
+            roots.extend(snapshot.descendants_of(keeper.pid));
+        }
+        for program in still(&self.trace.programs, snapshot) {
             roots.push(program);
             // Of another leader's group it may be only one member among strangers.
             if program.group == program.pid.as_raw() {
@@ -73,7 +98,7 @@ impl LostGroup {
     }
 
     fn pass(&self, signal: Signal, operation: Operation) -> Result<Signalled> {
-        let living = self.living(operation)?;
+        let living = self.others(operation)?;
         let started: HashMap<Pid, u64> = living.iter().map(|s| (s.pid, s.started)).collect();
         let confirm = |batch: &[PidFd]| {
             let same = |pid: &Pid| {
@@ -85,23 +110,27 @@ impl LostGroup {
         signal_all(signal, &[], living.iter().map(|stat| stat.pid).collect(), confirm)
     }
 
+    fn refuse_removed(&self, operation: Operation) -> Result<()> {
+        if self.removed.load(Ordering::Acquire) {
+            return Err(self.error(Error::new(ErrorKind::Gone, operation)));
+        }
+        Ok(())
+    }
+
     fn error(&self, error: Error) -> Error {
         error.with_backend(self.id.backend).with_group(&self.id.name)
     }
-
-    fn refused<T>(&self, operation: Operation) -> Result<T> {
-        Err(self.error(unsupported(operation)))
-    }
 }
 
-/// This process and those above it.
-fn ancestors(snapshot: &Snapshot) -> HashSet<Pid> {
-    let mut all = HashSet::new();
-    let mut here = Some(Pid::current());
-    while let Some(pid) = here.filter(|pid| all.insert(*pid)) {
-        here = snapshot.get(pid).and_then(|stat| Pid::new(stat.parent));
-    }
-    all
+/// Those of these processes that live still.
+fn still<'a>(known: &[(Pid, u64)], snapshot: &'a Snapshot) -> impl Iterator<Item = &'a Stat> {
+    let same =
+        |(pid, started): &(Pid, u64)| snapshot.get(*pid).filter(|stat| stat.started == *started);
+    known.iter().filter_map(same)
+}
+
+fn is_among(known: &[(Pid, u64)], stat: &Stat) -> bool {
+    known.contains(&(stat.pid, stat.started))
 }
 
 /// Whether a process of our own user carries this id in its mark. Another user's environment could say
@@ -118,6 +147,16 @@ fn carries(pid: Pid, id: &[u8]) -> bool {
     marks.split(|byte| *byte == b':').any(|mark| mark == id)
 }
 
+impl OfProcesses for LostGroup {
+    fn present(&self, operation: Operation) -> Result<()> {
+        self.refuse_removed(operation)
+    }
+
+    fn describe(&self, error: Error) -> Error {
+        self.error(error)
+    }
+}
+
 impl GroupOps for LostGroup {
     fn id(&self) -> &GroupId {
         &self.id
@@ -127,38 +166,21 @@ impl GroupOps for LostGroup {
         &self.capabilities
     }
 
-    fn leave_mark(&self, _: &str) -> Result<bool> {
-        Ok(false)
-    }
+    lacking!();
 
-    fn mark(&self) -> Result<Option<String>> {
-        Ok(None)
+    /// It holds no process by a descriptor between two calls.
+    fn handles(&self) -> Vec<RawFd> {
+        Vec::new()
     }
 
     fn spawn(&self, _: &Program) -> Result<Box<dyn ChildOps>> {
-        self.refused(Operation::Spawn)
-    }
-
-    fn attach(&self, _: Pid) -> Result<()> {
-        self.refused(Operation::Attach)
-    }
-
-    fn home(&self) -> Result<Box<dyn HomeOps>> {
-        self.refused(Operation::Attach)
-    }
-
-    fn subgroup(&self, _: &GroupName, _: ControllerSet) -> Result<Box<dyn GroupOps>> {
-        self.refused(Operation::Create)
-    }
-
-    fn subgroups(&self) -> Result<Vec<Box<dyn GroupOps>>> {
-        Ok(Vec::new())
+        self.lacks(Operation::Spawn)
     }
 
     fn members(&self) -> Result<Vec<Member>> {
-        let program = self.program.map(|(pid, _)| pid);
         let standing = |stat: &Stat| {
-            if Some(stat.pid) == program { Standing::Program } else { Standing::Inside }
+            let is_program = is_among(&self.trace.programs, stat);
+            if is_program { Standing::Program } else { Standing::Inside }
         };
         let living = self.living(Operation::Members)?;
         Ok(living.iter().map(|stat| stat.member(standing(stat))).collect())
@@ -188,17 +210,8 @@ impl GroupOps for LostGroup {
         Ok(freeze_state(&self.living(Operation::Freeze)?))
     }
 
-    fn set_limits(&self, limits: &Limits) -> Result<Applied> {
-        let refuse = |limit| (limit, self.error(unsupported(Operation::SetLimits)));
-        Ok(Applied { applied: Vec::new(), refused: limits.asked().iter().map(refuse).collect() })
-    }
-
     fn usage(&self) -> Result<Usage> {
         Ok(crate::tree::usage_now(&self.living(Operation::Usage)?))
-    }
-
-    fn oom_kills(&self) -> Result<u64> {
-        self.refused(Operation::Usage)
     }
 
     /// One living member's pidfd: when it ends, the next one's.
@@ -206,7 +219,7 @@ impl GroupOps for LostGroup {
         match change {
             Change::Empty => {}
             Change::Frozen => return Ok(Watch::Backoff),
-            Change::Oom => return self.refused(Operation::Watch),
+            Change::Oom => return self.lacks(Operation::Watch),
         }
         let living = self.living(Operation::Watch)?;
         let mut open = living.iter().rev().filter_map(|stat| PidFd::open(stat.pid).ok().flatten());

@@ -4,20 +4,22 @@
 //! The process becomes a sub-reaper, so that no descendant gets lost by the end of its parent.
 
 use std::collections::HashMap;
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use containment_core::{
-    Applied, Backend, Capabilities, Change, ChildOps, ControllerSet, Empty, Error, ErrorKind,
-    Escape, FreezeState, GroupId, GroupName, GroupOps, HomeOps, Identity, KillStep, Limits, Member,
-    Operation, Pid, Program, Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
+    Backend, Capabilities, Change, ChildOps, Empty, Error, ErrorKind, Escape, FreezeState, GroupId,
+    GroupName, GroupOps, Identity, KillStep, Member, Operation, Pid, Program, Reaped, Result,
+    Signal, Signalled, Standing, Usage, Watch,
 };
 use containment_process::pidfd::{Look, PidFd, Waited};
 use containment_process::proc::Stat;
 use containment_process::reap::SubReaping;
 
+use crate::lacking::{OfProcesses, lacking};
 use crate::tree::Tree;
-use crate::{Keeper, capabilities, unsupported};
+use crate::{Keeper, capabilities};
 
 /// The descendants of this process, from a moment on when there were none.
 #[derive(Debug)]
@@ -84,14 +86,10 @@ impl OwnChildren {
     fn error(&self, error: Error) -> Error {
         error.with_backend(Backend::ProcessGroup).with_group(&self.id.name)
     }
-
-    fn unsupported<T>(&self, operation: Operation) -> Result<T> {
-        Err(unsupported(operation).with_group(&self.id.name))
-    }
 }
 
 fn tree() -> Tree {
-    Tree { roots: vec![Pid::current()], except: Vec::new() }
+    Tree { roots: vec![Pid::current()], except: Vec::new(), others: Vec::new() }
 }
 
 /// As with a keeper, but for the CPU time that a keeper measures.
@@ -112,6 +110,16 @@ fn reap_adopted(pid: Pid, started: u64) -> bool {
             .is_some_and(|process| matches!(process.try_wait(Look::Reap), Ok(Waited::Ended(_))))
 }
 
+impl OfProcesses for OwnChildren {
+    fn present(&self, operation: Operation) -> Result<()> {
+        self.refuse_removed(operation)
+    }
+
+    fn describe(&self, error: Error) -> Error {
+        self.error(error)
+    }
+}
+
 impl GroupOps for OwnChildren {
     fn id(&self) -> &GroupId {
         &self.id
@@ -121,34 +129,15 @@ impl GroupOps for OwnChildren {
         &self.capabilities
     }
 
-    /// Nothing that the kernel keeps: the program carries a mark in its environment instead.
-    fn leave_mark(&self, _: &str) -> Result<bool> {
-        Ok(false)
-    }
+    lacking!();
 
-    fn mark(&self) -> Result<Option<String>> {
-        Ok(None)
+    /// It holds no process by a descriptor between two calls.
+    fn handles(&self) -> Vec<RawFd> {
+        Vec::new()
     }
 
     fn spawn(&self, _: &Program) -> Result<Box<dyn ChildOps>> {
-        self.unsupported(Operation::Spawn)
-    }
-
-    fn attach(&self, _: Pid) -> Result<()> {
-        self.unsupported(Operation::Attach)
-    }
-
-    fn home(&self) -> Result<Box<dyn HomeOps>> {
-        self.unsupported(Operation::Attach)
-    }
-
-    fn subgroup(&self, _: &GroupName, _: ControllerSet) -> Result<Box<dyn GroupOps>> {
-        self.unsupported(Operation::Create)
-    }
-
-    fn subgroups(&self) -> Result<Vec<Box<dyn GroupOps>>> {
-        self.refuse_removed(Operation::List)?;
-        Ok(Vec::new())
+        self.lacks(Operation::Spawn)
     }
 
     fn members(&self) -> Result<Vec<Member>> {
@@ -181,21 +170,11 @@ impl GroupOps for OwnChildren {
         tree().frozen().map_err(|error| self.error(error))
     }
 
-    fn set_limits(&self, limits: &Limits) -> Result<Applied> {
-        self.refuse_removed(Operation::SetLimits)?;
-        let refuse = |limit| (limit, self.error(unsupported(Operation::SetLimits)));
-        Ok(Applied { applied: Vec::new(), refused: limits.asked().iter().map(refuse).collect() })
-    }
-
     fn usage(&self) -> Result<Usage> {
         self.refuse_removed(Operation::Usage)?;
         let usage = tree().usage().map_err(|error| self.error(error))?;
         // This process's own children of before, and those that somebody else waits for, are among it.
         Ok(Usage { cpu: None, cpu_user: None, cpu_system: None, ..usage })
-    }
-
-    fn oom_kills(&self) -> Result<u64> {
-        self.unsupported(Operation::Usage)
     }
 
     /// One living member's pidfd: when it ends, the next one's.
@@ -204,7 +183,7 @@ impl GroupOps for OwnChildren {
         match change {
             Change::Empty => {}
             Change::Frozen => return Ok(Watch::Backoff),
-            Change::Oom => return self.unsupported(Operation::Watch),
+            Change::Oom => return self.lacks(Operation::Watch),
         }
         let mut open = members.iter().rev().filter_map(|m| PidFd::open(m.pid).ok().flatten());
         let member = open.find(|process| matches!(process.has_ended(), Ok(false)));

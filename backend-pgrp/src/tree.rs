@@ -15,6 +15,8 @@ use containment_process::signalling::signal_all;
 pub(crate) struct Tree {
     pub(crate) roots: Vec<Pid>,
     pub(crate) except: Vec<Pid>,
+    /// Descendants who belong to somebody else with all that descends from them.
+    pub(crate) others: Vec<Pid>,
 }
 
 /// A program of the tree, and the process group that it was started in.
@@ -35,7 +37,19 @@ impl Tree {
     fn all(&self, operation: Operation) -> Result<(Vec<Stat>, Vec<Stat>)> {
         let snapshot = Snapshot::take().map_err(|error| Error::from_io(operation, &error))?;
         let descendants = self.roots.iter().flat_map(|root| snapshot.descendants_of(*root));
-        let is_excepted = |stat: &Stat| self.except.contains(&stat.pid);
+        let theirs: HashSet<Pid> = self
+            .others
+            .iter()
+            .copied()
+            .chain(
+                self.others
+                    .iter()
+                    .flat_map(|other| snapshot.descendants_of(*other))
+                    .map(|stat| stat.pid),
+            )
+            .collect();
+        let is_excepted =
+            |stat: &Stat| self.except.contains(&stat.pid) || theirs.contains(&stat.pid);
         let mut all: Vec<_> = descendants.filter(|stat| !is_excepted(stat)).cloned().collect();
         all.sort_by_key(|stat| stat.pid);
         all.dedup_by_key(|stat| stat.pid);

@@ -8,7 +8,7 @@ use crate::open_group::wait_empty;
 use crate::teardown::{Policy, Stage, Step, Teardown, TeardownReport};
 use crate::{
     Capabilities, Child, Error, ErrorKind, GroupId, GroupOps, Limits, Member, Operation, Pid,
-    Program, Result, Seal, Signal, Signalled, Time, Usage, Waiter,
+    Program, Result, Seal, Signal, Signalled, Time, Usage, Waiter, Witness,
 };
 
 /// A group that this process owns: dropping it kills every member and removes it, within a bound.
@@ -18,6 +18,7 @@ use crate::{
 pub struct Group {
     ops: Arc<dyn GroupOps>,
     waiter: Arc<dyn Waiter>,
+    witness: Option<Arc<dyn Witness>>,
     owner: Pid,
     armed: bool,
 }
@@ -28,7 +29,13 @@ pub(crate) const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 impl Group {
     /// Takes charge of a group that a driver made.
     pub fn new(ops: Box<dyn GroupOps>, waiter: Arc<dyn Waiter>) -> Self {
-        Self { ops: ops.into(), waiter, owner: Pid::current(), armed: true }
+        Self { ops: ops.into(), waiter, witness: None, owner: Pid::current(), armed: true }
+    }
+
+    /// The same, and whoever is found in it at its end is reported with their origin.
+    pub fn witnessed_by(mut self, witness: Arc<dyn Witness>) -> Self {
+        self.witness = Some(witness);
+        self
     }
 
     /// Its identity.
@@ -52,6 +59,9 @@ impl Group {
             sealable.map_err(|e| e.with_backend(self.id().backend).with_group(&self.id().name))?;
         }
         let child = self.ops.spawn(program)?;
+        if let Some(witness) = &self.witness {
+            witness.spawned(child.pid());
+        }
         Ok(Child::new(child, Arc::clone(&self.waiter)))
     }
 
@@ -103,12 +113,18 @@ impl Group {
                 Error::new(ErrorKind::NotOwner, Operation::Kill).with_group(&self.id().name)
             );
         }
-        Ok(Termination { group: self, teardown: Teardown::new(policy) })
+        let teardown = Teardown::new(policy).witnessed_by(self.witness.clone());
+        Ok(Termination { group: self, teardown })
     }
 
     /// Leaves the group and what runs in it alone from now on.
     pub fn keep(mut self) {
         self.armed = false;
+    }
+
+    /// Who can tell where its members come from.
+    pub(crate) fn witness(&self) -> Option<&dyn Witness> {
+        self.witness.as_deref()
     }
 
     /// The clock that it lives by.
@@ -144,12 +160,13 @@ impl Drop for Group {
             return;
         }
         let policy = Policy::kill().give_up_after(DROP_TIMEOUT);
-        let report = Teardown::new(policy).run(&*self.ops, &*self.waiter);
+        let teardown = Teardown::new(policy).witnessed_by(self.witness.clone());
+        let report = teardown.run(&*self.ops, &*self.waiter);
         if !report.is_clean() {
             let errors: Vec<_> = report.errors.iter().map(ToString::to_string).collect();
             tracing::warn!(
                 group = %self.id().name,
-                survivors = report.survivors.len(),
+                survivors = ?report.survivors.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 ?errors,
                 "a dropped group could not be ended; end its members by hand and remove it"
             );

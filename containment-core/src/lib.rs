@@ -18,6 +18,7 @@ mod member;
 mod name;
 mod open_group;
 mod ops;
+mod origin;
 mod pid;
 mod program;
 mod proof;
@@ -36,7 +37,7 @@ pub use child::{Child, Outcome};
 pub use cpuset::{CpuSet, InvalidCpuSet};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use group::{Group, Termination};
-pub use guards::{Attached, CgroupGroup, Driver, Entered};
+pub use guards::{Attached, CgroupGroup, Driver, Entered, FreezeGuard, NotFrozen};
 pub use id::{GroupId, Identity};
 pub use limits::{
     Applied, Bytes, Cpus, Device, HugePage, InvalidLimit, IoMax, Limits, Most, Quota, Rate, Weight,
@@ -50,6 +51,9 @@ pub use ops::{
 };
 #[cfg(feature = "mock")]
 pub use ops::{MockCgroupOps, MockChildOps, MockGroupOps, MockHomeOps};
+#[cfg(feature = "mock")]
+pub use origin::MockWitness;
+pub use origin::{Hold, Link, Origin, Witness};
 pub use pid::{InvalidPid, Pid};
 pub use program::{
     Bind, Isolation, ProcessGroup, Program, Resource, Rlimit, Seal, Stream, UnknownResource, User,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Pid;
+use crate::{Origin, Pid};
 
 /// One member of a group, as a snapshot: it may have ended since.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Member {
     pub cpu: Option<Duration>,
     /// Memory that it has resident, in bytes; what it shares is counted with each that has it.
     pub memory: Option<u64>,
+    /// Where it comes from. Only a teardown asks, of those whom its report names.
+    pub origin: Option<Box<Origin>>,
 }
 
 impl Member {

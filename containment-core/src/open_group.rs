@@ -7,23 +7,31 @@ use std::time::Duration;
 use crate::group::set_limits;
 use crate::teardown::{Policy, Teardown, TeardownReport};
 use crate::{
-    Backoff, Change, Child, Error, ErrorKind, Freeze, FreezeState, GroupId, GroupOps, Limits,
-    Member, Operation, Program, Result, Signal, Time, Waiter, Watch,
+    Backoff, Change, Child, Error, ErrorKind, GroupId, GroupOps, Limits, Operation, Program,
+    Result, Signal, Time, Waiter, Watch, Witness,
 };
 
 /// An open group that is not ours to end: dropping this does nothing to it.
 pub struct OpenGroup {
     ops: Box<dyn GroupOps>,
     waiter: Arc<dyn Waiter>,
+    witness: Option<Arc<dyn Witness>>,
 }
 
-/// How long a thaw may take, and the removal of a group in which nothing lives.
+/// How long the removal of a group may take in which nothing lives.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl OpenGroup {
     /// The group that a driver opened, by the driver's clock.
     pub fn new(ops: Box<dyn GroupOps>, waiter: Arc<dyn Waiter>) -> Self {
-        Self { ops, waiter }
+        Self { ops, waiter, witness: None }
+    }
+
+    /// The same, and whoever is found in it by a kill is reported with their origin.
+    #[must_use]
+    pub fn witnessed_by(mut self, witness: Arc<dyn Witness>) -> Self {
+        self.witness = Some(witness);
+        self
     }
 
     /// Its identity.
@@ -73,55 +81,16 @@ impl OpenGroup {
         or_gone(wait_empty(&*self.ops, &*self.waiter, deadline))
     }
 
-    /// Freezes the whole subtree, and returns when no member runs any more. What cannot be completed is
-    /// undone.
-    ///
-    /// # Errors
-    /// [`TimedOut`](ErrorKind::TimedOut), naming who would not freeze.
-    pub fn freeze(&self, timeout: Duration) -> Result<()> {
-        self.await_frozen(timeout).map_err(|error| match self.ops.request_thaw() {
-            Ok(()) => error,
-            Err(undone) if is_gone(&undone) => error,
-            Err(undone) => {
-                let both =
-                    format!("{}; and it cannot be thawed: {}", error.reason(), undone.reason());
-                error.because(both)
-            }
-        })
-    }
-
-    fn await_frozen(&self, timeout: Duration) -> Result<()> {
-        self.await_state(timeout, Operation::Freeze, || {
-            // Asked each time: where members are stopped one by one, more may have been forked.
-            self.ops.request_freeze()?;
-            Ok(self.ops.frozen()? == FreezeState::Frozen || self.has_nobody_to_stop()?)
-        })
-    }
-
-    /// An empty group can be frozen only where the kernel does it.
-    fn has_nobody_to_stop(&self) -> Result<bool> {
-        let by_signal = self.ops.capabilities().freeze == Freeze::StopSignal;
-        Ok(by_signal && !self.ops.populated()?)
-    }
-
-    /// Thaws the whole subtree, sub-groups that were frozen by others included, and returns when it is
-    /// so.
-    ///
-    /// # Errors
-    /// [`TimedOut`](ErrorKind::TimedOut), after ten seconds: where the group around it is frozen.
-    pub fn thaw(&self) -> Result<()> {
-        self.ops.request_thaw()?;
-        self.await_state(
-            PATIENCE,
-            Operation::Thaw,
-            || Ok(self.ops.frozen()? == FreezeState::Thawed),
-        )
+    /// Who can tell where its members come from.
+    pub(crate) fn witness(&self) -> Option<&dyn Witness> {
+        self.witness.as_deref()
     }
 
     /// Ends every member as `policy` says, those of sub-groups too, and leaves the group itself, empty
     /// and thawed.
     pub fn kill(&self, policy: Policy) -> TeardownReport {
-        Teardown::new(policy.keeping_the_group()).run(&*self.ops, &*self.waiter)
+        let teardown = Teardown::new(policy.keeping_the_group());
+        teardown.witnessed_by(self.witness.clone()).run(&*self.ops, &*self.waiter)
     }
 
     /// Removes it and its sub-groups, if nothing lives in any of them.
@@ -151,51 +120,6 @@ impl OpenGroup {
             }
         }
     }
-
-    /// Watch, then ask or look, then wait.
-    fn await_state(
-        &self,
-        timeout: Duration,
-        operation: Operation,
-        mut reached: impl FnMut() -> Result<bool>,
-    ) -> Result<()> {
-        let deadline = self.waiter.now() + timeout;
-        let mut pauses = Backoff::default();
-        loop {
-            let on = self.ops.watch(Change::Frozen).unwrap_or(Watch::Backoff);
-            if reached()? {
-                return Ok(());
-            }
-            let now = self.waiter.now();
-            if now >= deadline {
-                return Err(self.too_late(operation));
-            }
-            self.waiter.wait(pauses.bound(now, deadline, &on), &on);
-        }
-    }
-
-    fn too_late(&self, operation: Operation) -> Error {
-        let error = Error::new(ErrorKind::TimedOut, operation).with_group(&self.id().name);
-        match (operation, self.ops.members()) {
-            (Operation::Freeze, Ok(members)) => error.because(would_not_freeze(&members)),
-            _ => error,
-        }
-    }
-}
-
-/// Those who run, and those whom the kernel waits for; where it shows nobody so, everybody whom no
-/// signal stopped.
-fn would_not_freeze(members: &[Member]) -> String {
-    let active: Vec<_> = members.iter().filter(|m| matches!(m.state.0, 'R' | 'D')).collect();
-    let suspects = if active.is_empty() {
-        members.iter().filter(|member| !member.state.is_stopped()).collect()
-    } else {
-        active
-    };
-    let named = suspects.iter().take(8);
-    let named = named.map(|m| format!("{} ({}, state {})", m.pid, m.comm, m.state));
-    let named = named.collect::<Vec<_>>().join(", ");
-    format!("it did not happen in time, for {} of {}: {named}", suspects.len(), members.len())
 }
 
 /// Waits until nothing lives in a group, or it is `deadline`.

@@ -5,6 +5,7 @@
 //! operation answers [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
 
 use std::fmt::Debug;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use crate::{
@@ -70,6 +71,10 @@ pub trait GroupOps: Debug + Send + Sync {
     /// Asks for the subtree to be frozen.
     fn request_freeze(&self) -> Result<()>;
     /// Asks for the subtree to be thawed, sub-groups that were frozen by others included.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Frozen`](crate::ErrorKind::Frozen), with the path where it can be told, when a group
+    /// around it is frozen, which is not ours to thaw: members stand still until somebody else thaws that.
     fn request_thaw(&self) -> Result<()>;
     /// How far freezing or thawing has come. A frozen group that is empty reads as frozen.
     fn frozen(&self) -> Result<FreezeState>;
@@ -90,6 +95,9 @@ pub trait GroupOps: Debug + Send + Sync {
     fn reap(&self) -> Result<Reaped>;
     /// Tries once to remove the group and the empty sub-groups in it, depth first.
     fn remove(&self) -> Result<()>;
+    /// Every descriptor that it has open now. A fork that is to act on the group keeps these, and may close
+    /// all others.
+    fn handles(&self) -> Vec<RawFd>;
 }
 
 /// A program that was spawned into a group.

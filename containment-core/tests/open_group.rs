@@ -7,7 +7,8 @@ use std::time::Duration;
 use backend_fake::{Fake, Persona, Script};
 use common::{group_with, ms, secs};
 use containment_core::{
-    CgroupOps, ErrorKind, FreezeState, GroupName, OpenGroup, Policy, Program, Signal, Time,
+    CgroupOps, ErrorKind, FreezeState, GroupName, NotFrozen, OpenGroup, Policy, Program, Signal,
+    Time,
 };
 
 fn open(fake: &Fake, programs: &[&str]) -> OpenGroup {
@@ -62,7 +63,7 @@ fn freezing_and_thawing_return_when_it_is_so() {
         fake.program("job", Script::new().forks(Duration::ZERO, Script::new()));
         let group = open(&fake, &["job"]);
         fake.advance(ms(1));
-        group.freeze(secs(1)).unwrap();
+        group.freeze(secs(1)).unwrap().keep();
         assert_eq!(group.ops().frozen().unwrap(), FreezeState::Frozen, "{persona:?}");
         group.thaw().unwrap();
         assert_eq!(group.ops().frozen().unwrap(), FreezeState::Thawed, "{persona:?}");
@@ -76,8 +77,10 @@ fn a_freeze_that_does_not_complete_is_undone_and_names_who_would_not() {
     fake.program("job", Script::new());
     let group = open(&fake, &["stuck", "job"]);
     fake.advance(ms(1));
-    let error = group.freeze(secs(2)).unwrap_err();
+    let NotFrozen { error, holdouts } = group.freeze(secs(2)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
+    let names: Vec<_> = holdouts.iter().map(|member| &*member.comm).collect();
+    assert_eq!(names, ["stuck"]);
     assert!(error.to_string().contains("(stuck, state D)"), "{error}");
     assert_eq!(group.ops().frozen().unwrap(), FreezeState::Thawed);
     assert!(fake.now() < Time::since_epoch(secs(3)), "{:?}", fake.now());

@@ -1,13 +1,15 @@
 //! A program that this process started and waits for itself.
 
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use containment_core::{
-    Backend, ChildOps, Error, ErrorKind, GroupName, Operation, Outcome, Pid, Reaped, Result,
-    Signal, Watch,
+    Backend, ChildOps, Error, ErrorKind, GroupName, Member, Operation, Outcome, Pid, Reaped,
+    Result, Signal, Standing, Watch,
 };
 
 use crate::pidfd::{Look, PidFd, Waited};
+use crate::proc::Stat;
 
 /// A started program and how it ended; shared by the group and whoever waits for it, so that the
 /// exit status is there for both whoever reaps first.
@@ -81,7 +83,11 @@ impl Started {
                 end.outcome = Some(outcome);
                 end.reaped = end.look == Look::Reap;
             }
-            Waited::Lost => end.reaped = true,
+            Waited::Lost => {
+                // The kernel may tell it all the same.
+                end.outcome = self.shared.process.told_end().map_err(|error| self.error(&error))?;
+                end.reaped = true;
+            }
         }
         Ok(end.outcome)
     }
@@ -144,6 +150,20 @@ impl Programs {
         self.lock().iter().filter(|child| !child.has_ended()).map(ChildOps::pid).collect()
     }
 
+    /// The members that these processes are now; one that is gone is none.
+    pub fn members(&self, pids: Vec<Pid>) -> Result<Vec<Member>> {
+        let programs = self.running();
+        let mut members = Vec::new();
+        for pid in pids {
+            let stat = Stat::read(pid)
+                .map_err(|error| Error::from_io(Operation::Members, &error).with_pid(pid))?;
+            let program = programs.contains(&pid);
+            let standing = if program { Standing::Program } else { Standing::Inside };
+            members.extend(stat.map(|stat| stat.member(standing)));
+        }
+        Ok(members)
+    }
+
     /// Reaps what has ended, without waiting, and forgets what nobody asks for any more.
     pub fn reap(&self) -> Result<Reaped> {
         let mut programs = self.lock();
@@ -158,6 +178,11 @@ impl Programs {
         }
         programs.retain(|child| !child.is_forgotten());
         Ok(reaped)
+    }
+
+    /// The descriptors by which they are held.
+    pub fn handles(&self) -> Vec<RawFd> {
+        self.lock().iter().map(|program| program.process().as_raw_fd()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Started>> {

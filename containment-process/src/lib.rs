@@ -1,10 +1,12 @@
 //! The Linux process primitives that the real drivers share: the [`spawn`] engine, pidfds, waits,
-//! signals, sub-reaping, a forked worker, users by name, the readings of [`proc`], and [`cgroupfs`] by handles.
+//! signals, sub-reaping, a forked worker, users by name, the readings of [`proc`], the [`ancestry`] of processes, and [`cgroupfs`] by handles.
 //!
 //! All `unsafe` of the workspace is in this crate, a SAFETY sentence with each. Nothing here knows
 //! what a group is, and nothing here retries or decides: that is for drivers and core.
 
+pub mod ancestry;
 pub mod cgroupfs;
+pub mod channel;
 pub mod child;
 mod malformed;
 pub mod pidfd;

@@ -1,7 +1,7 @@
 //! Processes by descriptor: a pidfd never means another process, however pids are recycled.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use containment_core::{Outcome, Pid, Signal, Source};
@@ -126,6 +126,24 @@ impl PidFd {
         }
     }
 
+    /// How the process ended, if the kernel still tells: since Linux 6.15 whoever holds its pidfd can ask,
+    /// also when somebody else reaped it. `None` where that cannot be told.
+    pub fn told_end(&self) -> io::Result<Option<Outcome>> {
+        const PIDFD_INFO_EXIT: u64 = 1 << 3;
+        let mut info = Info { mask: PIDFD_INFO_EXIT, ..Info::default() };
+        // SAFETY: the request says how large the structure is that is read and written, which is ours.
+        let done = unsafe { libc::ioctl(self.fd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
+        if done != 0 {
+            return match io::Error::last_os_error() {
+                // Older kernels; a process that is reaped, and whose end was not kept.
+                error if UNTOLD.contains(&error.raw_os_error().unwrap_or_default()) => Ok(None),
+                error => Err(error),
+            };
+        }
+        let told = info.mask & PIDFD_INFO_EXIT != 0;
+        Ok(told.then(|| of_status(info.exit_code)).flatten())
+    }
+
     /// What to poll for its end.
     pub fn source(&self) -> Source {
         Source::readable(Arc::clone(&self.fd))
@@ -135,6 +153,38 @@ impl PidFd {
 impl AsFd for PidFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+impl AsRawFd for PidFd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+/// `_IOWR(0xFF, 11, struct pidfd_info)` of its first version, of 64 bytes.
+const PIDFD_GET_INFO: libc::Ioctl = 0xC040_FF0B_u32 as libc::Ioctl;
+
+/// What a kernel answers that cannot tell.
+const UNTOLD: [i32; 4] = [libc::ENOTTY, libc::EINVAL, libc::ESRCH, libc::EREMOTE];
+
+/// `struct pidfd_info` of `linux/pidfd.h`.
+#[derive(Debug, Default)]
+#[repr(C)]
+struct Info {
+    mask: u64,
+    cgroup: u64,
+    ids: [u32; 11],
+    exit_code: i32,
+}
+
+const _: () = assert!(size_of::<Info>() == 64);
+
+/// The meaning of a status as wait(2) has it.
+fn of_status(status: i32) -> Option<Outcome> {
+    match status & 0x7f {
+        0 => Some(Outcome::Exited((status >> 8) & 0xff)),
+        signal => Signal::new(signal).map(Outcome::Signaled),
     }
 }
 
@@ -168,6 +218,8 @@ mod tests {
         assert_eq!(fd.try_wait(Look::Hold).unwrap(), seven);
         assert_eq!(fd.try_wait(Look::Reap).unwrap(), seven);
         assert_eq!(fd.try_wait(Look::Reap).unwrap(), Waited::Lost);
+        let told = fd.told_end().unwrap();
+        assert!([None, Some(Outcome::Exited(7))].contains(&told), "{told:?}");
         assert!(!fd.signal(Signal::KILL).unwrap(), "a reaped process gets no signal");
         assert!(fd.has_ended().unwrap());
         drop(child.wait());

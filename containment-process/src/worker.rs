@@ -1,11 +1,10 @@
 //! A fork of a single-threaded process that goes on in Rust.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use containment_core::Pid;
 
-use crate::cgroupfs;
 use crate::pidfd::PidFd;
 
 /// Forks; the child runs `work` and exits with what it returns, without running the destructors and
@@ -100,27 +99,8 @@ fn exit(status: u8) -> ! {
 /// Detaches a worker from what its parent has open: every descriptor but `keep` is closed, the standard
 /// streams lead nowhere, and the directory is `/`. Objects that own the closed descriptors must be
 /// forgotten, not dropped.
-pub fn detach(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
-    close_but(keep.iter().map(AsRawFd::as_raw_fd).collect())
-}
-
-/// The same, but everything by which groups and processes are held is kept: what is open on cgroup
-/// file systems, pidfds, and other descriptors that lead to no file and hold nobody up.
-pub fn detach_with_handles(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let open = open_descriptors()?.into_iter();
-    let handles = open.filter(|fd| is_kernel_object(*fd) || cgroupfs::is_cgroupfs(*fd));
-    close_but(handles.chain(keep.iter().map(AsRawFd::as_raw_fd)).collect())
-}
-
-/// Whether a descriptor is a pidfd, an eventfd or the like. Since Linux 6.9 pidfds have a file system of
-/// their own.
-fn is_kernel_object(fd: i32) -> bool {
-    let target = std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap_or_default();
-    let target = target.as_os_str().as_encoded_bytes();
-    target.starts_with(b"anon_inode:") || target.starts_with(b"pidfd:")
-}
-
-fn close_but(mut kept: Vec<i32>) -> io::Result<()> {
+pub fn detach(keep: &[impl AsRawFd]) -> io::Result<()> {
+    let mut kept: Vec<_> = keep.iter().map(AsRawFd::as_raw_fd).collect();
     std::env::set_current_dir("/")?;
     let null = nowhere()?;
     rustix::stdio::dup2_stdin(&null)?;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use containment_core::{Error, ErrorKind, Operation, Result};
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
@@ -57,7 +57,12 @@ impl StateDir {
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
-        let stat = rustix::fs::fstat(&fd).map_err(failed)?;
+        Self::adopt(fd, path)
+    }
+
+    /// Takes over an open directory.
+    pub(crate) fn adopt(fd: OwnedFd, path: &Path) -> Result<Self> {
+        let stat = rustix::fs::fstat(&fd).map_err(|errno| failure(errno, path).advise(REMEDY))?;
         if let Some(why) = distrust(&stat) {
             return Err(Error::new(ErrorKind::PermissionDenied, Operation::Register)
                 .with_path(path)
@@ -90,6 +95,27 @@ impl StateDir {
             rustix::fs::renameat(&self.fd, temporary, &self.fd, name)
         })
         .map_err(|errno| self.failure(errno, name))
+    }
+
+    /// Gives the file `name` this text, at once, if there is such a file: one that was removed meanwhile is
+    /// not made again.
+    pub(crate) fn update(&self, name: &str, text: &[u8]) -> Result<()> {
+        let exchanged = self.with_temporary(text, |temporary| {
+            let how = RenameFlags::EXCHANGE;
+            match rustix::fs::renameat_with(&self.fd, temporary, &self.fd, name, how) {
+                Ok(()) => rustix::fs::unlinkat(&self.fd, temporary, AtFlags::empty()),
+                // A file system that cannot exchange: the moment in between is accepted.
+                Err(Errno::INVAL | Errno::NOSYS) => {
+                    rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                    rustix::fs::renameat(&self.fd, temporary, &self.fd, name)
+                }
+                Err(errno) => Err(errno),
+            }
+        });
+        match exchanged {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(self.failure(errno, name)),
+        }
     }
 
     /// The text of the file `name`; `None` where there is none.

@@ -60,6 +60,31 @@ struct Written {
     program: Option<Process>,
 }
 
+/// A group's identity in full, as a helper is told it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct WrittenId {
+    backend: String,
+    name: String,
+    identity: WrittenIdentity,
+}
+
+impl WrittenId {
+    /// None for an identity that cannot be written.
+    pub(crate) fn new(id: &GroupId) -> Option<Self> {
+        let identity = WrittenIdentity::new(id.identity)?;
+        Some(Self { backend: id.backend.name().to_owned(), name: id.name.to_string(), identity })
+    }
+
+    /// None for what was not written by [`new`](Self::new).
+    pub(crate) fn read(self) -> Option<GroupId> {
+        Some(GroupId {
+            backend: BACKENDS.into_iter().find(|backend| backend.name() == self.backend)?,
+            name: self.name.parse().ok()?,
+            identity: self.identity.read()?,
+        })
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum WrittenIdentity {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use containment_core::{
     Backend, Error, ErrorKind, GroupName, OpenGroup, Operation, Result, SystemWaiter,
 };
+use containment_process::ancestry::Ancestry;
 
 use super::recover::{end_group, is_gone};
 use super::{Entry, Owner, Registry};
@@ -29,7 +30,8 @@ impl Registry {
     /// # Errors
     /// Those of [`open_group`](Self::open_group).
     pub fn open_existing(&self, entry: &Entry) -> Result<OpenGroup> {
-        Ok(OpenGroup::new(self.open_group(entry)?, Arc::new(SystemWaiter::new())))
+        let group = OpenGroup::new(self.open_group(entry)?, Arc::new(SystemWaiter::new()));
+        Ok(group.witnessed_by(Arc::new(Ancestry::of_existing())))
     }
 
     /// Removes the group of an entry and its sub-groups, if nothing lives in any of them, and strikes

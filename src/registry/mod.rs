@@ -9,11 +9,12 @@ mod directory;
 mod entry;
 mod existing;
 mod owner;
+mod programs;
 mod recover;
 mod registered;
 
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,10 +23,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use containment_core::{Backend, Error, ErrorKind, GroupName, Identity, Operation, Result};
 use containment_process::proc::{boot_id, cgroup};
 
+use crate::keeping::Helpers;
 use directory::{StateDir, TEMPORARY, file_name};
+pub(crate) use entry::WrittenId;
 pub use entry::{Entry, Process};
 pub use owner::Owner;
 pub(crate) use owner::OwnerLock;
+pub use programs::KeptProgram;
+pub(crate) use programs::{WrittenOutcome, warn};
 pub use recover::Collected;
 pub(crate) use registered::RegisteredDriver;
 
@@ -34,6 +39,7 @@ pub(crate) use registered::RegisteredDriver;
 pub struct Registry {
     dir: StateDir,
     lock: Arc<Mutex<Option<OwnerLock>>>,
+    helpers: Helpers,
 }
 
 /// A group on record that this process put there.
@@ -60,7 +66,26 @@ impl Registry {
     /// [`PermissionDenied`](ErrorKind::PermissionDenied) for a directory that belongs to somebody else,
     /// or that others may write to; those of the file system.
     pub fn open(directory: Option<&Path>) -> Result<Self> {
-        Ok(Self { dir: StateDir::open(directory)?, lock: Arc::default() })
+        Ok(Self::of(StateDir::open(directory)?))
+    }
+
+    /// Takes over the state directory of the process that handed it to us; its path is for messages.
+    pub(crate) fn adopt(directory: OwnedFd, path: &Path) -> Result<Self> {
+        StateDir::adopt(directory, path).map(Self::of)
+    }
+
+    fn of(dir: StateDir) -> Self {
+        Self { dir, lock: Arc::default(), helpers: Arc::default() }
+    }
+
+    /// The helpers that this process has for it.
+    pub(crate) fn helpers(&self) -> &Helpers {
+        &self.helpers
+    }
+
+    /// Takes the guardian's place beside the lock of `owner`.
+    pub(crate) fn stand_beside(&self, owner: Process) -> Result<OwnerLock> {
+        OwnerLock::beside(&self.dir, owner)
     }
 
     /// Where it is.
@@ -79,6 +104,8 @@ impl Registry {
         parent: Option<&Path>,
         tenure: Tenure,
     ) -> Result<Claim> {
+        let (boot, home, mark) = (this_boot()?, home()?, fresh_mark()?);
+        // Last of all: what fails before it leaves no lock behind.
         let owner = match tenure {
             Tenure::Owner => Some(self.lock()?.process),
             Tenure::Lasting => None,
@@ -87,12 +114,12 @@ impl Registry {
             name: name.clone(),
             backend,
             identity: None,
-            mark: fresh_mark()?,
+            mark,
             owner,
-            boot: this_boot()?,
+            boot,
             created: now(),
             parent: parent.map(PathBuf::from),
-            home: home()?,
+            home,
             program: None,
         };
         match self.dir.create(&entry_file(name), &entry.to_text()?) {
@@ -149,6 +176,7 @@ impl Registry {
 
     /// Strikes a group off the record.
     pub fn forget(&self, name: &GroupName) -> Result<()> {
+        self.forget_programs(name)?;
         self.dir.remove(&entry_file(name))
     }
 
@@ -164,7 +192,7 @@ impl Registry {
                 self.dir.remove(name)?;
             }
         }
-        Ok(())
+        self.tidy_programs()
     }
 
     /// The lock that tells that this process lives.
@@ -206,7 +234,8 @@ impl Claim {
         self.write()
     }
 
-    /// Strikes the group off the record: it is gone.
+    /// Strikes the group off the record: it is gone. What is written down of its programs goes with the
+    /// next [`tidy`](Registry::tidy), unless [`Registry::forget`] did so.
     pub fn release(self) -> Result<()> {
         self.dir.remove(&entry_file(&self.entry.name))
     }

@@ -56,6 +56,16 @@ impl OwnerLock {
         Ok(Self { process, file })
     }
 
+    /// The guardian's place beside the lock of another process.
+    pub(super) fn beside(dir: &StateDir, process: Process) -> Result<Self> {
+        let failed = |errno: Errno| {
+            Error::from_errno(Operation::Register, errno.raw_os_error()).with_path(dir.path())
+        };
+        let file = dir.open_file(&file_name(process), true).map_err(failed)?;
+        lock(file.as_fd(), Holder::Guardian).map_err(failed)?;
+        Ok(Self { process, file: Arc::new(file) })
+    }
+
     /// Takes the guardian's byte, in the guardian, by the descriptor that it inherited.
     pub(crate) fn stand_guard(&self) -> std::io::Result<()> {
         Ok(lock(self.file.as_fd(), Holder::Guardian)?)

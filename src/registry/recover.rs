@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backend_pgrp::{Keeper, ProcessGroups};
+use backend_pgrp::{Keeper, ProcessGroups, Trace};
 use containment_core::{
     Backend, Error, ErrorKind, GroupName, GroupOps, Operation, Pid, Policy, Result, SystemWaiter,
     Teardown, Waiter,
 };
 use containment_process::proc::Base;
 
-use super::{Entry, Owner, Registry, this_boot};
+use super::{Entry, KeptProgram, Owner, Process, Registry, owner, this_boot};
 use crate::drivers::{Driver, Host as _, Place, ThisHost};
 
 /// What became of the groups on record.
@@ -24,6 +24,9 @@ pub struct Collected {
     pub errors: Vec<Error>,
 }
 
+/// How many groups are held open at once: each takes some descriptors.
+const AT_ONCE: usize = 64;
+
 /// How long the end of one group may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -34,20 +37,55 @@ impl Registry {
     /// # Errors
     /// When the registry itself cannot be read; what fails with one group is listed.
     pub fn collect(&self, dry_run: bool) -> Result<Collected> {
-        let mut collected = Collected::default();
+        let (mut collected, mut drivers) = (Collected::default(), Drivers::default());
         for entry in self.entries()? {
             match entry.and_then(|entry| Ok((self.owner(&entry)?, entry))) {
                 Ok((Owner::Dead, entry)) if dry_run => collected.removed.push(entry.name),
-                Ok((Owner::Dead, entry)) => match self.end(&entry) {
-                    Ok(()) => collected.removed.push(entry.name),
-                    Err(error) => collected.errors.push(error),
-                },
+                Ok((Owner::Dead, entry)) => {
+                    match self.end(&entry, self.open_by(&entry, &mut drivers)) {
+                        Ok(()) => collected.removed.push(entry.name),
+                        Err(error) => collected.errors.push(error),
+                    }
+                }
                 Ok((Owner::Alive | Owner::None, entry)) => collected.kept.push(entry.name),
                 Err(error) => collected.errors.push(error),
             }
         }
         if !dry_run {
             self.tidy()?;
+        }
+        Ok(collected)
+    }
+
+    /// Ends and removes the groups of `owner`, which is dead: for whoever stands beside its lock. Everybody
+    /// is killed before the end of anybody is waited for.
+    pub(crate) fn collect_of(&self, owner: Process) -> Result<Collected> {
+        let mut collected = Collected::default();
+        let (mut own, mut drivers) = (Vec::new(), Drivers::default());
+        for entry in self.entries()? {
+            match entry {
+                Ok(entry) if entry.owner == Some(owner) => own.push(entry),
+                Ok(entry) => collected.kept.push(entry.name),
+                // Whosever it is: `gc` tells it.
+                Err(error) => tracing::debug!(%error, "an entry was passed over"),
+            }
+        }
+        for batch in own.chunks(AT_ONCE) {
+            let groups: Vec<_> =
+                batch.iter().map(|entry| self.open_by(entry, &mut drivers)).collect();
+            for group in groups.iter().flatten() {
+                // What fails is tried again below, and told then.
+                let _ = group.kill();
+            }
+            for (entry, group) in batch.iter().zip(groups) {
+                match self.end(entry, group) {
+                    Ok(()) => collected.removed.push(entry.name.clone()),
+                    Err(error) => collected.errors.push(error),
+                }
+            }
+        }
+        if collected.errors.is_empty() {
+            self.dir.remove(&owner::file_name(owner))?;
         }
         Ok(collected)
     }
@@ -59,6 +97,10 @@ impl Registry {
     /// [`NotFound`](ErrorKind::NotFound) when it is gone, or when what bears its name now is another
     /// one.
     pub fn open_group(&self, entry: &Entry) -> Result<Box<dyn GroupOps>> {
+        self.open_by(entry, &mut Drivers::default())
+    }
+
+    fn open_by(&self, entry: &Entry, drivers: &mut Drivers) -> Result<Box<dyn GroupOps>> {
         let missing = || {
             Error::new(ErrorKind::NotFound, Operation::Open)
                 .with_backend(entry.backend)
@@ -68,17 +110,14 @@ impl Registry {
             return Err(missing());
         }
         if entry.backend == Backend::ProcessGroup {
-            return lost(entry)?.ok_or_else(missing);
+            return lost(entry, &self.programs(entry)?)?.ok_or_else(missing);
         }
-        let driver = driver(entry)?;
-        let id = match entry.id() {
-            Some(id) => id,
+        let driver = drivers.of(entry)?;
+        let group = match entry.id() {
+            Some(id) => driver.open(&id)?,
             // Its maker died before it could tell: whatever bears the name has to carry the mark.
-            None => {
-                driver.list()?.into_iter().find(|id| id.name == entry.name).ok_or_else(missing)?
-            }
+            None => named(&*driver, &entry.name)?.ok_or_else(missing)?,
         };
-        let group = driver.open(&id)?;
         match group.mark()? {
             Some(mark) if mark == entry.mark => Ok(group),
             // Not even marked yet: nobody was put into it, and nobody will miss it.
@@ -87,8 +126,8 @@ impl Registry {
         }
     }
 
-    fn end(&self, entry: &Entry) -> Result<()> {
-        match self.open_group(entry) {
+    fn end(&self, entry: &Entry, group: Result<Box<dyn GroupOps>>) -> Result<()> {
+        match group {
             Ok(group) => end_group(&*group)?,
             Err(error) if is_gone(&error) => {}
             Err(error) => return Err(error),
@@ -97,21 +136,56 @@ impl Registry {
     }
 }
 
-/// The process group of an entry, as far as it can be found; none where it was never made.
-fn lost(entry: &Entry) -> Result<Option<Box<dyn GroupOps>>> {
-    let Some(id) = entry.id() else { return Ok(None) };
-    let program = entry.program.and_then(|program| Some((Pid::new(program.pid)?, program.started)));
-    Ok(Some(ProcessGroups::probe(Keeper::None)?.lost(&id, program)))
+/// The group that bears a name now, below the driver's parent group or inside of others.
+fn named(driver: &dyn Driver, name: &GroupName) -> Result<Option<Box<dyn GroupOps>>> {
+    let mut levels = name.components();
+    let Some(mut reached) = levels.next().map(str::to_owned) else { return Ok(None) };
+    let direct = driver.list()?.into_iter().find(|id| id.name.as_str() == reached);
+    let Some(mut group) = direct.map(|id| driver.open(&id)).transpose()? else { return Ok(None) };
+    for level in levels {
+        reached = format!("{reached}/{level}");
+        let inner = group.subgroups()?;
+        match inner.into_iter().find(|group| group.id().name.as_str() == reached) {
+            Some(inner) => group = inner,
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(group))
 }
 
-/// The driver of a group on record, below the groups where it was made.
-fn driver(entry: &Entry) -> Result<Arc<dyn Driver>> {
-    let home = Base::default().of(entry.home.as_bytes());
-    let base = match &entry.parent {
-        Some(parent) => home.at(parent),
-        None => home,
+/// The process group of an entry, as far as it can be found; none where it was never made.
+fn lost(entry: &Entry, kept: &[KeptProgram]) -> Result<Option<Box<dyn GroupOps>>> {
+    let Some(id) = entry.id() else { return Ok(None) };
+    let known = |process: Process| Some((Pid::new(process.pid)?, process.started));
+    let programs = kept.iter().map(|program| program.process).chain(entry.program);
+    let keepers = kept.iter().map(|program| program.keeper);
+    let trace = Trace {
+        programs: programs.filter_map(known).collect(),
+        keepers: keepers.filter_map(known).collect(),
     };
-    ThisHost.probe(entry.backend, &Place::on(base))
+    Ok(Some(ProcessGroups::probe(Keeper::None)?.lost(&id, trace)))
+}
+
+/// The drivers of groups on record, each looked for once: most groups were made at one place.
+#[derive(Debug, Default)]
+struct Drivers(Vec<(Entry, Arc<dyn Driver>)>);
+
+impl Drivers {
+    /// The driver of a group, below the groups where that was made.
+    fn of(&mut self, entry: &Entry) -> Result<Arc<dyn Driver>> {
+        let place = |entry: &Entry| (entry.backend, entry.home.clone(), entry.parent.clone());
+        if let Some((_, known)) = self.0.iter().find(|(of, _)| place(of) == place(entry)) {
+            return Ok(Arc::clone(known));
+        }
+        let home = Base::default().of(entry.home.as_bytes());
+        let base = match &entry.parent {
+            Some(parent) => home.at(parent),
+            None => home,
+        };
+        let driver = ThisHost.probe(entry.backend, &Place::on(base))?;
+        self.0.push((entry.clone(), Arc::clone(&driver)));
+        Ok(driver)
+    }
 }
 
 pub(super) fn end_group(group: &dyn GroupOps) -> Result<()> {

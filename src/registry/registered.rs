@@ -1,6 +1,8 @@
 //! Drivers and groups that keep themselves on record.
 
+use std::os::fd::RawFd;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use containment_core::{
@@ -10,6 +12,7 @@ use containment_core::{
 };
 
 use super::{Claim, Process, Registry, Tenure};
+use crate::keeping::{Helper, Keep, spawn_kept};
 
 /// A driver whose groups are on record from before they are made until they are removed.
 #[derive(Debug)]
@@ -18,6 +21,10 @@ pub(crate) struct RegisteredDriver {
     pub(crate) registry: Registry,
     pub(crate) tenure: Tenure,
     pub(crate) parent: Option<PathBuf>,
+    /// Who keeps programs that are to outlive us.
+    pub(crate) keep: Option<Keep>,
+    /// Who ends the groups should we be killed.
+    pub(crate) guard: Option<Arc<Helper>>,
 }
 
 impl CgroupOps for RegisteredDriver {
@@ -35,6 +42,11 @@ impl CgroupOps for RegisteredDriver {
 
     fn create(&self, name: &GroupName, with: ControllerSet) -> Result<Box<dyn GroupOps>> {
         let backend = self.driver.backend();
+        if let Some(guard) = &self.guard
+            && let Err(error) = guard.stand()
+        {
+            tracing::warn!(%error, group = %name, "nobody will end the group should we be killed");
+        }
         let claim = match self.registry.claim(name, backend, self.parent.as_deref(), self.tenure) {
             Ok(claim) => claim,
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
@@ -46,7 +58,7 @@ impl CgroupOps for RegisteredDriver {
             }
         };
         match self.driver.create(name, with).and_then(|group| marked(group, &claim)) {
-            Ok(group) => Ok(Box::new(RegisteredGroup::new(group, claim))),
+            Ok(group) => Ok(Box::new(RegisteredGroup::new(group, claim, self))),
             Err(error) => {
                 forget(claim);
                 Err(error)
@@ -86,12 +98,52 @@ fn forget(claim: Claim) {
 struct RegisteredGroup {
     group: Box<dyn GroupOps>,
     claim: Mutex<Option<Claim>>,
+    registry: Registry,
+    keep: Option<Keep>,
+    /// It stands for as long as there is a group.
+    _guard: Option<Arc<Helper>>,
+    /// How often it was killed, and how many spawns by others are under way: one that began before a kill
+    /// is not to run after it (K49).
+    kills: AtomicU64,
+    spawning: AtomicUsize,
 }
 
 impl RegisteredGroup {
-    fn new(group: Box<dyn GroupOps>, mut claim: Claim) -> Self {
+    fn new(group: Box<dyn GroupOps>, mut claim: Claim, driver: &RegisteredDriver) -> Self {
         warn_of(claim.identify(group.id().identity));
-        Self { group, claim: Mutex::new(Some(claim)) }
+        // Process groups have keepers of their own.
+        let has_keepers = group.id().backend == Backend::ProcessGroup;
+        Self {
+            group,
+            claim: Mutex::new(Some(claim)),
+            registry: driver.registry.clone(),
+            keep: driver.keep.clone().filter(|_| !has_keepers),
+            _guard: driver.guard.clone(),
+            kills: AtomicU64::new(0),
+            spawning: AtomicUsize::new(0),
+        }
+    }
+
+    /// Has a keeper start a program that is to outlive us, and its status with it.
+    fn spawn_kept(&self, keep: &Keep, program: &Program) -> Result<Box<dyn ChildOps>> {
+        let before = self.kills.load(Ordering::SeqCst);
+        self.spawning.fetch_add(1, Ordering::SeqCst);
+        let spawned = spawn_kept(keep, &*self.group, &self.registry, program).and_then(|child| {
+            if self.kills.load(Ordering::SeqCst) == before {
+                return Ok(child);
+            }
+            child.signal(Signal::KILL)?;
+            Err(Error::new(ErrorKind::Killed, Operation::Spawn)
+                .with_backend(self.id().backend)
+                .with_group(&self.id().name))
+        });
+        self.spawning.fetch_sub(1, Ordering::SeqCst);
+        Ok(Box::new(spawned?))
+    }
+
+    /// Whether a spawn is under way that a kill has to wait for.
+    fn is_awaited(&self) -> bool {
+        self.kills.load(Ordering::SeqCst) > 0 && self.spawning.load(Ordering::SeqCst) > 0
     }
 
     /// Where the kernel knows the group by no name, it is found by its program.
@@ -115,6 +167,9 @@ fn warn_of(recorded: Result<()>) {
 
 impl GroupOps for RegisteredGroup {
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
+        if let Some(keep) = &self.keep {
+            return self.spawn_kept(keep, program);
+        }
         let child = self.group.spawn(program)?;
         warn_of(self.note_program(child.pid()));
         Ok(child)
@@ -125,6 +180,10 @@ impl GroupOps for RegisteredGroup {
         let gone = |error: &Error| error.kind() == ErrorKind::Gone;
         if removed.as_ref().err().is_none_or(gone) {
             let claim = self.claim.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let lasting = claim.as_ref().is_some_and(|claim| claim.entry().owner.is_none());
+            if lasting {
+                warn_of(self.registry.forget(&self.group.id().name));
+            }
             claim.into_iter().for_each(forget);
         }
         removed
@@ -168,7 +227,7 @@ impl GroupOps for RegisteredGroup {
     }
 
     fn populated(&self) -> Result<bool> {
-        self.group.populated()
+        Ok(self.is_awaited() || self.group.populated()?)
     }
 
     fn signal(&self, signal: Signal) -> Result<Signalled> {
@@ -176,6 +235,7 @@ impl GroupOps for RegisteredGroup {
     }
 
     fn kill(&self) -> Result<KillStep> {
+        self.kills.fetch_add(1, Ordering::SeqCst);
         self.group.kill()
     }
 
@@ -209,5 +269,9 @@ impl GroupOps for RegisteredGroup {
 
     fn reap(&self) -> Result<Reaped> {
         self.group.reap()
+    }
+
+    fn handles(&self) -> Vec<RawFd> {
+        self.group.handles()
     }
 }

@@ -1,54 +1,69 @@
 #!/usr/bin/env bash
-# Runs the tests of the v2 driver and the conformance suite on another kernel: Debian's cloud kernel of a
-# suite, booted by qemu without acceleration, with every controller on cgroup v2. Nothing is installed.
+# Runs the suites on other kernels: Debian's cloud kernels, booted by qemu without acceleration, each in every
+# shape that a host has. Nothing is installed, nothing outside the target directory is written.
 #
-#   tests/kernels/run.sh [SUITE…]      bookworm (6.1) unless others are named: bullseye (5.10), trixie (6.12)
+#   tests/kernels/run.sh [SUITE[:SHAPE]…]     all of bullseye (5.10), bookworm (6.1), trixie (6.12) and sid,
+#                                             and of v2, v1, hybrid, none unless some are named
 #
 # Takes qemu-system-x86_64, a static busybox, cpio and dpkg, and the musl target of rustup. The packages come
-# from the mirror that this machine's own apt uses.
+# from the mirror that this machine's own apt uses, and are kept. The consoles are kept too.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-source tests/kernels/lib.sh
+readonly HERE=tests/kernels
+source "$HERE/lib.sh"
+# Package directory, kind, name and path of a program, of what cargo says that it built.
+readonly ARTIFACT='s|.*"manifest_path":"([^"]*)/Cargo.toml".*"kind":\["(test\|bin)"\].*"name":"([a-z0-9_]*)","src.*"executable":"([^"]*)".*|\1 \2 \3 \4|p'
+readonly GUEST_SECONDS=${GUEST_SECONDS:-1200}
 
 main() {
+    local all=({bullseye,bookworm,trixie,sid}:{v2,v1,hybrid,none}) failed=0
     mkdir -p "$WORK"
+    : > "$WORK/results"
     build
-    local failed=0
-    for suite in "${@:-bookworm}"; do
-        kernel "$suite"
-        boot "$suite" || failed=1
+    for wanted in "${@:-${all[@]}}"; do
+        for guest in "${all[@]}"; do
+            [[ $guest == "$wanted" || $guest == "$wanted":* ]] || continue
+            kernel "${guest%:*}"
+            boot "${guest%:*}" "${guest#*:}" || failed=1
+        done
     done
+    "$HERE/table.awk" "$WORK/results"
     return "$failed"
 }
 
-# The static test binaries, and the command that some of them start.
+# The static test binaries by package, and the command that some of them start.
 build() {
-    rm -rf "$WORK/bin"
-    mkdir -p "$WORK/bin"
-    cargo test --no-run --target "$TARGET" --message-format=json -p backend-cgroupv2 -p containment \
-        --test v2 --test limits --test conformance |
-        sed -n 's/.*"name":"\([a-z0-9]*\)".*"executable":"\([^"]*\)".*/\1 \2/p' |
-        while read -r name path; do cp "$path" "$WORK/bin/$name"; done
-    ls "$WORK/bin"
+    local bin=$WORK/bin
+    rm -rf "$bin"
+    mkdir -p "$bin"
+    CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_STRIP=symbols CARGO_INCREMENTAL=0 \
+        cargo test --workspace --no-run --target "$TARGET" --target-dir "$WORK/target" --message-format=json |
+        sed -nE "$ARTIFACT" |
+        while read -r manifest kind name path; do
+            package=$(basename "$manifest")
+            [[ $manifest == "$PWD" ]] && package=containment
+            case $kind:$path in
+                test:*) install -D "$path" "$bin/$package/$name" ;;
+                *deps*) ;;
+                bin:*) cp "$path" "$bin/contain" && echo "$path" > "$bin/contain.path" ;;
+            esac
+        done
+    [[ -e $bin/contain ]]
+    cp "$HERE/suites" "$bin/suites"
 }
 
-# Boots it; what the guest says of its suites is the result.
+# Boots one shape, and adds what its suites said to the results.
 boot() {
-    local root=$WORK/$1 tree
-    tree=$(mktemp -d)
-    mkdir -p "$tree"/{bin,dev,t}
-    cp "$(command -v busybox)" "$tree/bin/busybox"
-    ln -s busybox "$tree/bin/sh"
-    cp "$WORK"/bin/* "$tree/t/"
-    cp "$root/brd.ko" "$tree/" 2>/dev/null || true
-    cp tests/kernels/init "$tree/init"
-    chmod 755 "$tree/init"
-    pack "$tree" > "$root/initrd.gz"
-    rm -rf "$tree"
-    emulate "$root/vmlinuz" "$root/initrd.gz" 1024 cgroup_no_v1=all > "$root/console"
-    tr -d '\r' < "$root/console" | grep -a '^KERNEL\|^SUITE\|^SKIPPED\|^ALL' || true
-    grep -aq '^ALL PASSED' "$root/console" && return
-    echo "failed on $1; see $root/console" >&2
+    local root=$WORK/$1 shape=$2 console=$WORK/$1-$2.console extra=
+    [[ $shape == v2 || $shape == none ]] && extra=cgroup_no_v1=all
+    "$HERE/guest.sh" "$WORK/bin" "$root/modules" > "$root/initrd.gz" || return
+    timeout "$GUEST_SECONDS" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 2048 -nographic \
+        -no-reboot -kernel "$root/vmlinuz" -initrd "$root/initrd.gz" \
+        -append "console=ttyS0 quiet panic=-1 $extra shape=$shape" < /dev/null > "$console" 2>&1 || true
+    tr -d '\r' < "$console" | "$HERE/results.awk" -v "shape=$shape" > "$console.results"
+    cat "$console.results" >> "$WORK/results"
+    "$HERE/table.awk" "$console.results" > /dev/null && return
+    echo "failed: $1, $shape; see $console" >&2
     return 1
 }
 

@@ -61,6 +61,7 @@ impl World {
             standing: self.standing(process, seen_by),
             cpu: None,
             memory: Some(process.memory),
+            origin: None,
         })
     }
 

@@ -212,7 +212,7 @@ impl Teardown {
         let late = Error::new(ErrorKind::TimedOut, Operation::Kill).with_group(&group.id().name);
         self.report.note(late);
         match group.members() {
-            Ok(members) if !members.is_empty() => self.report.note_survivors(members),
+            Ok(members) if !members.is_empty() => self.note_survivors(&members),
             // Only the population could not be read, or nothing but zombies is left, or nothing can be
             // seen at all: the kernel refuses the removal where that is wrong.
             unseen => {

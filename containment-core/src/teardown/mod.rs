@@ -13,14 +13,16 @@
 //! killing again.
 
 mod killing;
+mod noting;
 mod policy;
 mod report;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    Backoff, Change, Error, ErrorKind, Escape, Freeze, GroupOps, Result, Signal, Signalled,
-    Standing, Time, Waiter, Watch,
+    Backoff, Change, Error, ErrorKind, Escape, Freeze, GroupOps, Signal, Time, Waiter, Watch,
+    Witness,
 };
 use killing::Killing;
 pub use policy::Policy;
@@ -62,6 +64,8 @@ pub enum Stage {
 #[derive(Debug)]
 pub struct Teardown {
     policy: Policy,
+    /// Who can tell where members come from.
+    witness: Option<Arc<dyn Witness>>,
     phase: Phase,
     started: Option<Time>,
     /// When the kill gives up, however often it is resumed; set by the first.
@@ -99,6 +103,7 @@ impl Teardown {
     pub fn new(policy: Policy) -> Self {
         Self {
             policy,
+            witness: None,
             phase: Phase::Begin,
             started: None,
             kill_by: None,
@@ -108,6 +113,12 @@ impl Teardown {
             pauses: Backoff::default(),
             report: TeardownReport::default(),
         }
+    }
+
+    /// The same, and who is named in its report is named with their origins.
+    #[must_use]
+    pub fn witnessed_by(self, witness: Option<Arc<dyn Witness>>) -> Self {
+        Self { witness, ..self }
     }
 
     /// How far it has come. A member that comes in while the group is being removed leads back to the
@@ -223,7 +234,7 @@ impl Teardown {
         self.report.emptied = !self.blind;
         self.read_usage(group);
         // Nothing lives. What the pids controller counts still are zombies that nobody has reaped yet.
-        if let Some(usage) = &mut self.report.usage {
+        if let Some(usage) = self.report.usage.as_mut().filter(|_| self.report.emptied) {
             usage.pids = usage.pids.and(Some(0));
         }
         if !self.policy.remove {
@@ -283,16 +294,19 @@ impl Teardown {
         match populated {
             Ok(false) => Some(Phase::Empty),
             Ok(true) => None,
-            Err(error) if is_gone(&error) => {
-                self.report.emptied = true;
-                self.report.removed = true;
-                Some(Phase::Done)
-            }
+            Err(error) if is_gone(&error) => Some(self.vanished()),
             Err(error) => {
                 self.report.note(error);
                 None
             }
         }
+    }
+
+    /// Somebody else removed it. What was made besides it, levels above it for one, is still ours to remove.
+    fn vanished(&mut self) -> Phase {
+        self.report.emptied = true;
+        self.report.removed = true;
+        if self.policy.remove { Phase::Remove { tried: false } } else { Phase::Done }
     }
 
     /// Watch, then read, then wait.
@@ -317,43 +331,11 @@ impl Teardown {
         Watch::Backoff
     }
 
-    /// Takes down who left the group's bounds, and who is alive once the program has ended by
-    /// itself or by what it was asked.
-    fn note_members(&mut self, group: &dyn GroupOps) {
-        let members = match group.members() {
-            Ok(members) => members,
-            Err(error) => return self.note_failure(Err(error)),
-        };
-        let striking = matches!(self.phase, Phase::Kill(_));
-        let program = members.iter().any(|m| m.standing == Standing::Program);
-        if !self.left_behind_known && !striking && !program {
-            self.left_behind_known = true;
-            self.report.note_left_behind(&members);
-        }
-        self.report.note_escaped(&members);
-    }
-
     fn read_usage(&mut self, group: &dyn GroupOps) {
         match group.usage() {
             Ok(usage) => self.report.usage = Some(usage),
             Err(error) if error.kind() == ErrorKind::Unsupported || is_gone(&error) => {}
             Err(error) => self.report.note(error),
-        }
-    }
-
-    fn note_pass(&mut self, pass: Result<Signalled>) {
-        match pass {
-            Ok(pass) => pass.failed.into_iter().for_each(|error| self.report.note(error)),
-            Err(error) => self.note_failure(Err(error)),
-        }
-    }
-
-    /// Keeps an error for the report; that the group vanished is none.
-    fn note_failure(&mut self, result: Result<()>) {
-        if let Err(error) = result
-            && !is_gone(&error)
-        {
-            self.report.note(error);
         }
     }
 }

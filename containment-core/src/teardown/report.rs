@@ -1,5 +1,6 @@
 //! What a teardown found and did.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use crate::{Error, Member, Standing, Usage};
@@ -41,26 +42,34 @@ impl TeardownReport {
         }
     }
 
-    /// Takes down who is alive now that the program has ended.
-    pub(super) fn note_left_behind(&mut self, members: &[Member]) {
+    /// Who is alive now that the program has ended.
+    pub(super) fn left_behind_among(&self, members: &[Member]) -> Vec<Member> {
         let escaped = |m: &Member| self.escaped.iter().any(|known| known.is_same(m));
         let inside = members.iter().filter(|m| m.standing == Standing::Inside && !escaped(m));
-        self.left_behind = inside.cloned().collect();
+        inside.cloned().collect()
     }
 
-    pub(super) fn note_escaped(&mut self, members: &[Member]) {
-        for member in members.iter().filter(|m| m.standing == Standing::Escaped) {
-            let known = self.escaped.iter().chain(&self.left_behind).any(|m| m.is_same(member));
-            if !known {
-                self.escaped.push(member.clone());
-            }
-        }
+    /// Who has left the group's bounds and stands in no list yet.
+    pub(super) fn newly_escaped_among(&self, members: &[Member]) -> Vec<Member> {
+        let listed = || self.escaped.iter().chain(&self.left_behind);
+        let known: HashSet<_> = listed().map(|m| (m.pid, m.started)).collect();
+        let escaped = members.iter().filter(|m| m.standing == Standing::Escaped);
+        escaped.filter(|m| !known.contains(&(m.pid, m.started))).cloned().collect()
+    }
+
+    /// The same members, with the origins of those that were listed before.
+    pub(super) fn with_known_origins(&self, members: &[Member]) -> Vec<Member> {
+        let listed = self.left_behind.iter().chain(&self.escaped);
+        let known: HashMap<_, _> = listed.map(|m| ((m.pid, m.started), &m.origin)).collect();
+        let origin =
+            |m: &Member| known.get(&(m.pid, m.started)).and_then(|origin| (*origin).clone());
+        members.iter().map(|m| Member { origin: origin(m), ..m.clone() }).collect()
     }
 
     pub(super) fn note_survivors(&mut self, members: Vec<Member>) {
-        let dead = |m: &Member| !members.iter().any(|survivor| survivor.is_same(m));
-        self.left_behind.retain(dead);
-        self.escaped.retain(dead);
+        let surviving: HashSet<_> = members.iter().map(|m| (m.pid, m.started)).collect();
+        self.left_behind.retain(|m| !surviving.contains(&(m.pid, m.started)));
+        self.escaped.retain(|m| !surviving.contains(&(m.pid, m.started)));
         self.survivors = members;
     }
 }

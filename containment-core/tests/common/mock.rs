@@ -69,6 +69,7 @@ pub(crate) fn member(pid: i32, standing: Standing) -> Member {
         standing,
         cpu: None,
         memory: None,
+        origin: None,
     }
 }
 

@@ -16,7 +16,7 @@ mod texts;
 
 use std::ffi::{OsStr, OsString};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,7 +25,6 @@ use containment_core::{ErrorKind, GroupName, Identity};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir};
 use rustix::io::{Errno, retry_on_intr};
 
-pub use attributes::MARK;
 pub use failure::{Failure, Result};
 pub use files::Access;
 pub use levels::Level;
@@ -52,14 +51,6 @@ impl Version {
             Self::V2 => 0x6367_7270,
         }
     }
-}
-
-/// Whether a descriptor of this process is open on a cgroup file system of either version.
-pub(crate) fn is_cgroupfs(fd: i32) -> bool {
-    // By number: whoever owns it may be anybody.
-    let stat = rustix::fs::statfs(format!("/proc/self/fd/{fd}"));
-    let magic = [Version::V1.magic(), Version::V2.magic()];
-    stat.is_ok_and(|stat| u64::try_from(stat.f_type).is_ok_and(|kind| magic.contains(&kind)))
 }
 
 /// An open group directory. Clones share the one descriptor.
@@ -242,6 +233,12 @@ impl Dir {
 }
 
 /// For `clone3(CLONE_INTO_CGROUP)`, which takes such a handle.
+impl AsRawFd for Dir {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
 impl AsFd for Dir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()

@@ -1,7 +1,7 @@
 //! Where the texts of a group's files come from: opened for each reading, or kept open.
 
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 
 use containment_core::ErrorKind;
@@ -60,6 +60,12 @@ impl KeptOpen {
     /// The files of this group.
     pub fn new(dir: Dir) -> Self {
         Self { dir, files: Mutex::default() }
+    }
+
+    /// The descriptors of those that are open.
+    pub fn handles(&self) -> Vec<RawFd> {
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.values().flatten().map(AsRawFd::as_raw_fd).collect()
     }
 
     /// Closes them: the group may have files now that it did not have.

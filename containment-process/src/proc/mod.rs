@@ -7,11 +7,13 @@ mod base;
 mod boot;
 pub mod cgroup;
 pub mod mountinfo;
+mod process;
 mod stat;
 pub(crate) mod text;
 mod tree;
 
 pub use base::Base;
 pub use boot::{BootId, InvalidBootId, boot_id};
+pub use process::Process;
 pub use stat::{Stat, ticks};
 pub use tree::Snapshot;

@@ -80,6 +80,14 @@ impl<'a> Mount<'a> {
         *unescape(self.fs_type) == *fs_type.as_bytes()
     }
 
+    /// Its file-system type.
+    pub fn fs_type(&self) -> Cow<'a, str> {
+        match unescape(self.fs_type) {
+            Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
+            Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
+        }
+    }
+
     /// Whether the file system has this option, as `cpuset` or `name=systemd` on cgroup version 1.
     pub fn has_super_option(&self, option: &str) -> bool {
         has_option(self.super_options, option)

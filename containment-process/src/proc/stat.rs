@@ -110,6 +110,7 @@ impl Stat {
             standing,
             cpu: Some(ticks(self.user_ticks) + ticks(self.system_ticks)),
             memory: Some(self.resident()),
+            origin: None,
         }
     }
 

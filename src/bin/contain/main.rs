@@ -6,8 +6,10 @@ mod doctor;
 mod errors;
 mod exit;
 mod groups;
+mod guard;
 mod init;
 mod isolation;
+mod keep;
 mod limits;
 mod logging;
 mod record;
@@ -23,6 +25,16 @@ use clap::Parser;
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
+    // What a process starts for itself does without the parser, which it would have in memory for ever.
+    let words: Vec<_> = std::env::args_os().skip(1).take(2).collect();
+    match words.iter().map(|word| word.to_str()).collect::<Vec<_>>()[..] {
+        [Some("guard")] => ExitCode::from(guard::guard()),
+        [Some("keep")] => ExitCode::from(keep::keep()),
+        _ => by_command_line(),
+    }
+}
+
+fn by_command_line() -> ExitCode {
     match Cli::try_parse() {
         Ok(cli) => ExitCode::from(dispatch(&cli)),
         Err(error) => ExitCode::from(usage::answer(&error)),

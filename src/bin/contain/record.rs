@@ -3,11 +3,12 @@
 use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use containment::registry::{Collected, Entry, Owner, Registry};
+use containment::registry::{Collected, Entry, KeptProgram, Owner, Registry};
 use containment::{Error, FreezeState, GroupName, Result};
 use serde::Serialize;
 
 use crate::cli::{Gc, Global, Ls};
+use crate::run::report::OutcomeEntry;
 use crate::table::Table;
 use crate::{errors, exit};
 
@@ -66,6 +67,7 @@ struct Row {
     processes: Option<usize>,
     frozen: Option<bool>,
     age_seconds: u64,
+    programs: Vec<ProgramEntry>,
 }
 
 fn rows(global: &Global) -> Result<(Vec<Row>, Vec<Error>)> {
@@ -78,6 +80,19 @@ fn rows(global: &Global) -> Result<(Vec<Row>, Vec<Error>)> {
         }
     }
     Ok((rows, errors))
+}
+
+/// A program that goes on without whoever started it, or went on; no outcome as long as it runs.
+#[derive(Debug, Serialize)]
+pub(crate) struct ProgramEntry {
+    pid: i32,
+    outcome: Option<OutcomeEntry>,
+}
+
+impl ProgramEntry {
+    pub(crate) fn new(program: &KeptProgram) -> Self {
+        Self { pid: program.process.pid, outcome: program.outcome.map(OutcomeEntry::new) }
+    }
 }
 
 impl Row {
@@ -100,6 +115,7 @@ impl Row {
                 .and_then(|group| group.frozen().ok())
                 .map(|state| state == FreezeState::Frozen),
             age_seconds: now.saturating_sub(entry.created),
+            programs: registry.programs(entry)?.iter().map(ProgramEntry::new).collect(),
         })
     }
 }

@@ -1,11 +1,14 @@
 //! What is done to a group and its members.
 
-use containment::{Error, ErrorKind, OpenGroup, Operation, Policy, Result, TeardownReport};
+use containment::{
+    Error, ErrorKind, FreezeGuard, OpenGroup, Operation, Policy, Result, TeardownReport,
+};
 
 use super::options::{Attach, Freeze, Kill, Send, Set, Thaw, Wait};
-use super::{open, show, told};
+use super::{Found, find, open, show, told};
 use crate::cli::Global;
 use crate::exit;
+use crate::record::ProgramEntry;
 use crate::run::report::TeardownEntry;
 
 /// Moves processes in, also where one cannot be; gives the failures.
@@ -25,7 +28,8 @@ pub(super) fn set(global: &Global, options: &Set) -> Result<()> {
 }
 
 pub(super) fn freeze(global: &Global, options: &Freeze) -> Result<()> {
-    let frozen = open(global, &options.name)?.freeze(options.timeout);
+    let group = open(global, &options.name)?;
+    let frozen = group.freeze(options.timeout).map(FreezeGuard::keep).map_err(Error::from);
     frozen.map_err(|error| match error.kind() {
         ErrorKind::TimedOut => {
             error.advise("it was thawed again; give it more time with --timeout")
@@ -70,7 +74,10 @@ fn survived(group: &OpenGroup, report: TeardownReport) -> Error {
 
 /// Waits; gives the exit status.
 pub(super) fn wait(global: &Global, options: &Wait) -> u8 {
-    let waited = open(global, &options.name).and_then(|group| group.wait_empty(options.timeout));
+    let waited = find(global, &options.name).and_then(|found| {
+        found.registry.open_existing(&found.entry)?.wait_empty(options.timeout)?;
+        if options.json { print_statuses(&found) } else { Ok(()) }
+    });
     match waited {
         Err(error) if error.kind() == ErrorKind::TimedOut => {
             let error = error.because("it is not empty yet");
@@ -78,4 +85,18 @@ pub(super) fn wait(global: &Global, options: &Wait) -> u8 {
         }
         waited => told(waited),
     }
+}
+
+/// How the programs ended that are on record; the last of them is a moment before that.
+fn print_statuses(found: &Found) -> Result<()> {
+    let Found { registry, entry } = found;
+    for program in registry.reopen(entry)?.1 {
+        match program.wait() {
+            // It has none, which the document says.
+            Err(error) if error.kind() == ErrorKind::StatusLost => {}
+            waited => drop(waited?),
+        }
+    }
+    let programs = registry.programs(entry)?;
+    show::print_json(&programs.iter().map(ProgramEntry::new).collect::<Vec<_>>())
 }

@@ -156,4 +156,7 @@ pub(crate) struct Wait {
     /// How long to wait at most [default: for ever]
     #[arg(long, value_name = "DUR", value_parser = values::duration)]
     pub(crate) timeout: Option<Duration>,
+    /// Print how its programs ended, as one JSON document: those that outlive whoever started them
+    #[arg(long)]
+    pub(crate) json: bool,
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use containment::{
     Capabilities, Degradation, Error, ErrorKind, Group, GroupId, Operation, Outcome, Overrun, Pid,
-    Result, Signal, Standing, TeardownReport,
+    Result, Signal, Standing, TeardownReport, Witness,
 };
 
 use crate::{errors, exit};
@@ -24,6 +24,9 @@ pub(super) struct End {
     pub(super) teardown: TeardownReport,
     kept: bool,
 }
+
+/// So many of those who were found are named to a person.
+pub(super) const NAMED: usize = 20;
 
 /// What ended the group, where it was not the program's own end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +66,7 @@ impl End {
     }
 
     /// Leaves `group` to itself, and takes down what is left in it.
-    pub(super) fn keep(&mut self, group: Group) {
+    pub(super) fn keep(&mut self, group: Group, witness: &dyn Witness) {
         self.kept = true;
         match group.usage() {
             Ok(usage) => self.teardown.usage = Some(usage),
@@ -71,9 +74,13 @@ impl End {
             Err(error) => self.teardown.errors.push(error),
         }
         match group.members() {
-            Ok(mut members) => {
-                members.retain(|member| member.standing != Standing::Program);
-                self.teardown.left_behind = members;
+            Ok(members) => {
+                let others = members.iter().filter(|m| m.standing != Standing::Program);
+                let mut left: Vec<_> = others.cloned().collect();
+                if !left.is_empty() {
+                    witness.trace(&mut left, &members);
+                }
+                self.teardown.left_behind = left;
             }
             Err(error) => self.teardown.errors.push(error),
         }
@@ -94,6 +101,20 @@ impl End {
             (None, Some(Reason::Signal(signal)), _) => exit::of_shell_status(128 + signal.as_raw()),
             (None, None, Some(outcome)) => exit::of_shell_status(outcome.shell_status()),
             (None, None, None) => exit::RUN_FAILED,
+        }
+    }
+
+    /// Logs who was found when the program had ended, and who started them.
+    pub(super) fn tell_who_was_left(&self) {
+        let lists =
+            [("left behind", &self.teardown.left_behind), ("escaped", &self.teardown.escaped)];
+        for (how, members) in lists {
+            for member in members.iter().take(NAMED) {
+                tracing::info!("{how}: {member}");
+            }
+            if let Some(more) = members.len().checked_sub(NAMED + 1) {
+                tracing::info!("{how}: and {} more", more + 1);
+            }
         }
     }
 
@@ -132,8 +153,18 @@ impl End {
     }
 }
 
+/// By pid, name and state; and, as far as it is known, who started it and what holds it.
 fn survivor(member: &containment::Member) -> String {
-    format!("{} {} ({})", member.pid, member.comm, member.state)
+    let origin = member.origin.as_deref();
+    let chain = origin.map(|origin| &origin.chain).filter(|chain| chain.len() > 1);
+    let chain = chain.map(|chain| {
+        let links: Vec<_> = chain.iter().map(ToString::to_string).collect();
+        format!(" of {}", links.join(" → "))
+    });
+    let hold = origin.and_then(|origin| origin.held_by.as_ref());
+    let hold = hold.map(|hold| format!(" held: {hold}"));
+    let (chain, hold) = (chain.unwrap_or_default(), hold.unwrap_or_default());
+    format!("{} {} ({}){chain}{hold}", member.pid, member.comm, member.state)
 }
 
 #[cfg(test)]
@@ -182,6 +213,7 @@ pub(super) mod tests {
             standing: Standing::Inside,
             cpu: None,
             memory: None,
+            origin: None,
         }
     }
 

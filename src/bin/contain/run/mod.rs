@@ -1,30 +1,31 @@
 //! `contain run`: a program in a group of its own, until nothing that it started is left.
 
 mod end;
+mod members;
 mod post;
 pub(crate) mod program;
+mod provisions;
 pub(crate) mod report;
+mod signals;
 mod spare;
 pub(crate) mod stats;
 mod supervise;
+mod teardown;
 
 use std::time::Instant;
 
 use containment::registry::{Registry, Tenure};
 use containment::{
-    Backend, Builder, Containment, Element, Error, Keeper, Launch, Measure, Operation, Policy,
-    Proof, Requirement, Result,
+    Builder, Containment, Element, Error, Keeper, Launch, Measure, Operation, Policy, Proof,
+    Requirement, Result,
 };
-use containment_process::reap::become_sub_reaper;
-use containment_process::signals::Inbox;
 
 use crate::cli::{Global, Orphans, Run};
 use crate::{errors, exit};
 use end::End;
-use post::Post;
 use program::Prepared;
+use provisions::Provisions;
 use report::ReportFile;
-use spare::Spare;
 use supervise::Supervisor;
 
 /// Runs the program; gives the exit status.
@@ -41,26 +42,22 @@ fn run_in_group(global: &Global, options: &Run) -> Result<u8> {
     let report = options.report.as_deref().map(ReportFile::open).transpose();
     let report = report.map_err(|error| error.with_group(&name))?;
     let program = Prepared::new(options).map_err(|error| error.with_group(&name))?;
-    // Before the program exists: nothing that it does may be missed, and no signal that arrives in
-    // between may end us and leave it behind.
-    let failed = |error| Error::from_io(Operation::Spawn, &error).with_group(&name);
-    let inbox = Inbox::open(supervise::taken()).map_err(failed)?;
-    let copies = || Spare::copies_of(&inbox.source());
-    let mut spare = Some(copies().map_err(failed)?);
-    become_sub_reaper().map_err(failed)?;
-    let started = Instant::now();
     let registry = on_record(global);
-    let mut post = Post::new(options.orphans, registry.clone());
-    let builder = builder(global, options, registry.as_ref());
+    let provisions = Provisions::lay_in(options, registry.as_ref());
+    let mut with =
+        provisions.map_err(|error| Error::from_io(Operation::Spawn, &error).with_group(&name))?;
+    let builder = builder(global, options, registry.as_ref()).witnessed_by(with.ancestry.clone());
+    let started = Instant::now();
     let launch = builder.launch(&name, |group| {
-        // A guardian needs as much for its own work.
-        spare = None;
-        post.fill(group);
-        spare = copies().ok();
-        program.in_group(group, inbox.original_mask())
+        with.guard(group);
+        program.in_group(group, with.inbox.original_mask())
+    });
+    let launch = launch.inspect_err(|_| {
+        // Without a group nothing on record is ours.
+        registry.iter().for_each(close);
     })?;
     tracing::debug!(selection = %launch.containment.selection(), "launched");
-    let end = supervised(launch, options, inbox, (post, spare), started);
+    let end = supervised(launch, options, with, started);
     if let Some(registry) = &registry {
         leave_record(registry, &end);
     }
@@ -82,7 +79,14 @@ fn on_record(global: &Global) -> Option<Registry> {
 /// What was kept is nobody's from now on; what could not be ended stays ours, for `gc`.
 fn leave_record(registry: &Registry, end: &End) {
     let left = if end.is_kept() { registry.disown(&end.id.name) } else { Ok(()) };
-    if let Err(error) = left.and_then(|()| registry.close()) {
+    if let Err(error) = left {
+        tracing::warn!("{}", errors::line(&error));
+    }
+    close(registry);
+}
+
+fn close(registry: &Registry) {
+    if let Err(error) = registry.close() {
         tracing::warn!("{}", errors::line(&error));
     }
 }
@@ -127,30 +131,21 @@ fn builder(global: &Global, options: &Run, registry: Option<&Registry>) -> Build
 }
 
 /// Sees the program and its group through to their end.
-fn supervised(
-    launch: Launch,
-    options: &Run,
-    inbox: Inbox,
-    (mut post, spare): (Post, Option<Spare>),
-    started: Instant,
-) -> End {
+fn supervised(launch: Launch, options: &Run, mut with: Provisions, started: Instant) -> End {
     let Launch { containment, group, guarantees, mut degraded, child } = launch;
-    degraded.extend(post.degradation());
+    degraded.extend(with.post.degradation());
     let mut end = End::new(&group, guarantees, degraded);
     let child = match child {
         Ok(child) => child,
         Err(error) => {
             end.failure = Some(error);
-            drop(spare);
+            with.spare = None;
             end.tear_down(group.terminate(&Policy::kill()));
             return end;
         }
     };
     end.pid = Some(child.pid());
-    // A keeper reaps what it adopts; where there is none the orphans come to us.
-    let adopts = containment.backend() != Backend::ProcessGroup;
-    let supervisor = Supervisor::new(&child, inbox, post, containment.waiter(), adopts).with(spare);
-    supervisor.see_through(group, options, &mut end, started);
+    Supervisor::of(&child, with, &containment).see_through(group, options, &mut end, started);
     end
 }
 
@@ -163,6 +158,7 @@ fn conclude(end: &End, report: Option<ReportFile>, options: &Run) -> u8 {
     for what in &end.degraded {
         tracing::warn!("doing without {what}");
     }
+    end.tell_who_was_left();
     if options.stats {
         stats::print(end);
     }

@@ -5,10 +5,11 @@ use std::io::{Write, stderr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use containment::{Error, Member, Operation, Outcome, Result, Stalled, TeardownReport, Usage};
+use containment::{Error, Operation, Outcome, Result, Stalled, TeardownReport, Usage};
 use serde::Serialize;
 
 use super::end::{End, Reason};
+use super::members::{MemberEntry, SurvivorEntry};
 
 /// Where the report goes, opened before anything runs.
 #[derive(Debug)]
@@ -94,7 +95,7 @@ struct DegradedEntry<'a> {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum OutcomeEntry {
+pub(crate) enum OutcomeEntry {
     Exited(i32),
     Signaled(i32),
 }
@@ -144,19 +145,6 @@ pub(crate) struct TeardownEntry<'a> {
     errors: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
-struct MemberEntry<'a> {
-    pid: i32,
-    comm: &'a str,
-}
-
-#[derive(Debug, Serialize)]
-struct SurvivorEntry<'a> {
-    #[serde(flatten)]
-    member: MemberEntry<'a>,
-    state: String,
-}
-
 impl<'a> Report<'a> {
     fn new(end: &'a End) -> Self {
         Self {
@@ -199,7 +187,7 @@ impl<'a> DegradedEntry<'a> {
 }
 
 impl OutcomeEntry {
-    fn new(outcome: Outcome) -> Self {
+    pub(crate) fn new(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Exited(status) => Self::Exited(status),
             Outcome::Signaled(signal) => Self::Signaled(signal.as_raw()),
@@ -254,18 +242,6 @@ impl<'a> TeardownEntry<'a> {
     }
 }
 
-impl<'a> MemberEntry<'a> {
-    fn new(member: &'a Member) -> Self {
-        Self { pid: member.pid.as_raw(), comm: &member.comm }
-    }
-}
-
-impl<'a> SurvivorEntry<'a> {
-    fn new(member: &'a Member) -> Self {
-        Self { member: MemberEntry::new(member), state: member.state.to_string() }
-    }
-}
-
 /// Seconds to the microsecond: what is finer is noise.
 pub(crate) fn seconds(time: Duration) -> f64 {
     Duration::from_micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX)).as_secs_f64()
@@ -275,7 +251,7 @@ pub(crate) fn seconds(time: Duration) -> f64 {
 mod tests {
     use super::super::end::tests::{clean_end, member};
     use super::*;
-    use containment::Degradation;
+    use containment::{Degradation, Hold, Link, Member, Origin, Pid};
 
     #[test]
     fn the_shape_is_the_documented_one() {
@@ -284,7 +260,14 @@ mod tests {
         end.degraded.push(Degradation { what: "limits.io-weight".to_owned(), why });
         end.reason = Some(Reason::Overrun(containment::Overrun::Timeout));
         end.teardown.left_behind.push(member(5));
-        end.teardown.survivors.push(member(6));
+        let link = |comm: &str| Link::Process { pid: Pid::current(), comm: comm.to_owned() };
+        let origin = Origin {
+            args: Some(vec!["sleep".to_owned(), "9".to_owned()]),
+            started: Some(Duration::from_millis(12_300)),
+            chain: vec![Link::Unknown, link("gradle"), link("sleep")],
+            held_by: Some(Hold { wchan: Some("nfs_wait".to_owned()), ..Hold::default() }),
+        };
+        end.teardown.survivors.push(Member { origin: Some(Box::new(origin)), ..member(6) });
         end.teardown.usage =
             Some(Usage { cpu: Some(Duration::from_millis(1500)), ..Usage::default() });
         let json = serde_json::to_string_pretty(&Report::new(&end)).unwrap();

@@ -3,9 +3,9 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use containment::{Overrun, Usage};
+use containment::{Member, Overrun, Usage};
 
-use super::end::{End, Reason};
+use super::end::{End, NAMED, Reason};
 use crate::table::Table;
 
 /// Writes the table to stderr.
@@ -24,10 +24,22 @@ fn table(end: &End) -> Table {
     for (name, figure) in figures(&usage) {
         table.row([name, &figure]);
     }
-    table.row(["left behind", &end.teardown.left_behind.len().to_string()]);
-    table.row(["escaped", &end.teardown.escaped.len().to_string()]);
-    table.row(["survivors", &end.teardown.survivors.len().to_string()]);
+    let teardown = &end.teardown;
+    list(&mut table, "left behind", &teardown.left_behind);
+    list(&mut table, "escaped", &teardown.escaped);
+    list(&mut table, "survivors", &teardown.survivors);
     table
+}
+
+/// How many there are, and below it who they are and who started them.
+fn list(table: &mut Table, name: &str, members: &[Member]) {
+    table.row([name, &members.len().to_string()]);
+    for member in members.iter().take(NAMED) {
+        table.row(["", &member.to_string()]);
+    }
+    if members.len() > NAMED {
+        table.row(["", &format!("and {} more", members.len() - NAMED)]);
+    }
 }
 
 /// What was measured, by name.

@@ -1,0 +1,278 @@
+//! A group that stands still, until it is let go.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::{
+    Backoff, Change, Error, ErrorKind, Freeze, FreezeState, Group, GroupOps, Member, OpenGroup,
+    Operation, Pid, ProcessState, Result, Waiter, Watch, Witness,
+};
+
+/// A group in which nobody runs; dropping this thaws it.
+///
+/// Only the process that froze it thaws it, never its fork.
+#[must_use = "dropping this thaws the group at once"]
+pub struct FreezeGuard<'a> {
+    held: Held<'a>,
+    owner: Pid,
+    armed: bool,
+}
+
+/// A freeze that did not come about. What there was of it is undone.
+#[derive(Debug)]
+pub struct NotFrozen {
+    /// Why: [`TimedOut`](ErrorKind::TimedOut), naming some of the holdouts, or what failed.
+    pub error: Error,
+    /// Who would not freeze, where it was for want of time: those who ran, and those whom the kernel waits
+    /// for and that were not waiting frozen. Whoever can tell has told what they wait for
+    /// ([`Origin::held_by`](crate::Origin::held_by)).
+    pub holdouts: Vec<Member>,
+}
+
+/// How long a thaw may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Group {
+    /// Freezes the whole subtree, and returns when no member runs any more: until the answer is dropped.
+    ///
+    /// ```no_run
+    /// # fn of(group: &containment_core::Group) -> containment_core::Result<()> {
+    /// # use std::time::Duration;
+    /// let still = group.freeze(Duration::from_secs(1))?;
+    /// println!("{:?}", group.members()?);
+    /// still.thaw()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Within `timeout`, and what there was of it is undone: [`NotFrozen`] says who would not freeze.
+    pub fn freeze(&self, timeout: Duration) -> Result<FreezeGuard<'_>, NotFrozen> {
+        Held { ops: self.ops(), waiter: self.waiter(), witness: self.witness() }.freeze(timeout)
+    }
+}
+
+impl OpenGroup {
+    /// Freezes the whole subtree, and returns when no member runs any more: until the answer is dropped.
+    ///
+    /// # Errors
+    /// Within `timeout`, and what there was of it is undone: [`NotFrozen`] says who would not freeze.
+    pub fn freeze(&self, timeout: Duration) -> Result<FreezeGuard<'_>, NotFrozen> {
+        self.held().freeze(timeout)
+    }
+
+    /// Thaws the whole subtree, sub-groups that were frozen by others included, and returns when it is
+    /// so.
+    ///
+    /// # Errors
+    /// [`Frozen`](ErrorKind::Frozen) when a group around it is; [`TimedOut`](ErrorKind::TimedOut), after ten seconds.
+    pub fn thaw(&self) -> Result<()> {
+        self.held().thaw()
+    }
+
+    fn held(&self) -> Held<'_> {
+        Held { ops: self.ops(), waiter: &**self.waiter(), witness: self.witness() }
+    }
+}
+
+impl FreezeGuard<'_> {
+    /// Thaws the group, and returns when it is so.
+    ///
+    /// # Errors
+    /// [`Frozen`](ErrorKind::Frozen) when a group around it is; [`TimedOut`](ErrorKind::TimedOut), after ten seconds.
+    /// [`NotOwner`](ErrorKind::NotOwner) in a fork of the process that froze it.
+    pub fn thaw(mut self) -> Result<()> {
+        self.armed = false;
+        if self.owner != Pid::current() {
+            let name = &self.held.ops.id().name;
+            return Err(Error::new(ErrorKind::NotOwner, Operation::Thaw).with_group(name));
+        }
+        self.held.thaw()
+    }
+
+    /// Leaves the group frozen.
+    pub fn keep(mut self) {
+        self.armed = false;
+    }
+}
+
+impl Drop for FreezeGuard<'_> {
+    fn drop(&mut self) {
+        if !self.armed || self.owner != Pid::current() {
+            return;
+        }
+        match self.held.ops.request_thaw() {
+            Err(error) if !is_gone(&error) => {
+                let group = &self.held.ops.id().name;
+                tracing::warn!(%group, %error, remedy = error.remedy(), "a group stays frozen");
+            }
+            _ => {}
+        }
+    }
+}
+
+impl fmt::Debug for FreezeGuard<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FreezeGuard").field("group", self.held.ops.id()).finish_non_exhaustive()
+    }
+}
+
+impl From<NotFrozen> for Error {
+    fn from(not: NotFrozen) -> Self {
+        not.error
+    }
+}
+
+impl fmt::Display for NotFrozen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for NotFrozen {}
+
+/// What it takes to freeze a group.
+#[derive(Clone, Copy)]
+struct Held<'a> {
+    ops: &'a dyn GroupOps,
+    waiter: &'a dyn Waiter,
+    witness: Option<&'a dyn Witness>,
+}
+
+impl<'a> Held<'a> {
+    fn freeze(self, timeout: Duration) -> Result<FreezeGuard<'a>, NotFrozen> {
+        let frozen = self.await_state(timeout, Operation::Freeze, || {
+            // Asked each time: where members are stopped one by one, more may have been forked.
+            self.ops.request_freeze()?;
+            Ok(self.ops.frozen()? == FreezeState::Frozen || self.has_nobody_to_stop()?)
+        });
+        match frozen {
+            Ok(()) => Ok(FreezeGuard { held: self, owner: Pid::current(), armed: true }),
+            Err(error) => Err(self.undone(error)),
+        }
+    }
+
+    fn thaw(self) -> Result<()> {
+        self.ops.request_thaw()?;
+        let thawed = || Ok(self.ops.frozen()? == FreezeState::Thawed);
+        self.await_state(PATIENCE, Operation::Thaw, thawed)
+    }
+
+    /// An empty group can be frozen only where the kernel does it.
+    fn has_nobody_to_stop(self) -> Result<bool> {
+        let by_signal = self.ops.capabilities().freeze == Freeze::StopSignal;
+        Ok(by_signal && !self.ops.populated()?)
+    }
+
+    /// Watch, then ask or look, then wait.
+    fn await_state(
+        self,
+        timeout: Duration,
+        operation: Operation,
+        mut reached: impl FnMut() -> Result<bool>,
+    ) -> Result<()> {
+        let deadline = self.waiter.now() + timeout;
+        let mut pauses = Backoff::default();
+        loop {
+            let on = self.ops.watch(Change::Frozen).unwrap_or(Watch::Backoff);
+            if reached()? {
+                return Ok(());
+            }
+            let now = self.waiter.now();
+            if now >= deadline {
+                let late = Error::new(ErrorKind::TimedOut, operation);
+                return Err(late.with_group(&self.ops.id().name));
+            }
+            self.waiter.wait(pauses.bound(now, deadline, &on), &on);
+        }
+    }
+
+    /// Thaws what a freeze that failed has frozen, and finds out whose fault it was.
+    fn undone(self, error: Error) -> NotFrozen {
+        let late = error.kind() == ErrorKind::TimedOut;
+        let then = if late { self.ops.members().unwrap_or_default() } else { Vec::new() };
+        let error = match self.ops.request_thaw() {
+            Err(undone) if !is_gone(&undone) => {
+                let both =
+                    format!("{}; and it cannot be thawed: {}", error.reason(), undone.reason());
+                error.because(both)
+            }
+            _ => error,
+        };
+        if then.is_empty() {
+            return NotFrozen { error, holdouts: Vec::new() };
+        }
+        let holdouts = self.holdouts(&then);
+        let named = named(&holdouts, then.len());
+        NotFrozen { error: error.because(named), holdouts }
+    }
+
+    /// Who of these, who were there when the time was up, had not been frozen.
+    fn holdouts(self, then: &[Member]) -> Vec<Member> {
+        if self.ops.capabilities().freeze == Freeze::StopSignal {
+            let moves = |m: &&Member| !m.state.is_stopped() && m.state != WAITS;
+            return self.explained(then.iter().filter(moves).cloned().collect());
+        }
+        // Version 1 shows whoever it has frozen as waiting uninterruptibly, too: but no longer once it is
+        // thawed.
+        let now = self.settled();
+        let waits = |m: &Member| {
+            m.state == WAITS && now.iter().any(|again| again.is_same(m) && again.state == WAITS)
+        };
+        let moved = |m: &&Member| m.state == RUNS || waits(m);
+        let mut found = self.explained(then.iter().filter(moved).cloned().collect());
+        found.retain(|member| !waits_for_a_vfork(member));
+        found
+    }
+
+    /// The members once everybody was let go who was frozen, or a moment later.
+    fn settled(self) -> Vec<Member> {
+        let soon = self.waiter.now() + SETTLING;
+        let mut pauses = Backoff::default();
+        loop {
+            let thawed = matches!(self.ops.frozen(), Ok(FreezeState::Thawed));
+            let now = self.waiter.now();
+            if thawed || now >= soon {
+                return self.ops.members().unwrap_or_default();
+            }
+            self.waiter.wait(pauses.bound(now, soon, &Watch::Backoff), &Watch::Backoff);
+        }
+    }
+
+    fn explained(self, mut members: Vec<Member>) -> Vec<Member> {
+        if let Some(witness) = self.witness
+            && !members.is_empty()
+        {
+            witness.explain(&mut members);
+        }
+        members
+    }
+}
+
+const RUNS: ProcessState = ProcessState('R');
+const WAITS: ProcessState = ProcessState('D');
+
+/// How long a group is given to be thawed before it is asked who waits still.
+const SETTLING: Duration = Duration::from_millis(100);
+
+/// Whether it is known to wait for its child to execute something, which counts as frozen.
+fn waits_for_a_vfork(member: &Member) -> bool {
+    let hold = member.origin.as_ref().and_then(|origin| origin.held_by.as_ref());
+    hold.and_then(|hold| hold.wchan.as_deref()).is_some_and(|function| {
+        ["kernel_clone", "_do_fork", "wait_for_vfork_done"].contains(&function)
+    })
+}
+
+fn named(holdouts: &[Member], all: usize) -> String {
+    let some = holdouts.iter().take(8);
+    let some = some.map(|m| format!("{} ({}, state {})", m.pid, m.comm, m.state));
+    let some = some.collect::<Vec<_>>().join(", ");
+    match holdouts.len() {
+        0 => format!("it did not happen in time; none of {all} was seen to be in the way"),
+        count => format!("it did not happen in time, for {count} of {all}: {some}"),
+    }
+}
+
+fn is_gone(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Gone | ErrorKind::NotFound)
+}

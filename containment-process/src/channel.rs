@@ -1,0 +1,158 @@
+//! A line between two processes that carries letters: a short text, and descriptors with it.
+//!
+//! It is a pair of sequenced-packet sockets (unix(7)): a letter arrives whole or not at all, and the end
+//! of the one side is seen by the other.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use containment_core::Source;
+use rustix::cmsg_space;
+use rustix::io::retry_on_intr;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg,
+    sendmsg, socketpair,
+};
+
+/// One end of a line.
+#[derive(Debug, Clone)]
+pub struct Channel(Arc<OwnedFd>);
+
+/// What arrived at once.
+#[derive(Debug)]
+pub struct Letter {
+    /// Its text.
+    pub text: Vec<u8>,
+    /// The descriptors that came with it.
+    pub descriptors: Vec<OwnedFd>,
+}
+
+/// The longest text of a letter, in bytes.
+pub const LONGEST: usize = 16 * 1024;
+
+/// The most descriptors of a letter (`SCM_MAX_FD`).
+pub const MOST: usize = 253;
+
+impl Channel {
+    /// Both ends of a new line, closed on exec.
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (one, other) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        Ok((Self::adopt(one), Self::adopt(other)))
+    }
+
+    /// Takes over an end that another process handed to us.
+    pub fn adopt(end: OwnedFd) -> Self {
+        Self(Arc::new(end))
+    }
+
+    /// Sends a letter. Its text must not be empty.
+    ///
+    /// # Errors
+    /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) when nobody listens any more; `EMSGSIZE` for a text that
+    /// is too long.
+    pub fn send(&self, text: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        if text.len() > LONGEST || descriptors.len() > MOST {
+            return Err(rustix::io::Errno::MSGSIZE.into());
+        }
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MOST))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors))
+        {
+            return Err(rustix::io::Errno::MSGSIZE.into());
+        }
+        let slices = [IoSlice::new(text)];
+        retry_on_intr(|| sendmsg(&*self.0, &slices, &mut ancillary, SendFlags::NOSIGNAL))?;
+        Ok(())
+    }
+
+    /// Waits for the next letter; `None` when the other end is closed.
+    pub fn receive(&self) -> io::Result<Option<Letter>> {
+        self.take(RecvFlags::empty())
+    }
+
+    /// The next letter, without waiting.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when none is there yet.
+    pub fn try_receive(&self) -> io::Result<Option<Letter>> {
+        self.take(RecvFlags::DONTWAIT)
+    }
+
+    fn take(&self, flags: RecvFlags) -> io::Result<Option<Letter>> {
+        let mut text = vec![0; LONGEST];
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MOST))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let flags = flags | RecvFlags::CMSG_CLOEXEC;
+        let received = retry_on_intr(|| {
+            recvmsg(&*self.0, &mut [IoSliceMut::new(&mut text)], &mut ancillary, flags)
+        });
+        let received = match received {
+            // What the other side had sent before it was closed is delivered first.
+            Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+            received => received?,
+        };
+        let mut descriptors = Vec::new();
+        for message in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(rights) = message {
+                descriptors.extend(rights);
+            }
+        }
+        if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+            // No room for a descriptor: we have too many open.
+            return Err(rustix::io::Errno::MFILE.into());
+        }
+        text.truncate(received.bytes);
+        Ok((received.bytes > 0).then_some(Letter { text, descriptors }))
+    }
+
+    /// What to poll for the next letter, or for the end.
+    pub fn source(&self) -> Source {
+        Source::readable(Arc::clone(&self.0))
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+
+    use super::*;
+
+    #[test]
+    fn a_letter_arrives_whole_with_its_descriptors() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let (mut reader, writer) = io::pipe().unwrap();
+        ours.send(b"one", &[writer.as_fd()]).unwrap();
+        ours.send(b"two", &[]).unwrap();
+        drop((ours, writer));
+        let first = theirs.receive().unwrap().unwrap();
+        assert_eq!((first.text.as_slice(), first.descriptors.len()), (&b"one"[..], 1));
+        for descriptor in first.descriptors {
+            std::fs::File::from(descriptor).write_all(b"through it").unwrap();
+        }
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "through it");
+        assert_eq!(theirs.receive().unwrap().unwrap().text, b"two");
+        assert!(theirs.receive().unwrap().is_none(), "the other end is closed");
+    }
+
+    #[test]
+    fn what_has_not_arrived_is_not_waited_for() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        assert_eq!(theirs.try_receive().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let refused = ours.send(&vec![0; LONGEST + 1], &[]).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EMSGSIZE));
+        drop(theirs);
+        assert_eq!(ours.send(b"x", &[]).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+}

@@ -1,0 +1,209 @@
+//! The helper as its owner sees it: started once, asked for keepers, and started again when somebody
+//! killed it.
+
+use std::io::PipeWriter;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use backend_pgrp::{Nursery, Order};
+use containment_core::{
+    Error, ErrorKind, GroupId, Operation, Pid, ProcessGroup, Program, Result, Signal, SignalSet,
+    Stream, SystemWaiter, Waiter as _, Watch,
+};
+use containment_process::channel::Channel;
+use containment_process::pidfd::PidFd;
+use containment_process::spawn::{Entry, Launch, Memory, spawn};
+use rustix::process::getpgrp;
+
+use super::letters::{Answer, Hello, VERSION, pid, read, write};
+use super::order::{WrittenOrder, own_streams};
+use super::serve::Role;
+use crate::registry::{Process, Registry, WrittenId};
+
+/// The helper of this process for one registry.
+#[derive(Debug)]
+pub(crate) struct Helper {
+    program: PathBuf,
+    role: Role,
+    registry: Registry,
+    running: Mutex<Option<Running>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    process: PidFd,
+    control: Channel,
+    keepers: Vec<PidFd>,
+    owner: Pid,
+}
+
+/// The helpers that this process has for a registry: one of each role, however many ask for it.
+pub(crate) type Helpers = Arc<Mutex<Vec<(Role, Weak<Helper>)>>>;
+
+/// How long a helper that has nothing left to do may take to end.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Helper {
+    /// The helper of this role, which runs now.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(crate) fn of(registry: &Registry, role: Role, program: &Path) -> Result<Arc<Self>> {
+        let mut helpers = registry.helpers().lock().unwrap_or_else(PoisonError::into_inner);
+        helpers.retain(|(_, helper)| helper.strong_count() > 0);
+        let known = helpers.iter().find(|(known, _)| *known == role);
+        let known = known.and_then(|(_, helper)| helper.upgrade());
+        let helper = known.unwrap_or_else(|| {
+            let (program, registry) = (program.to_owned(), registry.clone());
+            Arc::new(Self { program, role, registry, running: Mutex::default() })
+        });
+        helper.stand()?;
+        helpers.push((role, Arc::downgrade(&helper)));
+        Ok(helper)
+    }
+
+    /// Sees to it that it runs: somebody may have killed it.
+    pub(crate) fn stand(&self) -> Result<()> {
+        self.running().map(drop)
+    }
+
+    fn running(&self) -> Result<MutexGuard<'_, Option<Running>>> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let lost = |running: &Running| running.process.has_ended().unwrap_or(true);
+        if running.as_ref().is_none_or(lost) {
+            *running = Some(self.start()?);
+        }
+        Ok(running)
+    }
+
+    fn start(&self) -> Result<Running> {
+        let failed = |error: std::io::Error| Error::from_io(Operation::Spawn, &error);
+        if self.role == Role::Guard {
+            // It is to stand beside the lock that tells that we live.
+            self.registry.lock()?;
+        }
+        let owner = Process::current()?;
+        let us = PidFd::open(Pid::current()).map_err(failed)?;
+        let us = us.ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
+        let (control, theirs) = Channel::pair().map_err(failed)?;
+        let state_dir = self.registry.path().to_string_lossy().into_owned();
+        let hello = write(&Hello { version: VERSION, owner, state_dir }).map_err(failed)?;
+        // It waits for it there: nothing has to be waited for here.
+        control.send(&hello, &[us.as_fd(), self.registry.descriptor()]).map_err(failed)?;
+        let end = theirs.as_fd().try_clone_to_owned().map_err(failed)?;
+        let program = Program::new(&self.program)
+            .arg(self.role.name())
+            .stdin(Stream::from(end))
+            .stdout(Stream::Null)
+            .signal_mask(SignalSet::ALL);
+        let (entry, memory) = (Entry::Nowhere, Memory::Share);
+        let launch =
+            Launch { program: &program, entry, process_group: Some(0), mark: None, memory };
+        let process = spawn(&launch).map_err(|failure| failure.into_error(&program))?;
+        Ok(Running { process, control, keepers: Vec::new(), owner: Pid::current() })
+    }
+
+    /// Has a keeper made for a program, which tells over `line`.
+    pub(super) fn order(
+        &self,
+        group: &GroupId,
+        program: &Program,
+        lasting: bool,
+        line: BorrowedFd<'_>,
+    ) -> Result<PidFd> {
+        let process_group = match program.group() {
+            // What outlives us is not in reach of what is sent to our process group.
+            ProcessGroup::Auto | ProcessGroup::Lead => 0,
+            ProcessGroup::Inherit => getpgrp().as_raw_pid(),
+            ProcessGroup::Join(leader) => leader.as_raw(),
+        };
+        self.ask(&Order { program, process_group, group, lasting }, line)
+            .map_err(|error| error.with_backend(group.backend).with_group(&group.name))
+    }
+
+    fn ask(&self, order: &Order<'_>, line: BorrowedFd<'_>) -> Result<PidFd> {
+        let failed = |error: std::io::Error| Error::from_io(Operation::Spawn, &error);
+        let ours = own_streams().map_err(failed)?;
+        let group = WrittenId::new(order.group)
+            .ok_or_else(|| Error::new(ErrorKind::Unsupported, Operation::Spawn))?;
+        let written =
+            WrittenOrder::new(group, order.process_group, order.lasting, order.program, &ours);
+        let (written, further) = written.map_err(failed)?;
+        let file = written.to_file().map_err(failed)?;
+        let mut descriptors = vec![file.as_fd(), line];
+        descriptors.extend(further);
+        let mut running = self.running()?;
+        let Some(running) = running.as_mut() else {
+            return Err(Error::new(ErrorKind::KeeperLost, Operation::Spawn));
+        };
+        running.control.send(b"order", &descriptors).map_err(failed)?;
+        let keeper = running.answer()?;
+        running.keepers.retain(|keeper| !keeper.has_ended().unwrap_or(true));
+        running.keepers.push(keeper.clone());
+        Ok(keeper)
+    }
+}
+
+impl Running {
+    fn answer(&self) -> Result<PidFd> {
+        let failed = |error: std::io::Error| Error::from_io(Operation::Spawn, &error);
+        let lost = || {
+            Error::new(ErrorKind::KeeperLost, Operation::Spawn)
+                .because("the helper ended before it answered")
+                .advise("name the contain binary of this version as the helper")
+        };
+        let letter = self.control.receive().map_err(failed)?.ok_or_else(lost)?;
+        match read(&letter.text).map_err(failed)? {
+            Answer::Keeper(raw) => {
+                let descriptor = letter.descriptors.into_iter().next().ok_or_else(lost)?;
+                Ok(PidFd::from_fd(pid(raw).map_err(failed)?, descriptor))
+            }
+            Answer::Refused(error) => Err(error.read()),
+        }
+    }
+}
+
+impl Nursery for Helper {
+    fn hatch(&self, order: &Order<'_>, pipe: PipeWriter) -> Result<PidFd> {
+        self.ask(order, pipe.as_fd())
+    }
+
+    fn adopter(&self) -> Pid {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.as_ref().map_or_else(Pid::current, |running| running.process.pid())
+    }
+
+    fn keepers(&self) -> Vec<Pid> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let living = |keeper: &&PidFd| !keeper.has_ended().unwrap_or(true);
+        running.iter().flat_map(|r| r.keepers.iter().filter(living).map(PidFd::pid)).collect()
+    }
+}
+
+impl Drop for Running {
+    /// Lets it end, and reaps it, unless it has keepers still.
+    fn drop(&mut self) {
+        if self.owner != Pid::current() {
+            return;
+        }
+        // Without a descriptor to spare it sees the end of the line when we are gone.
+        let Ok((closed, _)) = Channel::pair() else { return };
+        drop(std::mem::replace(&mut self.control, closed));
+        if self.keepers.iter().any(|keeper| !keeper.has_ended().unwrap_or(true)) {
+            return;
+        }
+        let waiter = SystemWaiter::new();
+        waiter.wait(waiter.now() + PATIENCE, &Watch::Sources(vec![self.process.source()]));
+        let ended = self.process.has_ended().and_then(|ended| {
+            if !ended {
+                self.process.signal(Signal::KILL)?;
+            }
+            self.process.wait()
+        });
+        if let Err(error) = ended {
+            tracing::debug!(%error, "the helper was reaped by somebody else");
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The helper's life: it waits for orders, for its owner's death, and for the ends of its keepers.
+
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use backend_pgrp::{Charge, Order, Scribe};
+use containment_core::{
+    Backend, Backoff, Error, ErrorKind, GroupName, Operation, Pid, Result, Signal, SignalSet,
+    SystemWaiter, Time, Waiter as _, Watch,
+};
+use containment_process::channel::{Channel, Letter};
+use containment_process::pidfd::PidFd;
+use containment_process::reap::{Children, become_sub_reaper, reap_children};
+use containment_process::signals::{Inbox, set_mask};
+use containment_process::worker;
+
+use super::kept;
+use super::letters::{Answer, Hello, VERSION, WrittenError, pid, read, write};
+use super::order::WrittenOrder;
+use crate::registry::{OwnerLock, Process, Registry};
+use crate::sweep::end_descendants;
+
+/// What becomes of groups when the process that the helper works for dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// They are ended and removed: `contain guard`.
+    Guard,
+    /// They go on, and how their programs end is written down: `contain keep`.
+    Keep,
+}
+
+impl Role {
+    /// The subcommand that is this.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Guard => "guard",
+            Self::Keep => "keep",
+        }
+    }
+}
+
+/// Works as the helper of the process that started this one, with a socket as standard input, until there
+/// is nothing left to do. For single-threaded programs.
+///
+/// # Errors
+/// [`InvalidInput`](ErrorKind::InvalidInput) when this process was not started as a helper; what could not be
+/// ended of a dead owner's groups.
+pub fn serve(role: Role) -> Result<()> {
+    let failed = |error: io::Error| Error::from_io(Operation::Register, &error);
+    let control = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
+    let control = Channel::adopt(control);
+    let server = Server::begin(role, control)?;
+    server.run()
+}
+
+#[derive(Debug)]
+struct Server {
+    role: Role,
+    control: Channel,
+    owner: Process,
+    supervisor: PidFd,
+    /// Ourselves, for keepers.
+    own: PidFd,
+    registry: Registry,
+    /// Beside our owner's.
+    _lock: Option<OwnerLock>,
+    inbox: Inbox,
+}
+
+/// How long what cannot be ended is tried again.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What there is to do next.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Wait,
+    Recover,
+    End,
+}
+
+impl Server {
+    fn begin(role: Role, control: Channel) -> Result<Self> {
+        let failed = |error: io::Error| Error::from_io(Operation::Register, &error);
+        set_mask(SignalSet::ALL).map_err(failed)?;
+        let letter = control.receive().ok().flatten().ok_or_else(not_a_helper)?;
+        let hello: Hello = read(&letter.text).map_err(|_| not_a_helper())?;
+        let descriptors: Option<[OwnedFd; 2]> = letter.descriptors.try_into().ok();
+        let Some([supervisor, state_dir]) = descriptors.filter(|_| hello.version == VERSION) else {
+            return Err(not_a_helper());
+        };
+        let supervisor = PidFd::from_fd(pid(hello.owner.pid).map_err(failed)?, supervisor);
+        let registry = Registry::adopt(state_dir, hello.state_dir.as_ref())?;
+        let lock = match role {
+            Role::Guard => Some(registry.stand_beside(hello.owner)?),
+            Role::Keep => None,
+        };
+        let own = PidFd::open(Pid::current()).map_err(failed)?.ok_or_else(not_a_helper)?;
+        let mut kept =
+            vec![control.as_fd(), supervisor.as_fd(), own.as_fd(), registry.descriptor()];
+        kept.extend(lock.iter().map(OwnerLock::descriptor));
+        worker::detach(&kept).map_err(failed)?;
+        become_sub_reaper().map_err(failed)?;
+        let inbox = Inbox::open_all(SignalSet::default().with(Signal::CHLD)).map_err(failed)?;
+        let owner = hello.owner;
+        Ok(Self { role, control, owner, supervisor, own, registry, _lock: lock, inbox })
+    }
+
+    fn run(&self) -> Result<()> {
+        let waiter = SystemWaiter::new();
+        let mut asked = true;
+        loop {
+            let mut sources = vec![self.inbox.source()];
+            // A dead owner's pidfd is ready for ever.
+            if !self.is_orphaned() {
+                sources.push(self.supervisor.source());
+            }
+            if asked {
+                asked = self.answer_all();
+            }
+            if asked {
+                sources.push(self.control.source());
+            }
+            match self.next(asked)? {
+                Next::Wait => waiter.wait(Time::NEVER, &Watch::Sources(sources)),
+                Next::Recover => return self.recover(),
+                Next::End => return Ok(()),
+            }
+        }
+    }
+
+    fn next(&self, asked: bool) -> Result<Next> {
+        let children = self.reap()?;
+        let orphaned = self.is_orphaned();
+        Ok(match (orphaned, self.role) {
+            (true, Role::Guard) => Next::Recover,
+            (true, Role::Keep) if !children => Next::End,
+            (false, _) if !asked && !children => Next::End,
+            _ => Next::Wait,
+        })
+    }
+
+    /// What cannot be read is no death.
+    fn is_orphaned(&self) -> bool {
+        self.supervisor.has_ended().unwrap_or(false)
+    }
+
+    /// Reaps who has ended; whether there are children left.
+    fn reap(&self) -> Result<bool> {
+        let failed = |error: io::Error| Error::from_io(Operation::Reap, &error);
+        while self.inbox.next().map_err(failed)?.is_some() {}
+        loop {
+            match reap_children(None).map_err(failed)? {
+                Children::Behind => {}
+                children => return Ok(children != Children::None),
+            }
+        }
+    }
+
+    /// Answers what was asked so far; whether more may come.
+    fn answer_all(&self) -> bool {
+        loop {
+            let letter = match self.control.try_receive() {
+                Ok(Some(letter)) => letter,
+                Ok(None) => return false,
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            };
+            let hatched = self.hatch(letter);
+            let answer = match &hatched {
+                Ok(keeper) => Answer::Keeper(keeper.pid().as_raw()),
+                Err(error) => Answer::Refused(WrittenError::new(error)),
+            };
+            let descriptors: Vec<_> = hatched.iter().map(PidFd::as_fd).collect();
+            let sent = write(&answer).and_then(|text| self.control.send(&text, &descriptors));
+            if sent.is_err() {
+                return false;
+            }
+        }
+    }
+
+    /// Makes a keeper.
+    fn hatch(&self, letter: Letter) -> Result<PidFd> {
+        let failed = |error: io::Error| Error::from_io(Operation::Spawn, &error);
+        let malformed = || failed(io::ErrorKind::InvalidData.into());
+        let mut descriptors = letter.descriptors.into_iter();
+        let (Some(file), Some(line)) = (descriptors.next(), descriptors.next()) else {
+            return Err(malformed());
+        };
+        let order = WrittenOrder::of_file(file).map_err(failed)?;
+        let program = order.program(descriptors.collect()).ok_or_else(malformed)?;
+        let (process_group, lasting) = (order.process_group, order.lasting);
+        let group = order.group.read().ok_or_else(malformed)?;
+        if group.backend == Backend::ProcessGroup {
+            let order = Order { program: &program, process_group, group: &group, lasting };
+            let scribe = lasting.then(|| Arc::new(self.registry.clone()) as Arc<dyn Scribe>);
+            let supervisor = self.supervisor.clone();
+            let guardian = Some(self.own.clone()).filter(|_| self.role == Role::Guard);
+            let charge = Charge { order, supervisor, guardian, scribe };
+            return worker::fork(move || backend_pgrp::keep(charge, line.into())).map_err(failed);
+        }
+        let line = Channel::adopt(line);
+        worker::fork(|| self.keep_in(&group.name, &program, &line)).map_err(failed)
+    }
+
+    /// The life of a keeper of a program in a cgroup.
+    fn keep_in(&self, name: &GroupName, program: &containment_core::Program, line: &Channel) -> u8 {
+        let found = self.registry.find(name, None);
+        let group = match found.and_then(|entry| self.registry.open_group(&entry)) {
+            Ok(group) => group,
+            Err(error) => {
+                let told = write(&super::letters::News::Failed(WrittenError::new(&error)));
+                return u8::from(told.and_then(|text| line.send(&text, &[])).is_err());
+            }
+        };
+        let status = kept::serve(&*group, &self.registry, program, line);
+        // Its descriptors were closed, and their numbers may be others' by now.
+        std::mem::forget(group);
+        status
+    }
+
+    /// Ends what the dead owner left: what its keepers keep, with them, and its groups. What fails is tried
+    /// again for a while: nobody else is there to do it.
+    fn recover(&self) -> Result<()> {
+        let waiter = SystemWaiter::new();
+        let give_up = waiter.now() + PATIENCE;
+        let mut pauses = Backoff::default();
+        loop {
+            let failure = match self.recover_once() {
+                Ok(()) => return Ok(()),
+                Err(failure) => failure,
+            };
+            let now = waiter.now();
+            if now >= give_up {
+                return Err(failure);
+            }
+            waiter.wait(pauses.bound(now, give_up, &Watch::Backoff), &Watch::Backoff);
+        }
+    }
+
+    fn recover_once(&self) -> Result<()> {
+        let name: GroupName = "guard".parse().map_err(|_| not_a_helper())?;
+        let swept = end_descendants(&name, None);
+        let collected = self.registry.collect_of(self.owner)?;
+        let errors = swept?.errors.into_iter().chain(collected.errors);
+        errors.into_iter().next().map_or(Ok(()), Err)
+    }
+}
+
+fn not_a_helper() -> Error {
+    Error::new(ErrorKind::InvalidInput, Operation::Register)
+        .because("this is started by a process that uses the library, which talks to it")
+        .advise("name this program as the helper: Containment::builder().helper(path)")
+}

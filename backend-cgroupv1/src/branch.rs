@@ -13,7 +13,7 @@ use crate::host::Index;
 
 /// The note on a directory that says to which group it belongs: the inode of that group's directory
 /// in the hierarchy that gives groups their identity.
-const NOTE: &str = "contain.group";
+pub(crate) const NOTE: &str = "contain.group";
 
 /// One directory of a group.
 #[derive(Debug, Clone)]
@@ -47,6 +47,7 @@ impl Spot<'_> {
     /// the levels' groups, outermost first, as far as there are any to note. What was made is removed again when
     /// something fails.
     pub(crate) fn create(self, owners: &[u64]) -> Result<Branch, Failure> {
+        let mut inode = 0;
         let (dir, made_above) = self.top.create_levels(self.name, |level| {
             let owner = owners.get(level.depth).filter(|owner| level.is_new && **owner != 0);
             if let Some(owner) = owner {
@@ -55,15 +56,18 @@ impl Spot<'_> {
             if self.hierarchy.mounted.serves("cpuset") {
                 cpuset::inherit(level.around, level.dir, self.hierarchy.mounted.no_prefix)?;
             }
+            // Here, where what was made is removed again should it fail.
+            inode = level.dir.inode()?;
             Ok(())
         })?;
-        self.branch(dir, made_above)
+        Ok(self.branch(dir, inode, made_above))
     }
 
     /// Opens what bears the name now.
     pub(crate) fn open(self) -> Result<Branch, Failure> {
         let dir = self.top.open_beneath(self.name.as_str())?;
-        self.branch(dir, 0)
+        let inode = dir.inode()?;
+        Ok(self.branch(dir, inode, 0))
     }
 
     /// Opens what bears the name now if it belongs to the group `owner`.
@@ -75,11 +79,10 @@ impl Spot<'_> {
         }
     }
 
-    fn branch(self, dir: Dir, made_above: usize) -> Result<Branch, Failure> {
-        let inode = dir.inode()?;
+    fn branch(self, dir: Dir, inode: u64, made_above: usize) -> Branch {
         let (top, local) = (self.top.clone(), self.name.clone());
         let files = Arc::new(KeptOpen::new(dir.clone()));
-        Ok(Branch { index: self.index, dir, files, inode, top, local, made_above })
+        Branch { index: self.index, dir, files, inode, top, local, made_above }
     }
 }
 

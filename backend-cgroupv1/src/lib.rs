@@ -42,6 +42,7 @@ mod limits;
 mod limits;
 mod offer;
 mod oom;
+mod unfinished;
 mod usage;
 
 use std::sync::Arc;
@@ -59,6 +60,7 @@ use branches::Top;
 use driver::Driver;
 use host::Place;
 pub use init::{InitState, Initialized, init};
+pub use unfinished::remove_unfinished;
 
 /// The driver of the hierarchies of version 1.
 #[derive(Debug, Clone)]

@@ -1,5 +1,5 @@
-# What the scripts here share: where things are, and kernels. Packages come from the mirror that this machine's own
-# apt uses; nothing is installed.
+# What the scripts here share: kernels, packages and booting. Nothing is installed; packages come from the mirror
+# that this machine's own apt uses.
 readonly TARGET=x86_64-unknown-linux-musl
 readonly WORK=${CARGO_TARGET_DIR:-target}/kernels
 
@@ -33,4 +33,15 @@ image_packages() {
     image=$(apt-cache "$@" depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
     parts=$(apt-cache "$@" depends "$image" | sed -n 's/.*Depends: \(linux-\(binary\|modules\)-.*\)/\1/p')
     echo "${parts:-$image}"
+}
+
+# Packs a directory as an initial file system.
+pack() {
+    (cd "$1" && find . | cpio -o -H newc --quiet | gzip -1)
+}
+
+# Boots a kernel without acceleration: VMLINUZ INITRD MEGABYTES PARAMETERS. What the guest says goes to stdout.
+emulate() {
+    timeout "${GUEST_SECONDS:-900}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m "$3" -nographic -no-reboot \
+        -kernel "$1" -initrd "$2" -append "console=ttyS0 quiet panic=-1 $4" < /dev/null 2>&1 || true
 }

@@ -13,7 +13,6 @@ readonly HERE=tests/kernels
 source "$HERE/lib.sh"
 # Package directory, kind, name and path of a program, of what cargo says that it built.
 readonly ARTIFACT='s|.*"manifest_path":"([^"]*)/Cargo.toml".*"kind":\["(test\|bin)"\].*"name":"([a-z0-9_]*)","src.*"executable":"([^"]*)".*|\1 \2 \3 \4|p'
-readonly GUEST_SECONDS=${GUEST_SECONDS:-1200}
 
 main() {
     local all=({bullseye,bookworm,trixie,sid}:{v2,v1,hybrid,none}) failed=0
@@ -57,9 +56,7 @@ boot() {
     local root=$WORK/$1 shape=$2 console=$WORK/$1-$2.console extra=
     [[ $shape == v2 || $shape == none ]] && extra=cgroup_no_v1=all
     "$HERE/guest.sh" "$WORK/bin" "$root/modules" > "$root/initrd.gz" || return
-    timeout "$GUEST_SECONDS" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 2048 -nographic \
-        -no-reboot -kernel "$root/vmlinuz" -initrd "$root/initrd.gz" \
-        -append "console=ttyS0 quiet panic=-1 $extra shape=$shape" < /dev/null > "$console" 2>&1 || true
+    emulate "$root/vmlinuz" "$root/initrd.gz" 2048 "$extra shape=$shape" > "$console"
     tr -d '\r' < "$console" | "$HERE/results.awk" -v "shape=$shape" > "$console.results"
     cat "$console.results" >> "$WORK/results"
     "$HERE/table.awk" "$console.results" > /dev/null && return

@@ -20,7 +20,9 @@ main() {
     [[ -e $ROOT/tree.gz ]] || tree
     overlay
     cat "$ROOT/tree.gz" "$ROOT/overlay.gz" > "$ROOT/initrd.gz"
-    boot "${@:-$PARTS}"
+    local parts="${*:-$PARTS}"
+    GUEST_SECONDS=${GUEST_SECONDS:-900} emulate "$WORK/$SUITE/vmlinuz" "$ROOT/initrd.gz" 2048 \
+        "systemd.show_status=0 loglevel=3 rdinit=/init contain.parts=${parts// /,}" > "$ROOT/console"
     tr -d '\r' < "$ROOT/console" | grep -a '^HOST\|^CASE\|^  \|^ALL' || true
     if ! grep -aq '^ALL PASSED' "$ROOT/console"; then
         echo "failed with systemd; see $ROOT/console" >&2
@@ -81,20 +83,6 @@ overlay() {
     chmod 755 "$over"/t/* "$over"/usr/local/bin/*
     pack "$over" > "$ROOT/overlay.gz"
     rm -rf "$over"
-}
-
-# Packs a directory as an initial file system.
-pack() {
-    (cd "$1" && find . | cpio -o -H newc --quiet | gzip -1)
-}
-
-# Boots, and tries these parts.
-boot() {
-    local parts=$*
-    timeout "${GUEST_SECONDS:-900}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 2048 -nographic \
-        -no-reboot -kernel "$WORK/$SUITE/vmlinuz" -initrd "$ROOT/initrd.gz" \
-        -append "console=ttyS0 quiet panic=-1 systemd.show_status=0 loglevel=3 contain.parts=${parts// /,}" \
-        < /dev/null > "$ROOT/console" 2>&1 || true
 }
 
 main "$@"

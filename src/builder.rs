@@ -14,8 +14,8 @@ use crate::containment::Containment;
 use crate::drivers::{Driver, Host, Place, ThisHost};
 use crate::registry::{Registry, Tenure};
 use crate::require::{Requirement, limit_unmet};
-use crate::scope::{Wanted, foresee};
-use crate::selection::{Finding, Rejected, Systemd, none_left};
+use crate::scope::Wanted;
+use crate::selection::{Rejected, Systemd, none_left};
 
 /// What is asked of a [`Containment`] before one is chosen.
 ///
@@ -27,7 +27,7 @@ use crate::selection::{Finding, Rejected, Systemd, none_left};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Builder {
-    host: Arc<dyn Host>,
+    pub(crate) host: Arc<dyn Host>,
     backend: Option<Backend>,
     pub(crate) place: Place,
     requirements: Vec<Requirement>,
@@ -194,25 +194,6 @@ impl Builder {
         Err(none_left(rejected))
     }
 
-    /// Tries every backend, in the order of this host and with every limit that it has, and says of each
-    /// what it guarantees here or why it cannot be used. Nothing is asked of systemd but whether it
-    /// would give a scope.
-    pub fn survey(&self) -> Vec<Finding> {
-        let here = self.clone().systemd(Systemd::Never);
-        let find = |backend| {
-            let proved = here
-                .fit(backend)
-                .and_then(|driver| here.prove(&*driver, Set::all()).map(|()| driver));
-            let found = Finding::of(backend, proved);
-            if backend == Backend::CgroupV2 && self.place.may_ask() {
-                foresee(found, self.host.scope(self.place.figures))
-            } else {
-                found
-            }
-        };
-        self.host.order().into_iter().map(find).collect()
-    }
-
     /// The backends to try, in order.
     pub(crate) fn candidates(&self) -> Vec<Backend> {
         self.backend.map_or_else(|| self.host.order().to_vec(), |only| vec![only])
@@ -249,7 +230,7 @@ impl Builder {
         Ok(driver)
     }
 
-    fn prove(&self, driver: &dyn Driver, with: ControllerSet) -> Result<()> {
+    pub(crate) fn prove(&self, driver: &dyn Driver, with: ControllerSet) -> Result<()> {
         if self.proof == Proof::Scratch { driver.prove(with) } else { Ok(()) }
     }
 

@@ -213,7 +213,7 @@ pub(crate) mod tests {
 
     use containment_core::{
         Capabilities, ChildOps, Empty, Escape, Freeze, GroupId, GroupName, GroupOps, Identity,
-        Kill, LeaveBy, MockCgroupOps, MockChildOps, MockGroupOps, Reaped, SystemWaiter, Usage,
+        Kill, LeaveBy, MockCgroupOps, MockChildOps, MockGroupOps, Pid, Reaped, SystemWaiter, Usage,
         Waiter, Watch,
     };
 
@@ -351,7 +351,10 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn mock_child() -> Box<dyn ChildOps> {
-        Box::new(MockChildOps::new())
+        let mut child = MockChildOps::new();
+        // A witness is told of it.
+        child.expect_pid().return_const(Pid::current());
+        Box::new(child)
     }
 
     pub(crate) fn weak() -> Capabilities {

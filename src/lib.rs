@@ -39,6 +39,7 @@ mod require;
 mod scope;
 mod selection;
 mod simple;
+mod survey;
 mod sweep;
 #[cfg_attr(not(feature = "systemd"), path = "systemd_absent.rs")]
 mod systemd;

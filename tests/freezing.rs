@@ -23,9 +23,10 @@ on_each_backend!(
 
 fn group(backend: &str, test: &str) -> Group {
     let known = [Backend::CgroupV2, Backend::CgroupV1, Backend::Hybrid, Backend::ProcessGroup];
-    let backend = known.into_iter().find(|known| known.name() == backend).unwrap();
-    let host = Containment::builder().backend(backend).build().unwrap();
-    host.group(format!("test-{test}-{}", std::process::id())).create().unwrap()
+    let chosen = known.into_iter().find(|known| known.name() == backend).unwrap();
+    let host = Containment::builder().backend(chosen).build().unwrap();
+    // Two backends may share a hierarchy.
+    host.group(format!("test-{test}-{backend}-{}", std::process::id())).create().unwrap()
 }
 
 fn sleeper(group: &Group) -> Child {

@@ -64,7 +64,9 @@ fn a_program_sees_its_arguments_environment_and_directory() {
 fn the_path_that_the_program_will_see_is_searched() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("unlikely-name");
-    std::fs::write(&file, "echo no shebang \"$1\"\n").unwrap();
+    // Written by another process: a fork of another test's, holding it open, would make it busy.
+    let write = ["-c", r#"echo 'echo no shebang "$1"' > "$0""#];
+    assert!(std::process::Command::new("sh").args(write).arg(&file).status().unwrap().success());
     std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let program = Program::new("unlikely-name").arg("x").env("PATH", directory.path());
     for memory in BOTH {

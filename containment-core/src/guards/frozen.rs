@@ -215,7 +215,7 @@ impl<'a> Held<'a> {
         }
         // Version 1 shows whoever it has frozen as waiting uninterruptibly, too: but no longer once it is
         // thawed.
-        let now = self.settled();
+        let now = self.settled(then);
         let waits = |m: &Member| {
             m.state == WAITS && now.iter().any(|again| again.is_same(m) && again.state == WAITS)
         };
@@ -225,15 +225,20 @@ impl<'a> Held<'a> {
         found
     }
 
-    /// The members once everybody was let go who was frozen, or a moment later.
-    fn settled(self) -> Vec<Member> {
+    /// The members once everybody was let go who was frozen, or a moment later. A thaw of version 2 wakes up
+    /// even those who wait uninterruptibly, who go on waiting as soon as they have run.
+    fn settled(self, then: &[Member]) -> Vec<Member> {
+        let woken = |now: &Member| {
+            now.state == RUNS && then.iter().any(|m| m.is_same(now) && m.state == WAITS)
+        };
         let soon = self.waiter.now() + SETTLING;
         let mut pauses = Backoff::default();
         loop {
             let thawed = matches!(self.ops.frozen(), Ok(FreezeState::Thawed));
+            let members = self.ops.members().unwrap_or_default();
             let now = self.waiter.now();
-            if thawed || now >= soon {
-                return self.ops.members().unwrap_or_default();
+            if (thawed && !members.iter().any(woken)) || now >= soon {
+                return members;
             }
             self.waiter.wait(pauses.bound(now, soon, &Watch::Backoff), &Watch::Backoff);
         }
@@ -253,7 +258,7 @@ const RUNS: ProcessState = ProcessState('R');
 const WAITS: ProcessState = ProcessState('D');
 
 /// How long a group is given to be thawed before it is asked who waits still.
-const SETTLING: Duration = Duration::from_millis(100);
+const SETTLING: Duration = Duration::from_millis(500);
 
 /// Whether it is known to wait for its child to execute something, which counts as frozen.
 fn waits_for_a_vfork(member: &Member) -> bool {

@@ -1,0 +1,28 @@
+//! What this host has to offer: every backend tried, and told about.
+
+use containment_core::{Backend, Set};
+
+use crate::builder::Builder;
+use crate::scope::foresee;
+use crate::selection::{Finding, Systemd};
+
+impl Builder {
+    /// Tries every backend, in the order of this host and with every limit that it has, and says of each
+    /// what it guarantees here or why it cannot be used. Nothing is asked of systemd but whether it
+    /// would give a scope.
+    pub fn survey(&self) -> Vec<Finding> {
+        let here = self.clone().systemd(Systemd::Never);
+        let find = |backend| {
+            let proved = here
+                .fit(backend)
+                .and_then(|driver| here.prove(&*driver, Set::all()).map(|()| driver));
+            let found = Finding::of(backend, proved);
+            if backend == Backend::CgroupV2 && self.place.may_ask() {
+                foresee(found, self.host.scope(self.place.figures))
+            } else {
+                found
+            }
+        };
+        self.host.order().into_iter().map(find).collect()
+    }
+}

@@ -320,7 +320,9 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn mock_child() -> Box<dyn ChildOps> {
-        Box::new(MockChildOps::new())
+        let mut child = MockChildOps::new();
+        child.expect_pid().return_const(containment_core::Pid::current());
+        Box::new(child)
     }
 
     pub(crate) fn weak() -> Capabilities {

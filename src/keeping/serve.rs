@@ -93,7 +93,7 @@ impl Server {
         let supervisor = PidFd::from_fd(pid(hello.owner.pid).map_err(failed)?, supervisor);
         let registry = Registry::adopt(state_dir, hello.state_dir.as_ref())?;
         let lock = match role {
-            Role::Guard => Some(registry.stand_beside(hello.owner)?),
+            Role::Guard => registry.stand_beside(hello.owner)?,
             Role::Keep => None,
         };
         let own = PidFd::open(Pid::current()).map_err(failed)?.ok_or_else(not_a_helper)?;

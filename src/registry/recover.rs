@@ -132,7 +132,7 @@ impl Registry {
             Err(error) if is_gone(&error) => {}
             Err(error) => return Err(error),
         }
-        self.forget(&entry.name)
+        self.forget_entry(entry)
     }
 }
 

@@ -7,12 +7,21 @@ default:
 test:
     cargo test --workspace
 
-# The full figures: 10,000 runs, agents that die with 100 tasks and 200 groups, 10,000 cycles, and 2,000 random sequences a backend, ten minutes of fuzzing a parser.
-soak: (fuzz "600")
+# The full figures: 10,000 runs, agents that die with 100 tasks and 200 groups, 10,000 cycles, 2,000 random sequences
+# a backend, every fault, every schedule of two happenings, and ten minutes of fuzzing a parser.
+soak: (fuzz "600") faults schedules
     CONTAIN_SOAK=10000 cargo test --release --test run_soak -- --nocapture
     CONTAIN_SOAK=2000 cargo test --release --test differential
     CONTAIN_SOAK=1 cargo test --release --test restart -- --test-threads 2
     CONTAIN_SOAK=500 cargo test --release --test provenance
+
+# Strikes every system call of run, kill and gc, on every backend (or one: cgroup-v1/kill); prints the tables.
+faults what="all": static
+    CONTAIN_BINARY=target/x86_64-unknown-linux-musl/release/contain CONTAIN_FAULTS={{what}} cargo test --test faults
+
+# The teardown machine under every schedule in which so many things happen.
+schedules depth="2":
+    CONTAIN_DEPTH={{depth}} cargo test --release -p containment-core --test every_schedule -- --nocapture
 
 # What decides whether a change lands.
 ci:
@@ -29,12 +38,13 @@ static:
     rustup target add x86_64-unknown-linux-musl
     cargo build --release --target x86_64-unknown-linux-musl
 
-# Does the size of the supervisor matter to a spawn, and what does a cgroup v1 cost it?
+# Does the size of the supervisor matter to a spawn, what does a cgroup v1 cost it, and a look at the figures?
 bench:
     cargo bench -p containment-process --bench resident
     cargo bench -p backend-cgroupv1 --bench spawn
     cargo bench --bench hybrid_spawn
     cargo bench --bench helper
+    cargo bench --bench usage
 
 # Fuzzes each parser of kernel text for so many seconds (600 for the full figure); needs a nightly compiler and cargo-fuzz.
 fuzz seconds="60":
@@ -45,6 +55,10 @@ fuzz seconds="60":
         cargo +nightly fuzz run "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- -max_total_time={{seconds}} -max_len=8192
     done
 
-# The v2 driver with all controllers on other kernels, under qemu (bookworm 6.1, bullseye 5.10, …).
-kernels *suites="bookworm":
-    tests/kernels/run.sh {{suites}}
+# The suites on other kernels, under qemu: 5.10, 6.1, 6.12 and 7.2, or some of them (`just kernels bookworm:v2`).
+kernels *guests:
+    tests/kernels/run.sh {{guests}}
+
+# `contain` on a host with systemd: sessions, services and scopes, root and an unprivileged user, under qemu.
+systemd:
+    tests/kernels/systemd.sh

@@ -13,8 +13,9 @@ use containment_process::proc::Base;
 use crate::containment::Containment;
 use crate::drivers::{Driver, Host, Place, ThisHost};
 use crate::registry::{Registry, Tenure};
-use crate::require::Requirement;
-use crate::selection::{Finding, Rejected, none_left};
+use crate::require::{Requirement, limit_unmet};
+use crate::scope::{Wanted, foresee};
+use crate::selection::{Finding, Rejected, Systemd, none_left};
 
 /// What is asked of a [`Containment`] before one is chosen.
 ///
@@ -60,7 +61,7 @@ impl Builder {
         Self {
             host,
             backend: None,
-            place: Place::on(Base::default()),
+            place: Place { systemd: Systemd::Auto, ..Place::on(Base::default()) },
             requirements: Vec::new(),
             proof: Proof::Scratch,
             limits: Limits::new(),
@@ -107,6 +108,14 @@ impl Builder {
     #[must_use]
     pub fn parent(mut self, cgroup: impl Into<PathBuf>) -> Self {
         self.place.base = self.place.base.at(cgroup);
+        self
+    }
+
+    /// Whether systemd may be asked for a scope, which this process is moved into, where our own group is
+    /// not delegated; it may unless this says otherwise.
+    #[must_use]
+    pub fn systemd(mut self, systemd: Systemd) -> Self {
+        self.place.systemd = systemd;
         self
     }
 
@@ -168,9 +177,8 @@ impl Builder {
     /// Takes the first candidate that works and gives what was asked for.
     ///
     /// # Errors
-    /// With an explicit backend its own reason. Otherwise
-    /// [`RequirementUnmet`](ErrorKind::RequirementUnmet) or [`Unusable`](ErrorKind::Unusable), naming
-    /// every candidate's.
+    /// With an explicit backend its own reason. Otherwise [`Unusable`](ErrorKind::Unusable) or
+    /// [`RequirementUnmet`](ErrorKind::RequirementUnmet), naming every candidate's.
     pub fn build(&self) -> Result<Containment> {
         let (aided, degraded) = self.aided()?;
         let mut rejected = Vec::new();
@@ -187,18 +195,20 @@ impl Builder {
     }
 
     /// Tries every backend, in the order of this host and with every limit that it has, and says of each
-    /// what it guarantees here or why it cannot be used.
+    /// what it guarantees here or why it cannot be used. Nothing is asked of systemd but whether it
+    /// would give a scope.
     pub fn survey(&self) -> Vec<Finding> {
-        let proved = |backend| {
-            let driver = self.fit(backend)?;
-            self.prove(&*driver, Set::all()).map(|()| driver)
-        };
-        let find = |backend| match proved(backend) {
-            Ok(driver) => {
-                let usable = Ok(driver.capabilities().clone());
-                Finding { backend, usable, lacking: driver.lacking() }
+        let here = self.clone().systemd(Systemd::Never);
+        let find = |backend| {
+            let proved = here
+                .fit(backend)
+                .and_then(|driver| here.prove(&*driver, Set::all()).map(|()| driver));
+            let found = Finding::of(backend, proved);
+            if backend == Backend::CgroupV2 && self.place.may_ask() {
+                foresee(found, self.host.scope(self.place.figures))
+            } else {
+                found
             }
-            Err(reason) => Finding { backend, usable: Err(reason), lacking: Vec::new() },
         };
         self.host.order().into_iter().map(find).collect()
     }
@@ -215,13 +225,22 @@ impl Builder {
     /// The driver of `backend`, if it can be found and gives what is asked for.
     pub(crate) fn fit(&self, backend: Backend) -> Result<Arc<dyn Driver>> {
         self.check_parent(backend)?;
-        let driver = self.host.probe(backend, &self.place)?;
+        let driver = self.host.probe(backend, &self.place_for_all())?;
         // A driver may have to look for what it offers, so it is not asked in vain.
         let sealed = self.seal != Seal::Open;
         if sealed || !self.requirements.is_empty() || !self.limits.asked().is_empty() {
             self.check(driver.capabilities()).map_err(|error| error.with_backend(backend))?;
         }
         Ok(driver)
+    }
+
+    /// The place, with what groups there have to give, and what they had better give.
+    fn place_for_all(&self) -> Place {
+        let required = Wanted::of(&self.requirements);
+        let wanted = required.and(self.limits.asked(), self.place.figures);
+        let limits = if self.best_effort { Set::EMPTY } else { self.limits.asked() };
+        let required = required.and(limits, Set::EMPTY);
+        Place { wanted, required, ..self.place.clone() }
     }
 
     fn proved(&self, backend: Backend) -> Result<Arc<dyn Driver>> {
@@ -281,33 +300,14 @@ impl Builder {
         }
         let unmet = self.requirements.iter().find(|r| !r.is_met_by(&guarantees));
         if let Some(requirement) = unmet {
-            return Err(unmet_by(*requirement, &guarantees));
+            return Err(requirement.unmet_by(&guarantees));
         }
         let lacking = self.limits.asked().iter().find(|l| !capabilities.limits.contains(*l));
         match lacking {
-            Some(limit) if !self.best_effort => Err(no_limit(Requirement::Limit(limit))),
+            Some(limit) if !self.best_effort => Err(limit_unmet(limit)),
             _ => Ok(()),
         }
     }
-}
-
-fn unmet_by(requirement: Requirement, capabilities: &Capabilities) -> Error {
-    let given = match requirement {
-        Requirement::Kill(_) => capabilities.kill.to_string(),
-        Requirement::Escape(_) => capabilities.escape.to_string(),
-        Requirement::LeaveBy(_) => capabilities.leave_by.to_string(),
-        Requirement::Empty(_) => capabilities.empty.to_string(),
-        Requirement::Freeze(_) => capabilities.freeze.to_string(),
-        _ => "nothing of it".to_owned(),
-    };
-    Error::new(ErrorKind::RequirementUnmet, Operation::Select)
-        .because(format!("{requirement} is required, it gives {given}"))
-}
-
-fn no_limit(limit: Requirement) -> Error {
-    Error::new(ErrorKind::Unsupported, Operation::Select)
-        .because(format!("it cannot apply {limit}"))
-        .advise("do without the limit, or accept best effort")
 }
 
 #[cfg(test)]

@@ -14,6 +14,9 @@ use containment_process::proc::{Base, cgroup};
 use containment_process::spawn::separates_processes;
 
 use crate::hybrid::Hybrid;
+use crate::scope::{self, Foreseen, Wanted};
+use crate::selection::Systemd;
+use crate::systemd::Prospect;
 
 /// The backends that are tried, the strongest first. Never the fake.
 pub(crate) const ORDER: [Backend; 4] =
@@ -46,12 +49,31 @@ pub(crate) struct Place {
     pub(crate) scribe: Option<Arc<dyn Scribe>>,
     /// The figures that groups have to show, where each has its price.
     pub(crate) figures: Set<Measure>,
+    /// What groups had better give, and what of it they have to.
+    pub(crate) wanted: Wanted,
+    pub(crate) required: Wanted,
+    /// Whether systemd may be asked for a place.
+    pub(crate) systemd: Systemd,
 }
 
 impl Place {
-    /// Below these groups, with nothing else asked for.
+    /// Below these groups and nowhere else, with nothing else asked for.
     pub(crate) fn on(base: Base) -> Self {
-        Self { base, keeper: Keeper::None, nursery: None, scribe: None, figures: Set::EMPTY }
+        Self {
+            base,
+            keeper: Keeper::None,
+            nursery: None,
+            scribe: None,
+            figures: Set::EMPTY,
+            wanted: Wanted::NOTHING,
+            required: Wanted::NOTHING,
+            systemd: Systemd::Never,
+        }
+    }
+
+    /// Whether systemd may be asked for another one.
+    pub(crate) fn may_ask(&self) -> bool {
+        self.systemd == Systemd::Auto && self.base.parent().is_none()
     }
 }
 
@@ -59,8 +81,12 @@ impl Place {
 pub(crate) trait Host: Debug + Send + Sync {
     /// The backends to try, in their order here.
     fn order(&self) -> [Backend; 4];
-    /// The driver of `backend`, as far as can be told without making a group.
+    /// The driver of `backend`, as far as can be told without making a group. It may move this process
+    /// into a scope of systemd, where the place says so.
     fn probe(&self, backend: Backend, place: &Place) -> Result<Arc<dyn Driver>>;
+
+    /// The scope that systemd would be asked for to have these figures, and more limits; none is made.
+    fn scope(&self, figures: Set<Measure>) -> Result<Option<Foreseen>>;
 
     /// Whether the kernel can seal a program in.
     fn check_seal(&self) -> Result<()>;
@@ -79,10 +105,7 @@ impl Host for ThisHost {
 
     fn probe(&self, backend: Backend, place: &Place) -> Result<Arc<dyn Driver>> {
         match backend {
-            Backend::CgroupV2 => {
-                let driver = CgroupV2::probe(place.base.clone())?;
-                Ok(Arc::new(driver.measuring(place.figures)))
-            }
+            Backend::CgroupV2 => Ok(Arc::new(scope::v2(place)?)),
             Backend::CgroupV1 => {
                 let driver = CgroupV1::probe(place.base.clone())?;
                 Ok(Arc::new(driver.measuring(place.figures)?))
@@ -94,6 +117,10 @@ impl Host for ThisHost {
             }
             Backend::Fake => Err(unusable(backend, "no host has it; pass it to Containment::with")),
         }
+    }
+
+    fn scope(&self, figures: Set<Measure>) -> Result<Option<Foreseen>> {
+        Ok(Prospect::look(figures)?.map(Foreseen::from))
     }
 
     fn check_seal(&self) -> Result<()> {
@@ -149,8 +176,8 @@ impl Driver for CgroupV1 {
     }
 }
 
-/// Why a hierarchy is done without, and what would mend it.
-fn told(error: &Error) -> String {
+/// Why something is done without, and what would mend it.
+pub(crate) fn told(error: &Error) -> String {
     match error.remedy() {
         Some(remedy) => format!("{} ({remedy})", error.reason()),
         None => error.reason().to_string(),
@@ -218,6 +245,10 @@ pub(crate) mod tests {
     impl Host for Scripted {
         fn order(&self) -> [Backend; 4] {
             ORDER
+        }
+
+        fn scope(&self, _: Set<Measure>) -> Result<Option<Foreseen>> {
+            Ok(None)
         }
 
         fn check_seal(&self) -> Result<()> {

@@ -36,9 +36,12 @@ mod launch;
 mod making;
 pub mod registry;
 mod require;
+mod scope;
 mod selection;
 mod simple;
 mod sweep;
+#[cfg_attr(not(feature = "systemd"), path = "systemd_absent.rs")]
+mod systemd;
 
 pub use backend_cgroupv1::{InitState, Initialized, init};
 pub use backend_pgrp::Keeper;
@@ -54,6 +57,6 @@ pub use keeping::{Role, serve};
 pub use launch::Launch;
 pub use making::{Degradation, GroupBuilder};
 pub use require::{InvalidRequirement, Requirement};
-pub use selection::{Finding, Rejected, Selection};
+pub use selection::{Finding, Rejected, Selection, Systemd};
 pub use simple::{HowHeld, SimpleContainChildren, contain_children};
 pub use sweep::end_descendants;

@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use containment_core::{
-    Capabilities, Element, Empty, Escape, Freeze, Kill, LeaveBy, Limit, Measure,
+    Capabilities, Element, Empty, Error, ErrorKind, Escape, Freeze, Kill, LeaveBy, Limit, Measure,
+    Operation,
 };
 
 /// A guarantee that the chosen backend has to give: this one or a stronger one.
@@ -54,6 +55,27 @@ impl Requirement {
             Self::Usage(measure) => capabilities.usage.contains(measure),
         }
     }
+
+    /// The error for a backend that does not give it.
+    pub(crate) fn unmet_by(self, capabilities: &Capabilities) -> Error {
+        let given = match self {
+            Self::Kill(_) => capabilities.kill.to_string(),
+            Self::Escape(_) => capabilities.escape.to_string(),
+            Self::LeaveBy(_) => capabilities.leave_by.to_string(),
+            Self::Empty(_) => capabilities.empty.to_string(),
+            Self::Freeze(_) => capabilities.freeze.to_string(),
+            _ => "nothing of it".to_owned(),
+        };
+        Error::new(ErrorKind::RequirementUnmet, Operation::Select)
+            .because(format!("{self} is required, it gives {given}"))
+    }
+}
+
+/// The error for a backend that cannot apply a limit.
+pub(crate) fn limit_unmet(limit: Limit) -> Error {
+    Error::new(ErrorKind::Unsupported, Operation::Select)
+        .because(format!("it cannot apply {}", Requirement::Limit(limit)))
+        .advise("do without the limit, or accept best effort")
 }
 
 impl fmt::Display for Requirement {

@@ -1,8 +1,11 @@
 //! Which backend was taken, why the others were not, and which errors send the choice on to the next.
 
 use std::fmt;
+use std::sync::Arc;
 
 use containment_core::{Backend, Capabilities, Error, ErrorKind, Operation, Result};
+
+use crate::drivers::Driver;
 
 /// What was chosen, and what was tried before it.
 #[derive(Debug)]
@@ -53,6 +56,30 @@ pub struct Finding {
     pub usable: Result<Capabilities>,
     /// What would make it stronger and cannot be used, each with the reason and a remedy.
     pub lacking: Vec<String>,
+    /// Who would be asked for a place where groups guarantee that, where our own group is none.
+    pub scope: Option<String>,
+}
+
+impl Finding {
+    pub(crate) fn of(backend: Backend, proved: Result<Arc<dyn Driver>>) -> Self {
+        let lacking = proved.as_ref().map(|driver| driver.lacking()).unwrap_or_default();
+        let usable = proved.map(|driver| driver.capabilities().clone());
+        Self { backend, usable, lacking, scope: None }
+    }
+}
+
+/// Whether systemd may be asked for a scope of our own, with this process in it, where our own group is not
+/// delegated to us: the typical login session.
+///
+/// The scope is asked of the system's manager as root, else of the user's own, and only where it gives
+/// something that was asked for. It vanishes with the last process in it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Systemd {
+    /// Where it helps.
+    #[default]
+    Auto,
+    /// Never: groups are made below our own group or not at all.
+    Never,
 }
 
 /// Whether a failure says that the *backend* does not work here, so that the next one may be tried;

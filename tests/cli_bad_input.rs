@@ -5,7 +5,7 @@ mod support;
 use support::{Ran, contain, run};
 
 /// What is wrong with a `run`, and what the message has to name.
-const WRONG_RUNS: [(&[&str], &str); 30] = [
+const WRONG_RUNS: [(&[&str], &str); 36] = [
     (&[], "PROGRAM"),
     (&["--nope", "true"], "'--nope'"),
     (&["--backend", "fake", "true"], "'fake'"),
@@ -25,6 +25,11 @@ const WRONG_RUNS: [(&[&str], &str); 30] = [
     (&["--memory", "1Q", "true"], "a size such as 512M"),
     (&["--cpus", "0", "true"], "--cpus"),
     (&["--cpus", "-1", "true"], "at least 0.001"),
+    (&["--memory", "-1", "true"], "--memory"),
+    (&["--swap", "-1", "true"], "--swap"),
+    (&["--pids", "-1", "true"], "a number from 1 on"),
+    (&["--cpuset", "-1", "true"], "0-3,6"),
+    (&["--cpu-weight", "-1", "true"], "from 1 to 10000"),
     (&["--cpu-weight", "0", "true"], "from 1 to 10000"),
     (&["--io-weight", "10001", "true"], "from 1 to 10000"),
     (&["--io-max", "nodev", "true"], "a disk and its rates"),
@@ -35,6 +40,7 @@ const WRONG_RUNS: [(&[&str], &str); 30] = [
     (&["--cpuset", "3-1", "true"], "0-3,6"),
     (&["--pids", "0", "true"], "--pids"),
     (&["--env", "NOVALUE", "true"], "NAME=VALUE"),
+    (&["--root", "", "true"], "--root"),
     (&["--log", "contain=loudly", "true"], "--log"),
 ];
 
@@ -46,6 +52,7 @@ fn a_run_that_is_not_understood_ends_with_125_and_one_line_that_names_the_fault(
         let line = ran.error_line();
         assert!(line.contains(named), "{arguments:?}: {line}");
         assert!(line.contains("contain run --help"), "{arguments:?}: {line}");
+        assert!(!line.contains(";;"), "{arguments:?}: {line}");
         assert_eq!(ran.stdout, "");
     }
 }

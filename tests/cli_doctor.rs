@@ -30,7 +30,7 @@ fn the_json_has_the_documented_shape() {
     for backend in backends {
         assert_eq!(
             keys(backend),
-            ["capabilities", "lacking", "name", "reason", "remedy", "usable"]
+            ["capabilities", "lacking", "name", "reason", "remedy", "scope", "usable"]
         );
         check_backend(backend);
     }
@@ -83,4 +83,11 @@ fn a_backend_that_was_asked_for_and_is_not_there_is_not_selected() {
     let hybrid = support::backends::entry(&document, "hybrid").clone();
     let expected = if hybrid["usable"] == true { hybrid["name"].clone() } else { Value::Null };
     assert_eq!(document["selected"], expected);
+}
+
+#[test]
+fn without_systemd_no_scope_is_told_of() {
+    let document = run(&["doctor", "--json", "--systemd", "never"]).json();
+    let backends = document["backends"].as_array().unwrap();
+    assert!(backends.iter().all(|backend| backend["scope"].is_null()), "{document}");
 }

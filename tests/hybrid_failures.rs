@@ -107,6 +107,25 @@ fn a_v2_directory_that_somebody_else_removed_leaves_nothing_in_v1() {
     end(group);
 }
 
+/// The outer group has nothing in version 1 of its own: only the inner one joined a hierarchy there.
+#[test]
+fn a_stray_of_a_group_inside_is_found_by_the_one_around_it() {
+    let Some(bench) = bench(&["pids"]) else { return };
+    let group = bench.group(&Limits::new());
+    let pids = ControllerSet::EMPTY.with(Limit::Pids);
+    let inner = group.ops().subgroup(&"x/inner".parse().unwrap(), pids).unwrap();
+    let child = inner.spawn(&sleeper()).unwrap();
+    let outside = bench.directory("").parent().unwrap().join("cgroup.procs");
+    fs::write(outside, child.pid().to_string()).unwrap();
+    assert!(!bench.holds(child.pid(), "") && bench.holds(child.pid(), "pids"));
+    assert!(group.ops().populated().unwrap());
+    let members = group.members().unwrap();
+    assert_eq!(members.iter().map(|member| member.pid).collect::<Vec<_>>(), [child.pid()]);
+    let report = ended(group);
+    let escaped: Vec<_> = report.escaped.iter().map(|member| member.pid).collect();
+    assert_eq!(escaped, [child.pid()], "{report:?}");
+}
+
 #[test]
 fn a_namesake_in_one_v1_hierarchy_is_refused_and_left_alone() {
     let Some(bench) = bench(&["pids", "memory"]) else { return };

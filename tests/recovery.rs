@@ -11,7 +11,7 @@ use containment::{Backend, Containment, GroupName, Signal};
 use serde_json::{Value, json};
 use support::backends::{on_each_backend, run_on};
 use support::eventually;
-use support::job::{Ended, Job, signal};
+use support::job::{Ended, Job};
 
 on_each_backend!(
     k22_with_its_guardian_killed_too_gc_ends_the_group,
@@ -52,25 +52,6 @@ fn started(job: &Job, options: &[&str]) -> i32 {
     pid
 }
 
-/// Everything of `contain`'s own: itself, its guardian or its keeper.
-fn kill_all_of_contain(job: &Job) {
-    let ours = || {
-        let all = job.processes();
-        all.into_iter().filter(|process| process.comm == "contain").collect::<Vec<_>>()
-    };
-    // Stopped first, so that none acts on the death of another; and the last begun is killed first, for the
-    // kernel lets a stopped process group go on when its last parent dies.
-    for process in ours() {
-        signal(process.pid, Signal::STOP);
-    }
-    eventually("all of contain is dead", || {
-        for process in ours().iter().rev() {
-            signal(process.pid, Signal::KILL);
-        }
-        ours().is_empty()
-    });
-}
-
 fn sleepers(job: &Job) -> usize {
     job.processes().iter().filter(|process| process.comm == "sleep").count()
 }
@@ -78,7 +59,7 @@ fn sleepers(job: &Job) -> usize {
 fn k22_with_its_guardian_killed_too_gc_ends_the_group(backend: &str) {
     let job = Job::on(backend);
     started(&job, &[]);
-    kill_all_of_contain(&job);
+    job.kill_contain();
     assert_eq!(sleepers(&job), 3, "nobody was left to end them");
     let listed = document(&job, &["ls", "--json"]);
     assert_eq!(listed[0]["name"], job.name());

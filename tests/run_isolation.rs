@@ -65,7 +65,7 @@ fn an_unknown_user_is_named_and_nothing_is_left(backend: &str) {
     let job = Job::on(backend);
     for (user, named) in [("nobody2", "\"nobody2\""), ("root:nogroup2", "\"nogroup2\"")] {
         let ended = job.sh(&["--user", user], "echo > DIR/ran");
-        assert_refused(&job, ended, &[named, "getent"]);
+        assert_refused(&job, ended, &["no such", named, "; see getent"]);
     }
 }
 
@@ -236,14 +236,19 @@ fn a_missing_object_is_named(backend: &str) {
     let missing = text(&job.path("missing"));
     let (file, directory) = (text(&job.path("file")), text(&job.path("")));
     fs::write(&file, "").unwrap();
-    let cases: [(&[&str], &[&str]); 7] = [
-        (&["--root", &missing], &["root directory", "ENOENT", &missing]),
-        (&["--root", &file], &["root directory", "ENOTDIR", &file]),
-        (&["--bind", &format!("{missing}:/tmp")], &["cannot bind", "ENOENT", &missing]),
-        (&["--bind-ro", &format!("{directory}:{missing}")], &["no such place", "ENOENT", &missing]),
-        (&["--bind", &format!("{directory}:{file}")], &["do not match", &file]),
-        (&["--bind", &format!("{directory}:relative")], &["--bind", "absolute"]),
-        (&["--chdir", &missing], &["cannot change to its directory", &missing]),
+    let loop_of_links = text(&job.path("loop"));
+    symlink(&loop_of_links, &loop_of_links).unwrap();
+    let exists = "; name a directory that exists";
+    let cases: [(&[&str], &[&str]); 9] = [
+        (&["--root", &missing], &["root directory", "ENOENT", &missing, exists]),
+        (&["--root", &file], &["root directory", "ENOTDIR", &file, exists]),
+        (&["--root", &loop_of_links], &["root directory", "ELOOP", "; name it by a path without"]),
+        (&["--root", "/"], &["root directory", "EBUSY", "; leave the root directory out"]),
+        (&["--bind", &format!("{missing}:/tmp")], &["cannot bind", "ENOENT", &missing, "; name a"]),
+        (&["--bind-ro", &format!("{directory}:{missing}")], &["no such place", "ENOENT", "; make"]),
+        (&["--bind", &format!("{directory}:{file}")], &["do not match", &file, "; bind a"]),
+        (&["--bind", &format!("{directory}:relative")], &["--bind", "absolute", "--help"]),
+        (&["--chdir", &missing], &["cannot change to its directory", &missing, "; name a"]),
     ];
     for (options, words) in cases {
         let ended = job.sh(options, "echo > DIR/ran");

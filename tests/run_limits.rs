@@ -11,7 +11,8 @@ on_each_backend!(
     a_fork_bomb_cannot_pass_its_limit,
     a_cpu_hog_gets_its_share,
     a_program_runs_on_its_cpus_only,
-    cpus_that_are_not_there_run_nothing,
+    what_the_machine_does_not_have_is_no_limit,
+    more_processes_than_there_can_be_are_no_limit,
     a_limit_that_is_lifted_asks_for_nothing,
 );
 
@@ -103,14 +104,34 @@ fn a_program_runs_on_its_cpus_only(backend: &str) {
     assert_eq!(ended.stdout.split_whitespace().last(), Some("1"), "{}", ended.stdout);
 }
 
-fn cpus_that_are_not_there_run_nothing(backend: &str) {
-    if !has(backend, &["cpuset"], &[]) {
-        return;
+/// What only the kernel can tell: the limit, its value, and the words of the line, what to do among them.
+const NOT_THERE: [(&str, [&str; 2], &str, &str); 4] = [
+    ("cpuset", ["--cpuset", "9999"], "the group around it", "; ask for no more than"),
+    ("mems", ["--mems", "1000"], "the group around it", "; ask for no more than"),
+    ("io-max", ["--io-max", "8:4095:rbps=1M"], "8:4095 is no disk", "; name a whole disk"),
+    ("hugetlb", ["--hugetlb", "8K:4M"], "no huge pages of", "; name a size that"),
+];
+
+fn what_the_machine_does_not_have_is_no_limit(backend: &str) {
+    for (limit, option, cause, remedy) in NOT_THERE {
+        if !has(backend, &[limit], &[]) {
+            continue;
+        }
+        let job = Job::on(backend);
+        let ended = job.sh(&option, "touch DIR/ran").expect(125);
+        let line = ended.error_line();
+        let object = format!("failed to set the limits of group {}: ", job.name());
+        for words in [&*object, cause, remedy] {
+            assert!(line.contains(words), "{words:?} in {line}");
+        }
+        assert!(!job.path("ran").exists());
     }
-    let job = Job::on(backend);
-    let ended = job.sh(&["--cpuset", "9999"], "touch DIR/ran").expect(125);
-    assert!(ended.error_line().contains("the group around it"), "{}", ended.stderr);
-    assert!(!job.path("ran").exists());
+}
+
+fn more_processes_than_there_can_be_are_no_limit(backend: &str) {
+    if has(backend, &["pids"], &[]) {
+        Job::on(backend).sh(&["--pids", "5000000000"], "exit 3").expect(3);
+    }
 }
 
 fn a_limit_that_is_lifted_asks_for_nothing(backend: &str) {

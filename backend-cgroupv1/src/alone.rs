@@ -37,6 +37,14 @@ impl V1Limits {
         Place::find(base).map(|place| Self { place: Arc::new(place) })
     }
 
+    /// The same with groups that keep the files of their figures open, as by
+    /// [`CgroupV1::sampling`](crate::CgroupV1::sampling).
+    #[must_use]
+    pub fn sampling(mut self) -> Self {
+        Arc::make_mut(&mut self.place).sampling = true;
+        self
+    }
+
     /// The limits that can be set.
     pub fn limits(&self) -> Set<Limit> {
         self.place.limits

@@ -2,9 +2,10 @@
 //! removed with them.
 
 use std::os::fd::{AsRawFd as _, RawFd};
+use std::sync::Arc;
 
 use containment_core::GroupName;
-use containment_process::cgroupfs::{Dir, Failure};
+use containment_process::cgroupfs::{Dir, Failure, KeptOpen};
 
 use crate::cpuset;
 use crate::hierarchy::Hierarchy;
@@ -12,7 +13,7 @@ use crate::host::Index;
 
 /// The note on a directory that says to which group it belongs: the inode of that group's directory
 /// in the hierarchy that gives groups their identity.
-const NOTE: &str = "contain.group";
+pub(crate) const NOTE: &str = "contain.group";
 
 /// One directory of a group.
 #[derive(Debug, Clone)]
@@ -20,6 +21,8 @@ pub(crate) struct Branch {
     /// Its hierarchy.
     pub(crate) index: Index,
     pub(crate) dir: Dir,
+    /// The files of its figures, where they are kept open.
+    pub(crate) files: Arc<KeptOpen>,
     pub(crate) inode: u64,
     /// Where its name begins.
     top: Dir,
@@ -44,6 +47,7 @@ impl Spot<'_> {
     /// the levels' groups, outermost first, as far as there are any to note. What was made is removed again when
     /// something fails.
     pub(crate) fn create(self, owners: &[u64]) -> Result<Branch, Failure> {
+        let mut inode = 0;
         let (dir, made_above) = self.top.create_levels(self.name, |level| {
             let owner = owners.get(level.depth).filter(|owner| level.is_new && **owner != 0);
             if let Some(owner) = owner {
@@ -52,15 +56,18 @@ impl Spot<'_> {
             if self.hierarchy.mounted.serves("cpuset") {
                 cpuset::inherit(level.around, level.dir, self.hierarchy.mounted.no_prefix)?;
             }
+            // Here, where what was made is removed again should it fail.
+            inode = level.dir.inode()?;
             Ok(())
         })?;
-        self.branch(dir, made_above)
+        Ok(self.branch(dir, inode, made_above))
     }
 
     /// Opens what bears the name now.
     pub(crate) fn open(self) -> Result<Branch, Failure> {
         let dir = self.top.open_beneath(self.name.as_str())?;
-        self.branch(dir, 0)
+        let inode = dir.inode()?;
+        Ok(self.branch(dir, inode, 0))
     }
 
     /// Opens what bears the name now if it belongs to the group `owner`.
@@ -72,10 +79,10 @@ impl Spot<'_> {
         }
     }
 
-    fn branch(self, dir: Dir, made_above: usize) -> Result<Branch, Failure> {
-        let inode = dir.inode()?;
+    fn branch(self, dir: Dir, inode: u64, made_above: usize) -> Branch {
         let (top, local) = (self.top.clone(), self.name.clone());
-        Ok(Branch { index: self.index, dir, inode, top, local, made_above })
+        let files = Arc::new(KeptOpen::new(dir.clone()));
+        Branch { index: self.index, dir, files, inode, top, local, made_above }
     }
 }
 

@@ -10,6 +10,7 @@ use containment_core::{Error, ErrorKind, GroupName, Operation, Pid, Result};
 use containment_process::cgroupfs::{Access, Dir, Failure};
 
 use crate::branch::{Branch, Spot};
+use crate::cputime::Parts;
 use crate::host::{Index, Place};
 use crate::oom::OomEvents;
 
@@ -23,6 +24,7 @@ pub(crate) struct Branches {
     owner: Option<u64>,
     pub(crate) all: Vec<Branch>,
     pub(crate) oom_events: OomEvents,
+    pub(crate) cpu_parts: Parts,
 }
 
 /// Who is asked for a group's directories: our own groups, or a group around it.
@@ -118,8 +120,14 @@ impl<'a> Top<'a> {
             })?,
             None => local.clone(),
         };
-        let (place, oom_events) = (Arc::clone(self.place), OomEvents::default());
-        Ok(Branches { place, name, owner: None, all: Vec::new(), oom_events })
+        Ok(Branches {
+            place: Arc::clone(self.place),
+            name,
+            owner: None,
+            all: Vec::new(),
+            oom_events: OomEvents::default(),
+            cpu_parts: Parts::default(),
+        })
     }
 
     /// A hierarchy that the group around it did not join is entered from our own group there.
@@ -199,6 +207,7 @@ impl Branches {
             owner: self.owner,
             all: self.all.iter().chain(others).cloned().collect(),
             oom_events: OomEvents::default(),
+            cpu_parts: Parts::default(),
         }
     }
 

@@ -38,14 +38,10 @@ fn parse_state(text: &[u8]) -> FreezeState {
 /// The group around this one that keeps it frozen: the outermost that was frozen itself. `None` when
 /// there is none, or it is not shown by the mount.
 pub(crate) fn held_by(hierarchy: &Hierarchy, relative: &Path) -> Result<Option<PathBuf>, Failure> {
-    let Ok(mut here) = hierarchy.mounted.open() else { return Ok(None) };
-    for level in relative.parent().into_iter().flat_map(Path::components) {
-        here = here.open_beneath(level)?;
-        if here.read("freezer.self_freezing")?.starts_with(b"1") {
-            return Ok(Some(here.path().to_path_buf()));
-        }
-    }
-    Ok(None)
+    let Ok(mount) = hierarchy.mounted.open() else { return Ok(None) };
+    let freezes = |group: &Dir| Ok(group.read("freezer.self_freezing")?.starts_with(b"1"));
+    let holder = mount.first_above(relative, freezes)?;
+    Ok(holder.map(|holder| holder.path().to_path_buf()))
 }
 
 #[cfg(test)]

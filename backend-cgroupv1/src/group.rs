@@ -7,12 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use containment_core::{
     Applied, Backend, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState,
     GroupId, GroupName, GroupOps, HomeOps, Identity, KillStep, Limits, Member, Operation, Pid,
-    Program, Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
+    Program, Reaped, Result, Signal, Signalled, Usage, Watch,
 };
-use containment_process::cgroupfs::MARK;
 use containment_process::child::Programs;
 use containment_process::pidfd::PidFd;
-use containment_process::proc::Stat;
 
 use crate::branches::{Branches, Top};
 use crate::driver::Driver;
@@ -81,15 +79,13 @@ impl GroupOps for V1Group {
 
     fn leave_mark(&self, mark: &str) -> Result<bool> {
         let Some(first) = self.branches.all.first() else { return Ok(false) };
-        let left = first.dir.leave_note(MARK, mark);
+        let left = first.dir.leave_mark(mark);
         left.map_err(|failure| self.failed(Operation::Register, failure))
     }
 
     fn mark(&self) -> Result<Option<String>> {
         let Some(first) = self.branches.all.first() else { return Ok(None) };
-        let note = first.dir.note(MARK);
-        let note = note.map_err(|failure| self.failed(Operation::Register, failure))?;
-        Ok(note.map(|note| String::from_utf8_lossy(&note).into_owned()))
+        first.dir.mark().map_err(|failure| self.failed(Operation::Register, failure))
     }
 
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
@@ -140,17 +136,8 @@ impl GroupOps for V1Group {
 
     fn members(&self) -> Result<Vec<Member>> {
         self.refuse_removed(Operation::Members)?;
-        let programs = self.programs.running();
-        let mut members = Vec::new();
-        for pid in self.pids(Operation::Members)? {
-            let stat = Stat::read(pid).map_err(|error| {
-                self.error(Error::from_io(Operation::Members, &error)).with_pid(pid)
-            })?;
-            let program = programs.contains(&pid);
-            let standing = if program { Standing::Program } else { Standing::Inside };
-            members.extend(stat.map(|stat| stat.member(standing)));
-        }
-        Ok(members)
+        let members = self.programs.members(self.pids(Operation::Members)?);
+        members.map_err(|error| self.error(error))
     }
 
     fn populated(&self) -> Result<bool> {

@@ -21,6 +21,8 @@ pub(crate) struct Place {
     pub(crate) unusable: Vec<Arc<Error>>,
     /// The limits that can be set.
     pub(crate) limits: Set<Limit>,
+    /// Whether groups keep the files of their figures open.
+    pub(crate) sampling: bool,
 }
 
 /// The position of a hierarchy in [`Place::hierarchies`].
@@ -32,7 +34,12 @@ impl Place {
         let mounts = mountinfo::read().map_err(|error| Error::from_io(Operation::Probe, &error))?;
         let memberships =
             base.memberships().map_err(|error| Error::from_io(Operation::Probe, &error))?;
-        let mut place = Self { hierarchies: Vec::new(), unusable: Vec::new(), limits: Set::EMPTY };
+        let mut place = Self {
+            hierarchies: Vec::new(),
+            unusable: Vec::new(),
+            limits: Set::EMPTY,
+            sampling: false,
+        };
         for mounted in mountinfo::mounts(&mounts).filter_map(|mount| Mounted::of(&mount)) {
             if mounted.is_foreign() || place.has(&mounted) {
                 continue;

@@ -26,6 +26,7 @@ mod branch;
 mod branches;
 mod control;
 mod cpuset;
+mod cputime;
 mod driver;
 mod entry;
 mod freezer;
@@ -41,6 +42,7 @@ mod limits;
 mod limits;
 mod offer;
 mod oom;
+mod unfinished;
 mod usage;
 
 use std::sync::Arc;
@@ -58,6 +60,7 @@ use branches::Top;
 use driver::Driver;
 use host::Place;
 pub use init::{InitState, Initialized, init};
+pub use unfinished::remove_unfinished;
 
 /// The driver of the hierarchies of version 1.
 #[derive(Debug, Clone)]
@@ -83,6 +86,15 @@ impl CgroupV1 {
     pub fn measuring(mut self, figures: Set<Measure>) -> Result<Self> {
         let place = Place::clone(&self.driver.place);
         let driver = Driver::new(place, figures);
+        self.driver = Arc::new(driver.map_err(|error| error.with_backend(Backend::CgroupV1))?);
+        Ok(self)
+    }
+
+    /// The same with groups that keep the files of their figures open once they were read: each further
+    /// reading is one `pread` a file, and a group that is measured takes up to twenty descriptors more.
+    pub fn sampling(mut self) -> Result<Self> {
+        let place = Place { sampling: true, ..Place::clone(&self.driver.place) };
+        let driver = Driver::new(place, self.driver.figures);
         self.driver = Arc::new(driver.map_err(|error| error.with_backend(Backend::CgroupV1))?);
         Ok(self)
     }

@@ -22,7 +22,8 @@ impl Branches {
     pub(crate) fn oom_kills(&self) -> Result<u64> {
         let memory = self.serving("memory").ok_or_else(|| uncounted(Operation::Usage))?;
         self.oom_events.drain();
-        let kills = count_oom_kills(memory).map_err(|failure| failure.during(Operation::Usage))?;
+        let kills = count_oom_kills(memory, self.place.sampling);
+        let kills = kills.map_err(|failure| failure.during(Operation::Usage))?;
         kills.ok_or_else(|| uncounted(Operation::Usage))
     }
 

@@ -20,12 +20,20 @@ impl Branches {
     pub(crate) fn usage(&self) -> Result<Usage, Failure> {
         let mut usage = Usage::default();
         for controller in MEASURING {
-            if let Some(branch) = self.serving(controller) {
-                read(controller, &branch.dir, &mut usage)?;
-            }
+            match self.serving(controller) {
+                Some(branch) if self.place.sampling => read(controller, &*branch.files, &mut usage),
+                Some(branch) => read(controller, &branch.dir, &mut usage),
+                None => Ok(()),
+            }?;
+        }
+        if let (Some(total), Some(user), Some(system)) =
+            (usage.cpu, usage.cpu_user, usage.cpu_system)
+        {
+            let [user, system] = self.cpu_parts.of(total, user, system);
+            (usage.cpu_user, usage.cpu_system) = (Some(user), Some(system));
         }
         if let Some(memory) = self.serving("memory") {
-            usage.oom_kills = count_oom_kills(memory)?;
+            usage.oom_kills = count_oom_kills(memory, self.place.sampling)?;
         }
         Ok(usage)
     }
@@ -98,14 +106,19 @@ fn io(files: &impl Texts, usage: &mut Usage) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Counted where the victim was, and nowhere above: summed over the subtree. Since Linux 4.13.
-pub(crate) fn count_oom_kills(memory: &Branch) -> Result<Option<u64>, Failure> {
-    let mut kills: Option<u64> = None;
-    memory.walk(|dir| {
-        let oom = dir.figure("memory.oom_control", OomControl::parse)?;
-        let here = oom.and_then(|oom| oom.oom_kill);
+/// Counted where the victim was, and nowhere above: summed over the subtree. Since Linux 4.13. The group's own
+/// file may be one that is `kept` open.
+pub(crate) fn count_oom_kills(memory: &Branch, kept: bool) -> Result<Option<u64>, Failure> {
+    let mut kills = if kept { kills_in(&*memory.files) } else { kills_in(&memory.dir) }?;
+    memory.dir.walk(|dir| {
+        let here = kills_in(dir)?;
         kills = here.map(|here| here + kills.unwrap_or(0)).or(kills);
         Ok(())
     })?;
     Ok(kills)
+}
+
+fn kills_in(files: &impl Texts) -> Result<Option<u64>, Failure> {
+    let oom = files.figure("memory.oom_control", OomControl::parse)?;
+    Ok(oom.and_then(|oom| oom.oom_kill))
 }

@@ -114,6 +114,21 @@ fn a_namesake_in_any_hierarchy_refuses_the_name() {
     std::fs::remove_dir(&pids).unwrap();
 }
 
+/// By a release agent, say: the levels above it that were made for it go all the same.
+#[test]
+fn a_group_that_somebody_else_removed_leaves_no_level_behind() {
+    for bench in benches("vanished") {
+        let name = format!("{}/b/c", bench.name).parse().unwrap();
+        let made = bench.driver.create(&name, ControllerSet::EMPTY).unwrap();
+        let group = Group::new(made, bench.driver.waiter());
+        for directory in bench.directories() {
+            std::fs::remove_dir(directory.join("b/c")).unwrap();
+        }
+        let report = group.terminate(&Policy::kill()).unwrap();
+        assert!(report.is_clean() && report.removed && report.errors.is_empty(), "{report:?}");
+    }
+}
+
 #[test]
 fn a_nested_name_leaves_no_level_behind() {
     for bench in benches("nested") {

@@ -3,8 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use containment_core::{
-    Error, ErrorKind, FreezeState, KillStep, Operation, Pid, Result, Signal, Signalled,
+    Error, ErrorKind, FreezeState, Kill, KillStep, Operation, Pid, Result, Signal, Signalled,
 };
+use containment_process::cgroupfs::parse::Events;
 use containment_process::cgroupfs::{Dir, Failure};
 use containment_process::pidfd::PidFd;
 use containment_process::proc::cgroup;
@@ -52,7 +53,7 @@ impl V2Group {
     pub(crate) fn kill_step(&self) -> Result<KillStep> {
         self.refuse_own(Operation::Kill)?;
         self.kills.fetch_add(1, Ordering::SeqCst);
-        if self.place.has_kill {
+        if self.capabilities.kill == Kill::Atomic {
             match self.dir.write("cgroup.kill", "1") {
                 Ok(()) => return Ok(KillStep::Killed),
                 Err(failure) if failure.kind() == ErrorKind::Unsupported => {}
@@ -88,7 +89,27 @@ impl V2Group {
     pub(crate) fn thaw(&self) -> Result<()> {
         write_freeze(&self.dir, false)
             .and_then(|()| self.dir.walk(|below| write_freeze(below, false)))
-            .map_err(|failure| self.error(failure.during(Operation::Thaw)))
+            .map_err(|failure| self.error(failure.during(Operation::Thaw)))?;
+        self.refuse_held()
+    }
+
+    /// A group around ours may be frozen by somebody else: it is not ours to thaw.
+    fn refuse_held(&self) -> Result<()> {
+        let failed = |failure: Failure| self.error(failure.during(Operation::Thaw));
+        // Not by the description that is watched: whoever waits by it would miss a change.
+        let events = self.dir.parse("cgroup.events", Events::parse).map_err(failed)?;
+        if events.frozen != Some(1) {
+            return Ok(());
+        }
+        let freezes = |group: &Dir| Ok(group.read("cgroup.freeze")?.starts_with(b"1"));
+        let holder = self.place.mount.first_above(&self.relative, freezes).map_err(failed)?;
+        holder.map_or(Ok(()), |holder| {
+            Err(self
+                .error(Error::new(ErrorKind::Frozen, Operation::Thaw))
+                .with_path(holder.path())
+                .because("a group around it is frozen")
+                .advise("thaw that group: write 0 to its cgroup.freeze"))
+        })
     }
 
     pub(crate) fn freeze_state(&self, operation: Operation) -> Result<FreezeState> {

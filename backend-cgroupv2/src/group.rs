@@ -8,11 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use containment_core::{
     Applied, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState, GroupId,
     GroupName, GroupOps, HomeOps, Identity, KillStep, Limits, Member, Operation, Pid, Program,
-    Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
+    Reaped, Result, Signal, Signalled, Usage, Watch,
 };
-use containment_process::cgroupfs::{Dir, Failure, KeptOpen, MARK};
+use containment_process::cgroupfs::{Dir, Failure, KeptOpen};
 use containment_process::child::Programs;
-use containment_process::proc::Stat;
 
 use crate::confined::Confined;
 use crate::controllers::{self, Controller, Controllers};
@@ -197,14 +196,12 @@ impl GroupOps for V2Group {
     }
 
     fn leave_mark(&self, mark: &str) -> Result<bool> {
-        let left = self.dir.leave_note(MARK, mark);
+        let left = self.dir.leave_mark(mark);
         left.map_err(|failure| self.error(failure.during(Operation::Register)))
     }
 
     fn mark(&self) -> Result<Option<String>> {
-        let note = self.dir.note(MARK);
-        let note = note.map_err(|failure| self.error(failure.during(Operation::Register)))?;
-        Ok(note.map(|note| String::from_utf8_lossy(&note).into_owned()))
+        self.dir.mark().map_err(|failure| self.error(failure.during(Operation::Register)))
     }
 
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
@@ -233,17 +230,8 @@ impl GroupOps for V2Group {
 
     fn members(&self) -> Result<Vec<Member>> {
         self.refuse_removed(Operation::Members)?;
-        let programs = self.programs.running();
-        let mut members = Vec::new();
-        for pid in self.pids(Operation::Members)? {
-            let stat = Stat::read(pid).map_err(|error| {
-                self.error(Error::from_io(Operation::Members, &error)).with_pid(pid)
-            })?;
-            let program = programs.contains(&pid);
-            let standing = if program { Standing::Program } else { Standing::Inside };
-            members.extend(stat.map(|stat| stat.member(standing)));
-        }
-        Ok(members)
+        let members = self.programs.members(self.pids(Operation::Members)?);
+        members.map_err(|error| self.error(error))
     }
 
     fn populated(&self) -> Result<bool> {

@@ -11,6 +11,7 @@ use containment_process::proc::{Base, cgroup, mountinfo};
 use mountinfo::Mount;
 
 use crate::controllers::{self, Controllers, Refusal};
+use crate::kernel::Kernel;
 use crate::leaf::{self, Leaf};
 use crate::offer::Offer;
 
@@ -27,7 +28,8 @@ pub(crate) struct Place {
     pub(crate) mount_root: PathBuf,
     /// Its path below the mount.
     pub(crate) relative: PathBuf,
-    pub(crate) has_kill: bool,
+    /// Whether groups are killed by `cgroup.kill` where they have it.
+    pub(crate) uses_kill: bool,
     pub(crate) capabilities: Capabilities,
     pub(crate) offer: Offer,
     /// Figures that every group is to show, if there is a controller for them.
@@ -58,20 +60,17 @@ impl Place {
         let mount_root = mount.root().into_owned();
         let relative = match base.parent() {
             Some(parent) => parent.strip_prefix("/").unwrap_or(parent).to_path_buf(),
-            None => own_group(&mount_root, base)?,
+            None => leaf::outside(own_group(&mount_root, base)?),
         };
         let mount = mount.mount_point();
         let mount = Dir::open_mount(&mount, Version::V2).map_err(unusable)?;
         let dir = mount.open_beneath(&relative).map_err(unusable)?;
         check_writable(&dir)?;
         let named = base.parent().is_some();
-        let offer = Offer::of(&dir, named).map_err(unusable)?;
-        let (has_kill, figures) = look_at_a_group(&dir, |group| {
-            // Since Linux 5.14.
-            (group.exists("cgroup.kill"), offer.figures(group, offer.everywhere))
-        })
-        .map_err(unusable)?;
-        let capabilities = crate::capabilities(has_kill, offer.limits, figures);
+        let kernel = Kernel::look(&dir).map_err(unusable)?;
+        let offer = Offer::of(&dir, named, kernel).map_err(unusable)?;
+        let figures = offer.figures(offer.everywhere);
+        let capabilities = crate::capabilities(kernel.kills, offer.limits, figures);
         let (measured, leaf) = (Set::EMPTY, Arc::default());
         Ok(Self {
             backend: Backend::CgroupV2,
@@ -79,7 +78,7 @@ impl Place {
             dir,
             mount_root,
             relative,
-            has_kill,
+            uses_kill: true,
             capabilities,
             offer,
             measured,
@@ -93,13 +92,14 @@ impl Place {
     pub(crate) fn figures(&self) -> Set<Measure> {
         let asked = self.measured.iter().filter_map(controllers::of_figure);
         let asked = asked.filter(|one| self.offer.controllers.contains(*one));
-        let shown = self.offer.figures(&self.dir, asked.collect());
+        let shown = self.offer.figures(asked.collect());
         shown.iter().fold(self.capabilities.usage, Set::with)
     }
 
-    /// What a group guarantees that was given these controllers.
+    /// What a group guarantees that was given these controllers, by the files that it has.
     pub(crate) fn capabilities_of(&self, dir: &Dir, has: Controllers) -> Capabilities {
-        Capabilities { usage: self.offer.figures(dir, has), ..self.capabilities.clone() }
+        let kills = self.uses_kill && dir.exists("cgroup.kill");
+        crate::capabilities(kills, self.offer.limits, self.offer.figures_of(dir, has))
     }
 
     /// Hands controllers down to the groups below the parent group. Where that holds this process alone,
@@ -121,27 +121,6 @@ impl Place {
     pub(crate) fn describe(&self, error: Error, name: &GroupName) -> Error {
         error.with_backend(self.backend).with_group(name)
     }
-}
-
-/// What `look` sees at a group that is like those that will be made: at the parent group itself, unless
-/// that is the hierarchy's root, which lacks files that groups have. There a group below it is
-/// looked at, one made for that where there is none.
-fn look_at_a_group<T>(dir: &Dir, look: impl Fn(&Dir) -> T) -> Result<T, Failure> {
-    if !controllers::is_root(dir) {
-        return Ok(look(dir));
-    }
-    for name in dir.subdirectories()? {
-        let Ok(group) = dir.open_beneath(&name) else { continue };
-        let seen = look(&group);
-        // One that vanished meanwhile tells nothing.
-        if !group.is_gone() {
-            return Ok(seen);
-        }
-    }
-    let name = GroupName::scratch();
-    let seen = look(&dir.create(name.as_str())?);
-    dir.remove_child(name.as_str())?;
-    Ok(seen)
 }
 
 /// Our own group, relative to the mount.

@@ -5,6 +5,9 @@
 //! the one process in it: nobody else's process is ever moved. It is undone when the driver and its
 //! groups are gone, unless other groups are left there that rely on the controllers.
 
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+
 use containment_core::Pid;
 use containment_process::cgroupfs::{Dir, Failure};
 
@@ -20,6 +23,16 @@ pub(crate) struct Leaf {
     name: String,
     owner: Pid,
     handed_down: Controllers,
+}
+
+/// The group that is ours, for a process that was found in this one: a leaf stands for the group that it was
+/// made in.
+pub(crate) fn outside(mut group: PathBuf) -> PathBuf {
+    let name = group.file_name().unwrap_or_default();
+    if name.as_bytes().starts_with(PREFIX.as_bytes()) {
+        group.pop();
+    }
+    group
 }
 
 /// Whether this process may step aside out of `dir`: `ours` says that the group was named to us.

@@ -13,6 +13,7 @@ mod events;
 mod group;
 mod home;
 mod host;
+mod kernel;
 mod leaf;
 mod limits;
 mod offer;
@@ -57,7 +58,7 @@ impl CgroupV2 {
     #[must_use]
     pub fn without_kill_file(mut self) -> Self {
         let place = Arc::make_mut(&mut self.place);
-        place.has_kill = false;
+        place.uses_kill = false;
         place.capabilities.kill = Kill::Frozen { thaw_after: false };
         self
     }
@@ -156,9 +157,9 @@ impl CgroupOps for CgroupV2 {
 }
 
 /// What this driver guarantees, given what the kernel's files offer.
-fn capabilities(has_kill: bool, limits: Set<Limit>, usage: Set<Measure>) -> Capabilities {
+fn capabilities(kills: bool, limits: Set<Limit>, usage: Set<Measure>) -> Capabilities {
     Capabilities {
-        kill: if has_kill { Kill::Atomic } else { Kill::Frozen { thaw_after: false } },
+        kill: if kills { Kill::Atomic } else { Kill::Frozen { thaw_after: false } },
         escape: Escape::Impossible,
         // Who may make this group may write to its parent, and the program is of the same user.
         leave_by: LeaveBy::CgroupfsWrite,

@@ -6,6 +6,7 @@ use containment_process::cgroupfs::parse::pressure;
 use containment_process::cgroupfs::{Dir, Failure, Texts};
 
 use crate::controllers::{self, Controller, Controllers, SUBTREE, is_root};
+use crate::kernel::Kernel;
 use crate::leaf;
 
 /// What the parent group has to offer.
@@ -20,11 +21,12 @@ pub(crate) struct Offer {
     pub(crate) limits: Set<Limit>,
     /// Whether this kernel accounts for waiting.
     pub(crate) pressure: bool,
+    kernel: Kernel,
 }
 
 impl Offer {
     /// Looks at the parent group; `named` says that it was named to us.
-    pub(crate) fn of(dir: &Dir, named: bool) -> Result<Self, Failure> {
+    pub(crate) fn of(dir: &Dir, named: bool, kernel: Kernel) -> Result<Self, Failure> {
         let everywhere = controllers::listed(dir, SUBTREE)?;
         let has = controllers::listed(dir, "cgroup.controllers")?;
         let all = if can_hand_down(dir, named)? { has } else { everywhere };
@@ -32,24 +34,37 @@ impl Offer {
         let limits = Limit::ALL.iter().copied();
         let served =
             |limit: &Limit| controllers::of_limit(*limit).is_some_and(|one| all.contains(one));
-        let limits = limits.filter(|limit| served(limit) && has_file(dir, *limit)).collect();
+        let limits =
+            limits.filter(|limit| served(limit) && has_file(dir, *limit, kernel)).collect();
         let pressure = matches!(dir.figure("cpu.pressure", pressure), Ok(Some(Some(_))));
-        Ok(Self { controllers: all, withheld, everywhere, limits, pressure })
+        Ok(Self { controllers: all, withheld, everywhere, limits, pressure, kernel })
     }
 
-    /// The figures that a group shows, by the controllers that it has and the files that this kernel
-    /// gives it.
-    pub(crate) fn figures(&self, dir: &Dir, has: Controllers) -> Set<Measure> {
-        let shown = |figure: &Measure| match figure {
+    /// The figures that groups will show which are given these controllers.
+    pub(crate) fn figures(&self, has: Controllers) -> Set<Measure> {
+        self.shown(has, |figure| match figure {
+            Measure::MemoryPeak => self.kernel.has_memory_peak,
+            Measure::Swap => self.kernel.has_swap,
+            _ => true,
+        })
+    }
+
+    /// The figures that a group shows, by the files that it has.
+    pub(crate) fn figures_of(&self, dir: &Dir, has: Controllers) -> Set<Measure> {
+        self.shown(has, |figure| figure_file(figure).is_none_or(|file| dir.exists(file)))
+    }
+
+    fn shown(&self, has: Controllers, has_file: impl Fn(Measure) -> bool) -> Set<Measure> {
+        let is_shown = |figure: &Measure| match figure {
             // The kernel counts it for every group.
             Measure::Cpu => true,
             Measure::Pressure => self.pressure,
             other => {
                 controllers::of_figure(*other).is_some_and(|one| has.contains(one))
-                    && figure_file(*other).is_none_or(|file| dir.exists(file))
+                    && has_file(*other)
             }
         };
-        Measure::ALL.iter().copied().filter(shown).collect()
+        Measure::ALL.iter().copied().filter(is_shown).collect()
     }
 }
 
@@ -68,10 +83,9 @@ fn can_hand_down(dir: &Dir, named: bool) -> Result<bool, Failure> {
 
 /// Whether groups will have a limit's file. The parent's own files tell, as it has the same controllers;
 /// but for the hierarchy's root, which has none of its own.
-fn has_file(dir: &Dir, limit: Limit) -> bool {
+fn has_file(dir: &Dir, limit: Limit, kernel: Kernel) -> bool {
     match (limit, is_root(dir)) {
-        // The kernel was built for swap.
-        (Limit::Swap, true) => std::path::Path::new("/proc/swaps").exists(),
+        (Limit::Swap, true) => kernel.has_swap,
         (Limit::Swap, false) => dir.exists("memory.swap.max"),
         // Of the cost model, or of BFQ in a group that there is.
         (Limit::IoWeight, true) => dir.exists("io.cost.qos") || a_child_weighs_io(dir),

@@ -118,6 +118,20 @@ fn a_nested_name_leaves_no_level_behind() {
 }
 
 #[test]
+fn a_group_that_somebody_else_removed_leaves_no_level_behind() {
+    for driver in drivers() {
+        let outer = name("vanished");
+        let inner: GroupName = format!("{outer}/b/c").parse().unwrap();
+        let group =
+            Group::new(driver.create(&inner, ControllerSet::EMPTY).unwrap(), driver.waiter());
+        std::fs::remove_dir(own_directory().join(inner.as_str())).unwrap();
+        let report = group.terminate(&Policy::kill()).unwrap();
+        assert!(report.is_clean() && report.removed && report.errors.is_empty(), "{report:?}");
+        assert!(!own_directory().join(outer.as_str()).exists());
+    }
+}
+
+#[test]
 fn subgroups_die_and_go_with_their_group() {
     for driver in drivers() {
         let group = create(&driver, "tree");

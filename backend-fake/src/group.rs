@@ -296,8 +296,8 @@ impl GroupOps for FakeGroup {
                 self.pass(world, Signal::CONT, false);
             } else {
                 world.thaw(self.generation);
-                // The driver of version 1 reads who else holds it, and says so.
-                if self.fake.persona == Persona::V1 && world.is_freezing(self.generation) {
+                // By a group around it.
+                if world.is_freezing(self.generation) {
                     return Err(Error::new(ErrorKind::Frozen, Operation::Thaw));
                 }
             }

@@ -165,6 +165,12 @@ impl Fake {
         self.world.lock().snapshot()
     }
 
+    /// A figure that two worlds share whose future is the same, whatever led to it. Faults that wait for
+    /// their operation are no part of it.
+    pub fn fingerprint(&self) -> u64 {
+        self.world.lock().fingerprint()
+    }
+
     /// Every call of the driver so far.
     pub fn calls(&self) -> Vec<Call> {
         self.world.lock().calls.clone()

@@ -76,12 +76,12 @@ fn a_refused_removal_takes_the_empty_groups_all_the_same() {
 }
 
 #[test]
-fn a_group_that_others_hold_frozen_is_not_thawed_and_version_1_says_so() {
+fn a_group_that_others_hold_frozen_is_not_thawed_and_says_so() {
     for persona in CGROUPS {
         let fake = Fake::with_persona(persona);
         let (outer, inner) = (group(&fake, "outer"), group(&fake, "outer/inner"));
         outer.request_freeze().unwrap();
-        let says_so = (persona == Persona::V1).then_some((ErrorKind::Frozen, Operation::Thaw));
+        let says_so = Some((ErrorKind::Frozen, Operation::Thaw));
         assert_eq!(refusal(inner.request_thaw()), says_so, "{persona:?}");
     }
 }

@@ -71,6 +71,10 @@ pub trait GroupOps: Debug + Send + Sync {
     /// Asks for the subtree to be frozen.
     fn request_freeze(&self) -> Result<()>;
     /// Asks for the subtree to be thawed, sub-groups that were frozen by others included.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Frozen`](crate::ErrorKind::Frozen), with the path where it can be told, when a group
+    /// around it is frozen, which is not ours to thaw: members stand still until somebody else thaws that.
     fn request_thaw(&self) -> Result<()>;
     /// How far freezing or thawing has come. A frozen group that is empty reads as frozen.
     fn frozen(&self) -> Result<FreezeState>;

@@ -123,7 +123,7 @@ mod tests {
     fn an_engineer_reads_off_who_left_it() {
         let chain = ["make", "sh", "gradle", "java"].map(link).to_vec();
         let started = Some(Duration::from_millis(12_340));
-        let origin = Origin { chain, started, ..Origin::default() };
+        let origin = Origin { started, chain, ..Origin::default() };
         assert_eq!(
             java(Some(origin)).to_string(),
             "java (pid 4242, 12.3 s after the start): make → sh → gradle → java"

@@ -152,8 +152,14 @@ fn hurry_ends_the_grace() {
 #[test]
 fn a_group_that_is_gone_at_any_step_is_done_without_an_error() {
     let kill = || calls![begins(), alive(), kills(KillStep::Killed)];
-    let lost =
-        || calls![one(Expect::Reap), one(Expect::Populated(Err(gone(Operation::Populated))))];
+    // What was made besides the group is still to be removed.
+    let lost = || {
+        calls![
+            one(Expect::Reap),
+            one(Expect::Populated(Err(gone(Operation::Populated)))),
+            one(Expect::Remove(Ok(())))
+        ]
+    };
     let cases: Vec<(&str, Vec<Expect>)> = vec![
         ("at first", lost()),
         ("at reaping", calls![one(Expect::ReapFails(ErrorKind::Gone)), lost().into_iter().skip(1)]),

@@ -19,7 +19,9 @@ fn end(fake: &Fake, programs: &[&str], witness: MockWitness, policy: &Policy) ->
 }
 
 fn told(members: &mut [Member]) {
-    members.iter_mut().for_each(|member| member.origin = Some(Box::default()));
+    for member in members {
+        member.origin = Some(Box::default());
+    }
 }
 
 #[test]

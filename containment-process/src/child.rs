@@ -4,11 +4,12 @@ use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use containment_core::{
-    Backend, ChildOps, Error, ErrorKind, GroupName, Operation, Outcome, Pid, Reaped, Result,
-    Signal, Watch,
+    Backend, ChildOps, Error, ErrorKind, GroupName, Member, Operation, Outcome, Pid, Reaped,
+    Result, Signal, Standing, Watch,
 };
 
 use crate::pidfd::{Look, PidFd, Waited};
+use crate::proc::Stat;
 
 /// A started program and how it ended; shared by the group and whoever waits for it, so that the
 /// exit status is there for both whoever reaps first.
@@ -147,6 +148,20 @@ impl Programs {
     /// Those that have not been seen to end.
     pub fn running(&self) -> Vec<Pid> {
         self.lock().iter().filter(|child| !child.has_ended()).map(ChildOps::pid).collect()
+    }
+
+    /// The members that these processes are now; one that is gone is none.
+    pub fn members(&self, pids: Vec<Pid>) -> Result<Vec<Member>> {
+        let programs = self.running();
+        let mut members = Vec::new();
+        for pid in pids {
+            let stat = Stat::read(pid)
+                .map_err(|error| Error::from_io(Operation::Members, &error).with_pid(pid))?;
+            let program = programs.contains(&pid);
+            let standing = if program { Standing::Program } else { Standing::Inside };
+            members.extend(stat.map(|stat| stat.member(standing)));
+        }
+        Ok(members)
     }
 
     /// Reaps what has ended, without waiting, and forgets what nobody asks for any more.

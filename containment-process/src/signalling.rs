@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_confirmed_is_not_signalled() {
+    fn k20_who_is_not_confirmed_is_not_signalled() {
         let ((mut member, pid), (mut stranger, other)) = (sleeper(), sleeper());
         let confirm = |_: &[PidFd]| Ok(HashSet::from([pid]));
         let pass = signal_all(Signal::KILL, &[], vec![pid, other], confirm).unwrap();

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
-use backend_cgroupv1::V1Limits;
+use backend_cgroupv1::{LimitGroup, V1Limits};
 use containment_core::{
     Error, ErrorKind, GroupOps as _, KillStep, Member, Operation, Pid, Result, Signal, Signalled,
     Standing,
@@ -88,9 +88,12 @@ impl HybridGroup {
         Ok(pids)
     }
 
+    /// The processes in our v1 directories, and in those that only groups inside ours made.
     fn v1_pids(&self, operation: Operation) -> Result<Vec<Pid>> {
-        let Some(v1) = &self.v1 else { return Ok(Vec::new()) };
-        v1.pids().map_err(|error| self.error(error.during(operation)))
+        let whole = self.v2.is_nested().then(|| self.whole_v1()).transpose();
+        let whole = whole.map_err(|error| error.during(operation))?;
+        let pids = whole.as_ref().or(self.v1.as_ref()).map_or(Ok(Vec::new()), LimitGroup::pids);
+        pids.map_err(|error| self.error(error.during(operation)))
     }
 
     fn v2_pids(&self, operation: Operation) -> Result<Vec<Pid>> {

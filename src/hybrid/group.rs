@@ -72,9 +72,17 @@ impl HybridGroup {
             .advise("ask for the limit when the group is made")
     }
 
-    /// Whether directories of its own are left in v1 hierarchies.
+    /// Whether directories of its own are left in v1 hierarchies, where its v2 directory is gone.
     pub(super) fn has_v1_left(&self) -> bool {
         self.v1.as_ref().is_some_and(|v1| !v1.is_gone())
+            || self.whole_v1().is_ok_and(|whole| !whole.is_gone())
+    }
+
+    /// Its v1 side with hierarchies that only groups inside it joined: these made its level there.
+    pub(super) fn whole_v1(&self) -> Result<LimitGroup> {
+        let limits = self.side.limits();
+        let whole = limits.and_then(|v1| v1.open(&self.id().name, self.v2.inode()));
+        whole.map_err(|error| self.error(error))
     }
 
     fn watch_oom(&self) -> Result<Watch> {
@@ -86,7 +94,8 @@ impl HybridGroup {
     }
 
     fn has_only_strays(&self) -> Result<bool> {
-        Ok(self.has_v1_left() && !self.v2.populated()? && !self.stray_members()?.is_empty())
+        let may_have = self.v1.is_some() || self.v2.is_nested();
+        Ok(may_have && !self.v2.populated()? && !self.stray_members()?.is_empty())
     }
 
     /// Removes the v1 directories: its own, and those of groups inside it, which may have joined
@@ -94,11 +103,7 @@ impl HybridGroup {
     fn remove_v1(&self, nested: bool) -> Result<()> {
         let removed = match &self.v1 {
             Some(v1) => v1.remove(nested),
-            None if nested => {
-                let limits = self.side.limits();
-                let strays = limits.and_then(|v1| v1.open(&self.id().name, self.v2.inode()));
-                strays.and_then(|strays| strays.remove(true))
-            }
+            None if nested => self.whole_v1().and_then(|whole| whole.remove(true)),
             None => Ok(()),
         };
         removed.map_err(|error| self.error(error))

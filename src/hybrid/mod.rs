@@ -70,8 +70,16 @@ impl Hybrid {
         // What version 2 measures needs no second hierarchy.
         let measured = self.v2.capabilities().usage;
         let figures = figures.iter().filter(|figure| !measured.contains(*figure)).collect();
-        let v1 = Arc::new(V1Side::new(self.v1.base().clone(), figures));
+        let v1 = Arc::new(self.v1.with_figures(figures));
         Self { v2: self.v2, v1, capabilities: OnceLock::new() }
+    }
+
+    /// The same with groups that keep the files of their figures open once they were read: each further
+    /// reading is one `pread` a file, and a group that is measured takes up to thirty descriptors more.
+    #[must_use]
+    pub fn sampling(self) -> Self {
+        let v1 = Arc::new(self.v1.with_sampling());
+        Self { v2: self.v2.sampling(), v1, capabilities: OnceLock::new() }
     }
 
     /// The same, without using `cgroup.kill`: what kernels before 5.14 do. For tests of that path.

@@ -17,6 +17,8 @@ pub(super) struct V1Side {
     base: Base,
     /// What every group shows.
     figures: Set<Measure>,
+    /// Whether groups keep the files of their figures open.
+    sampling: bool,
     found: OnceLock<V1Limits>,
 }
 
@@ -36,12 +38,17 @@ impl<'a> Level<'a> {
 
 impl V1Side {
     pub(super) fn new(base: Base, figures: Set<Measure>) -> Self {
-        Self { base, figures, found: OnceLock::new() }
+        Self { base, figures, sampling: false, found: OnceLock::new() }
     }
 
-    /// Below what groups are made.
-    pub(super) fn base(&self) -> &Base {
-        &self.base
+    /// The same with other figures.
+    pub(super) fn with_figures(&self, figures: Set<Measure>) -> Self {
+        Self { base: self.base.clone(), figures, sampling: self.sampling, found: OnceLock::new() }
+    }
+
+    /// The same with groups that keep the files of their figures open.
+    pub(super) fn with_sampling(&self) -> Self {
+        Self { sampling: true, ..self.with_figures(self.figures) }
     }
 
     /// The descriptors that it has open so far.
@@ -56,6 +63,7 @@ impl V1Side {
         }
         let found = V1Limits::probe(&self.base);
         let found = found.map_err(|error| error.with_backend(Backend::Hybrid))?;
+        let found = if self.sampling { found.sampling() } else { found };
         Ok(self.found.get_or_init(|| found))
     }
 

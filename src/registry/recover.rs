@@ -132,6 +132,11 @@ impl Registry {
             Err(error) if is_gone(&error) => {}
             Err(error) => return Err(error),
         }
+        if entry.identity.is_none() && matches!(entry.backend, Backend::CgroupV1 | Backend::Hybrid)
+        {
+            // Its maker may have been killed between two hierarchies.
+            backend_cgroupv1::remove_unfinished(&base(entry), &entry.name)?;
+        }
         self.forget_entry(entry)
     }
 }
@@ -177,14 +182,18 @@ impl Drivers {
         if let Some((_, known)) = self.0.iter().find(|(of, _)| place(of) == place(entry)) {
             return Ok(Arc::clone(known));
         }
-        let home = Base::default().of(entry.home.as_bytes());
-        let base = match &entry.parent {
-            Some(parent) => home.at(parent),
-            None => home,
-        };
-        let driver = ThisHost.probe(entry.backend, &Place::on(base))?;
+        let driver = ThisHost.probe(entry.backend, &Place::on(base(entry)))?;
         self.0.push((entry.clone(), Arc::clone(&driver)));
         Ok(driver)
+    }
+}
+
+/// Below what a group on record was made.
+fn base(entry: &Entry) -> Base {
+    let home = Base::default().of(entry.home.as_bytes());
+    match &entry.parent {
+        Some(parent) => home.at(parent),
+        None => home,
     }
 }
 

@@ -23,6 +23,15 @@ use ways::Way;
 const TRY: &str = "--try-way";
 const FAILED: i32 = 10;
 
+/// The backends whose programs try, and what asks for as much of a seal as there is on each: a process group
+/// is held by descent, which no seal closes, so that its `leave_by` is not `none`.
+const BACKENDS: [(&str, &[&str]); 4] = [
+    ("cgroup-v2", &["--seal", "--require", "leave_by=none"]),
+    ("hybrid", &["--seal", "--require", "leave_by=none", "--pids", "1000"]),
+    ("cgroup-v1", &["--seal", "--require", "leave_by=none"]),
+    ("process-group", &["--seal", "--best-effort"]),
+];
+
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().collect();
     if let Some(at) = words.iter().position(|word| word == TRY) {
@@ -30,43 +39,58 @@ fn main() -> ExitCode {
     }
     let arguments = Arguments::from_args();
     let rows = Arc::new(Mutex::new(Vec::new()));
-    let skipped = why_not();
-    let trial = |way: Way| {
-        let (rows, skipped) = (Arc::clone(&rows), skipped.clone());
-        let name = way.name.replace(' ', "_");
-        Trial::ignorable_test(name, move || match skipped.or_else(|| way.why_not()) {
-            Some(reason) => Ok(Completion::ignored_with(reason)),
-            None => play(&way, &rows).map(|()| Completion::Completed),
-        })
-    };
-    let conclusion = libtest_mimic::run(&arguments, ways::all().into_iter().map(trial).collect());
+    let trials = BACKENDS.into_iter().flat_map(|backend| trials_on(backend, &rows));
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
     if !arguments.list {
-        rows.lock().expect("no trial panics").sort();
-        for row in rows.lock().expect("no trial panics").iter() {
-            println!("{row}");
-        }
+        let mut rows = rows.lock().expect("no trial panics");
+        rows.sort();
+        rows.iter().for_each(|row| println!("{row}"));
     }
     conclusion.exit_code()
 }
 
-/// Why the catalogue cannot be tried here, unless it can.
-fn why_not() -> Option<String> {
-    let (what, reason) = match backends::unusable("cgroup-v2") {
+/// One trial a way.
+fn trials_on(backend: (&'static str, &'static [&str]), rows: &Rows) -> Vec<Trial> {
+    let skipped = why_not(backend.0);
+    let trial = |way: Way| {
+        let (rows, skipped) = (Arc::clone(rows), skipped.clone());
+        let name = format!("{}::{}", backend.0.replace('-', "_"), way.name.replace(' ', "_"));
+        Trial::ignorable_test(name, move || match skipped.or_else(|| way.why_not(backend.0)) {
+            Some(reason) => Ok(Completion::ignored_with(reason)),
+            None => play(backend, &way, &rows).map(|()| Completion::Completed),
+        })
+    };
+    ways::all().into_iter().map(trial).collect()
+}
+
+/// Why the catalogue cannot be tried on a backend, unless it can.
+fn why_not(backend: &str) -> Option<String> {
+    let (what, reason) = match backends::unusable(backend) {
         _ if !support::shapes::is_root() => ("isolation", "only root can seal".to_owned()),
         _ if !separates_processes() => ("isolation", "there is no Landlock here".to_owned()),
-        Some(reason) => ("cgroup-v2", reason),
+        _ if outside::cgroup_mounts().is_empty() => {
+            ("cgroups", "there is no hierarchy to reach for".to_owned())
+        }
+        Some(reason) => (backend, reason),
         None => return None,
     };
     backends::skip(what, &reason);
     Some(reason)
 }
 
+/// What each way came to, for people.
+type Rows = Arc<Mutex<Vec<String>>>;
+
 /// The way is shut under the seal, and open without it.
-fn play(way: &Way, rows: &Mutex<Vec<String>>) -> Result<(), Failed> {
-    let sealed = attempt(way, &["--seal", "--require", "leave_by=none"])?;
-    let open = attempt(way, &[])?;
+fn play(
+    (backend, seal): (&str, &[&str]),
+    way: &Way,
+    rows: &Mutex<Vec<String>>,
+) -> Result<(), Failed> {
+    let sealed = attempt(backend, way, seal)?;
+    let open = attempt(backend, way, &[])?;
     rows.lock().expect("no trial panics").push(format!(
-        "{:<50} sealed: {:<40} unsealed: {}",
+        "{backend:<13} {:<50} sealed: {:<40} unsealed: {}",
         way.name,
         sealed.as_ref().err().map_or("WORKS", String::as_str),
         open.as_ref().err().map_or("works", String::as_str),
@@ -79,13 +103,13 @@ fn play(way: &Way, rows: &Mutex<Vec<String>>) -> Result<(), Failed> {
 }
 
 /// Tries the way in a run with these options; says why it failed.
-fn attempt(way: &Way, options: &[&str]) -> Result<Result<(), String>, Failed> {
+fn attempt(backend: &str, way: &Way, options: &[&str]) -> Result<Result<(), String>, Failed> {
     let outside = Outside::make()?;
     // Descriptors 7 and 8 are inherited: directories of cgroupfs and of the host.
     let shell = "exec 7<\"$1\" 8</; shift; exec \"$@\"";
     let mut command = Command::new("sh");
-    command.args(["-c", shell, "sh"]).arg(outside.v2_group()).arg(support::binary());
-    command.args(["run", "--backend", "cgroup-v2", "--grace", "0"]).args(options).arg("--");
+    command.args(["-c", shell, "sh"]).arg(outside.group()).arg(support::binary());
+    command.args(["run", "--backend", backend, "--grace", "0"]).args(options).arg("--");
     command.arg(std::env::current_exe()?).args([TRY, &way.name]).args(outside.words());
     for name in support::SETTINGS {
         command.env_remove(name);

@@ -78,11 +78,11 @@ impl Outside {
         }
     }
 
-    /// The group in the unified hierarchy.
-    pub(crate) fn v2_group(&self) -> PathBuf {
+    /// The group in the unified hierarchy, or, where there is none, in another one.
+    pub(crate) fn group(&self) -> PathBuf {
         let mounts = cgroup_mounts();
-        let v2 = mounts.iter().find(|mount| mount.is_v2).expect("the backend is usable");
-        self.group_in(&v2.point)
+        let any = mounts.iter().find(|mount| mount.is_v2).or(mounts.first());
+        self.group_in(&any.expect("a hierarchy is mounted").point)
     }
 
     /// The group in the hierarchy that is mounted there.

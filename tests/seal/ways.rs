@@ -21,6 +21,8 @@ pub(crate) struct Way {
     go: Box<dyn Fn(&Outside) -> Tried + Send>,
     /// A file without which the host does not have this way.
     needs: Option<PathBuf>,
+    /// The backends that have it, where not all do.
+    on: Option<&'static [&'static str]>,
 }
 
 /// `Ok` when it worked; else why not.
@@ -28,7 +30,7 @@ type Tried = Result<(), String>;
 
 impl Way {
     fn new(name: impl Into<String>, go: impl Fn(&Outside) -> Tried + Send + 'static) -> Self {
-        Self { name: name.into(), go: Box::new(go), needs: None }
+        Self { name: name.into(), go: Box::new(go), needs: None, on: None }
     }
 
     fn needs(mut self, file: impl Into<PathBuf>) -> Self {
@@ -36,12 +38,20 @@ impl Way {
         self
     }
 
+    fn on(mut self, backends: &'static [&'static str]) -> Self {
+        self.on = Some(backends);
+        self
+    }
+
     pub(crate) fn go(&self, outside: &Outside) -> Tried {
         (self.go)(outside)
     }
 
-    /// Why this host does not have it, unless it does.
-    pub(crate) fn why_not(&self) -> Option<String> {
+    /// Why this host does not have it on a backend, unless it does.
+    pub(crate) fn why_not(&self, backend: &str) -> Option<String> {
+        if self.on.is_some_and(|backends| !backends.contains(&backend)) {
+            return Some(format!("a program on {backend} has no group of its own there"));
+        }
         let needed = self.needs.as_deref()?;
         (!needed.exists()).then(|| format!("there is no {} for us", needed.display()))
     }
@@ -49,7 +59,7 @@ impl Way {
 
 /// Every way that this host may have.
 pub(crate) fn all() -> Vec<Way> {
-    let mut ways: Vec<_> = cgroup_mounts().into_iter().map(write_procs).collect();
+    let mut ways: Vec<_> = cgroup_mounts().iter().flat_map(by_hierarchy).collect();
     ways.extend(by_mounts());
     ways.extend(by_namespaces());
     ways.extend(by_descriptors());
@@ -58,33 +68,55 @@ pub(crate) fn all() -> Vec<Way> {
     ways
 }
 
-fn write_procs(mount: CgroupMount) -> Way {
-    Way::new(format!("write to {}", mount.point.display()), move |outside| {
-        move_to(&outside.group_in(&mount.point))
-    })
+/// The ways through one mounted hierarchy.
+fn by_hierarchy(hierarchy: &CgroupMount) -> Vec<Way> {
+    type Go = fn(&CgroupMount, &Outside) -> Tried;
+    let of = |what: &str, go: Go| {
+        let mount = hierarchy.clone();
+        let name = what.replace("MOUNT", &mount.point.display().to_string());
+        Way::new(name, move |outside| go(&mount, outside))
+    };
+    let mut ways = vec![
+        of("write to MOUNT", |mount, outside| move_to(&outside.group_in(&mount.point))),
+        of("remount MOUNT writable", |mount, outside| {
+            apart();
+            told(mount_remount(&mount.point, MountFlags::BIND, c""))?;
+            move_to(&outside.group_in(&mount.point))
+        }),
+        of("bind MOUNT elsewhere", |mount, outside| {
+            apart();
+            told(mount_bind(outside.group_in(&mount.point), &outside.directory))?;
+            move_to(&outside.directory)
+        }),
+        of("change the own group in MOUNT", |mount, _| {
+            let file = if mount.is_v2 { "cgroup.max.depth" } else { "notify_on_release" };
+            rewrite(&own_group(&mount.point).ok_or("it is not to be found")?.join(file))
+        }),
+    ];
+    if hierarchy.is_v2 {
+        // The root, in which the processes of other backends are, lacks the file.
+        let last = ways.pop().map(|way| way.on(&["cgroup-v2", "hybrid"]));
+        ways.extend(last);
+    } else {
+        ways.push(of("write a thread to MOUNT", |mount, outside| {
+            told(fs::write(outside.group_in(&mount.point).join("tasks"), "0"))
+        }));
+        let agent = hierarchy.point.join("release_agent");
+        let ask =
+            of("release_agent of MOUNT", |mount, _| rewrite(&mount.point.join("release_agent")));
+        ways.push(ask.needs(agent));
+    }
+    ways
 }
 
 fn by_mounts() -> Vec<Way> {
     vec![
-        Way::new("remount cgroup2 writable", |outside| {
-            apart();
-            let group = outside.v2_group();
-            let point = group.parent().ok_or("it has a parent")?;
-            told(mount_remount(point, MountFlags::BIND, c""))?;
-            move_to(&group)
-        }),
-        Way::new("bind cgroup2 elsewhere", |outside| {
-            apart();
-            let group = outside.v2_group();
-            told(mount_bind(&group, &outside.directory))?;
-            move_to(&outside.directory)
-        }),
         Way::new("mount a fresh cgroup2", |outside| {
             apart();
             told(mount("none", &outside.directory, "cgroup2", MountFlags::empty(), None))?;
-            let group = outside.v2_group();
-            move_to(&outside.directory.join(group.file_name().ok_or("it has a name")?))
-        }),
+            move_to(&outside.group_in(&outside.directory))
+        })
+        .needs(v2_point()),
         Way::new("mount a fresh cgroup", |outside| {
             apart();
             let option = c"none,name=systemd";
@@ -95,18 +127,6 @@ fn by_mounts() -> Vec<Way> {
             apart();
             told(mount("none", &outside.directory, "proc", MountFlags::empty(), None))?;
             rewrite(&outside.directory.join("sys/kernel/core_pattern"))
-        }),
-        Way::new("lift an own limit", |_| {
-            let text = told(fs::read_to_string("/proc/self/cgroup"))?;
-            let own = text.lines().find_map(|line| line.strip_prefix("0::/")).ok_or("not in v2")?;
-            let mounts = cgroup_mounts();
-            let v2 = mounts.iter().find(|mount| mount.is_v2).ok_or("no v2")?;
-            let mut group = v2.point.join(own);
-            // In a cgroup namespace of its own the path is not the host's: look for the group.
-            if own.is_empty() {
-                group = told(own_group(&v2.point))?;
-            }
-            told(fs::write(group.join("cgroup.max.depth"), "max"))
         }),
     ]
 }
@@ -148,7 +168,7 @@ fn by_descriptors() -> Vec<Way> {
             told(fs::write("/proc/self/fd/7/cgroup.procs", "0"))
         }),
         Way::new("an inherited directory of the host", |outside| {
-            let group = outside.v2_group();
+            let group = outside.group();
             let path = group.strip_prefix("/").map_err(|error| error.to_string())?;
             move_to(&Path::new("/proc/self/fd/8").join(path))
         }),
@@ -158,7 +178,7 @@ fn by_descriptors() -> Vec<Way> {
 fn by_processes() -> Vec<Way> {
     let root_of = |who: &'static str, pid: fn(&Outside) -> i32| {
         Way::new(format!("the root directory of {who}"), move |outside| {
-            let group = outside.v2_group();
+            let group = outside.group();
             let path = group.strip_prefix("/").map_err(|error| error.to_string())?;
             move_to(&Path::new(&format!("/proc/{}/root", pid(outside))).join(path))
         })
@@ -193,18 +213,11 @@ fn by_processes() -> Vec<Way> {
 
 fn by_kernel() -> Vec<Way> {
     let file = |path: &'static str| Way::new(path, move |_| rewrite(Path::new(path))).needs(path);
-    let v1 = cgroup_mounts().into_iter().find(|mount| !mount.is_v2);
-    let agent = v1.map(|mount| mount.point.join("release_agent")).unwrap_or_default();
     vec![
         file("/proc/sys/kernel/core_pattern"),
         file("/proc/sys/kernel/modprobe"),
         file("/sys/kernel/uevent_helper"),
         file("/sys/kernel/mm/transparent_hugepage/enabled"),
-        Way::new("release_agent", {
-            let agent = agent.clone();
-            move |_| rewrite(&agent)
-        })
-        .needs(agent),
         Way::new("sysrq-trigger", |_| {
             told(OpenOptions::new().write(true).open("/proc/sysrq-trigger")).map(drop)
         })
@@ -254,17 +267,23 @@ fn unshare(flags: UnshareFlags) -> rustix::io::Result<()> {
     rustix::thread::unshare(flags)
 }
 
-/// The group below `top` that holds this process.
-fn own_group(top: &Path) -> std::io::Result<PathBuf> {
+/// Where the unified hierarchy is mounted.
+fn v2_point() -> PathBuf {
+    let v2 = cgroup_mounts().into_iter().find(|mount| mount.is_v2);
+    v2.map_or("/no unified hierarchy".into(), |mount| mount.point)
+}
+
+/// The group at or below `top` that holds this process. In a cgroup namespace of its own the path in
+/// `/proc/self/cgroup` is not the host's, so it is looked for.
+fn own_group(top: &Path) -> Option<PathBuf> {
     let own = std::process::id().to_string();
-    for entry in fs::read_dir(top)? {
-        let path = entry?.path();
-        let pids = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
-        if pids.lines().any(|pid| pid == own) {
-            return Ok(path);
-        }
+    let pids = fs::read_to_string(top.join("cgroup.procs")).unwrap_or_default();
+    if pids.lines().any(|pid| pid == own) {
+        return Some(top.to_owned());
     }
-    Err(std::io::ErrorKind::NotFound.into())
+    let below = fs::read_dir(top).into_iter().flatten().flatten();
+    let mut groups = below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    groups.find_map(|entry| own_group(&entry.path()))
 }
 
 fn told<T, E: Display>(result: Result<T, E>) -> Result<T, String> {

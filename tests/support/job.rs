@@ -163,6 +163,25 @@ impl Job {
         traces::marked(&self.mark)
     }
 
+    /// Kills everything of `contain`'s own: itself, its guardian or its keeper.
+    pub(crate) fn kill_contain(&self) {
+        let ours = || {
+            let all = self.processes().into_iter();
+            all.filter(|process| process.comm == "contain").collect::<Vec<_>>()
+        };
+        // Stopped first, so that none acts on the death of another; and the last begun is killed first,
+        // for the kernel lets a stopped process group go on when its last parent dies.
+        for process in ours() {
+            signal(process.pid, Signal::STOP);
+        }
+        eventually("all of contain is dead", || {
+            for process in ours().iter().rev() {
+                signal(process.pid, Signal::KILL);
+            }
+            ours().is_empty()
+        });
+    }
+
     /// Kills whatever carries the mark, and removes the group if there is one.
     fn clean_up(&self) {
         let clean = || {

@@ -13,6 +13,7 @@ mod view;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use containment_core::{EventId, Outcome, Pid, Time};
@@ -43,7 +44,7 @@ pub(crate) struct World {
     /// By birth, so that a re-used pid is another process.
     processes: BTreeMap<Birth, Process>,
     /// How programs ended, for handles that outlive the zombie.
-    outcomes: HashMap<Birth, Outcome>,
+    outcomes: BTreeMap<Birth, Outcome>,
     /// By generation, so that a re-used name is another group.
     nodes: BTreeMap<u64, Node>,
     events: BTreeMap<(Time, u64), Event>,
@@ -93,7 +94,7 @@ impl World {
             sticking_freezes: 0,
             programs: HashMap::new(),
             processes: BTreeMap::new(),
-            outcomes: HashMap::new(),
+            outcomes: BTreeMap::new(),
             nodes: BTreeMap::from([(OUTSIDE, Node::outside())]),
             events: BTreeMap::new(),
             triggers: Vec::new(),
@@ -155,6 +156,16 @@ impl World {
             "spinning at {:?}: a watch is ready, and nobody reads it",
             self.now
         );
+    }
+
+    /// What the future depends on, in one figure: not what was called and sent before.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let events: Vec<_> = self.events.iter().map(|((at, _), event)| (at, event)).collect();
+        let there = (&self.processes, &self.outcomes, &self.nodes, &self.triggers, &self.caller);
+        let freezing = (self.freezing_takes, self.sticking_freezes);
+        let mut hasher = DefaultHasher::new();
+        format!("{:?}", (self.now, freezing, there, events)).hash(&mut hasher);
+        hasher.finish()
     }
 
     /// When something is going to happen next.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::{
     Backoff, Change, Error, ErrorKind, Freeze, FreezeState, Group, GroupOps, Member, OpenGroup,
-    Operation, Pid, ProcessState, Result, Time, Waiter, Watch, Witness,
+    Operation, Pid, ProcessState, Result, Waiter, Watch, Witness,
 };
 
 /// A group in which nobody runs; dropping this thaws it.
@@ -65,7 +65,7 @@ impl OpenGroup {
     /// so.
     ///
     /// # Errors
-    /// [`TimedOut`](ErrorKind::TimedOut), after ten seconds: where the group around it is frozen.
+    /// [`Frozen`](ErrorKind::Frozen) when a group around it is; [`TimedOut`](ErrorKind::TimedOut), after ten seconds.
     pub fn thaw(&self) -> Result<()> {
         self.held().thaw()
     }
@@ -79,7 +79,7 @@ impl FreezeGuard<'_> {
     /// Thaws the group, and returns when it is so.
     ///
     /// # Errors
-    /// [`TimedOut`](ErrorKind::TimedOut), after ten seconds: where the group around it is frozen.
+    /// [`Frozen`](ErrorKind::Frozen) when a group around it is; [`TimedOut`](ErrorKind::TimedOut), after ten seconds.
     /// [`NotOwner`](ErrorKind::NotOwner) in a fork of the process that froze it.
     pub fn thaw(mut self) -> Result<()> {
         self.armed = false;

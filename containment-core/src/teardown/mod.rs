@@ -234,7 +234,7 @@ impl Teardown {
         self.report.emptied = !self.blind;
         self.read_usage(group);
         // Nothing lives. What the pids controller counts still are zombies that nobody has reaped yet.
-        if let Some(usage) = &mut self.report.usage {
+        if let Some(usage) = self.report.usage.as_mut().filter(|_| self.report.emptied) {
             usage.pids = usage.pids.and(Some(0));
         }
         if !self.policy.remove {
@@ -294,16 +294,19 @@ impl Teardown {
         match populated {
             Ok(false) => Some(Phase::Empty),
             Ok(true) => None,
-            Err(error) if is_gone(&error) => {
-                self.report.emptied = true;
-                self.report.removed = true;
-                Some(Phase::Done)
-            }
+            Err(error) if is_gone(&error) => Some(self.vanished()),
             Err(error) => {
                 self.report.note(error);
                 None
             }
         }
+    }
+
+    /// Somebody else removed it. What was made besides it, levels above it for one, is still ours to remove.
+    fn vanished(&mut self) -> Phase {
+        self.report.emptied = true;
+        self.report.removed = true;
+        if self.policy.remove { Phase::Remove { tried: false } } else { Phase::Done }
     }
 
     /// Watch, then read, then wait.

@@ -12,11 +12,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use containment_core::Source;
 
-/// How much is in it: some 900 short processes.
+/// How much is in it: some 900 short processes, of everybody on that CPU. To map more takes longer.
 const DATA: usize = 128 * 1024;
 
 /// It announces itself when so much is in it.
-const WATERMARK: u32 = 32 * 1024;
+const WATERMARK: u32 = 16 * 1024;
 
 /// Where the kernel keeps how much it has written, and we how much we have read.
 const HEAD: usize = 1024;

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use super::{Dir, Failure, Result};
 
 /// The note that tells on whose record a group is.
-pub const MARK: &str = "contain.mark";
+const MARK: &str = "contain.mark";
 
 /// The longest value that is read.
 const LONGEST: usize = 256;
@@ -17,6 +17,17 @@ const NAMESPACES: [&str; 2] = ["user", "trusted"];
 
 /// Errors: none where the kernel keeps no attributes; then there simply is no note.
 impl Dir {
+    /// Leaves the mark that tells on whose record the group is. Whether it was kept.
+    pub fn leave_mark(&self, mark: &str) -> Result<bool> {
+        self.leave_note(MARK, mark)
+    }
+
+    /// The mark that was left on it, if one was.
+    pub fn mark(&self) -> Result<Option<String>> {
+        let text = |note: Vec<u8>| String::from_utf8_lossy(&note).into_owned();
+        self.note(MARK).map(|note| note.map(text))
+    }
+
     /// The note `name`, if there is one.
     pub fn note(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let mut value = [0; LONGEST];

@@ -1,5 +1,7 @@
 //! The levels of a nested name: made from the outside in, removed from the inside out.
 
+use std::path::Path;
+
 use containment_core::{ErrorKind, GroupName};
 
 use super::{Dir, Result};
@@ -42,6 +44,23 @@ impl Dir {
     pub fn remove_levels_above(&self, name: &GroupName, made: usize) {
         let paths = paths(name);
         paths.iter().rev().skip(1).take(made).for_each(|path| self.remove_level(path, name));
+    }
+
+    /// The first group on the way down to `relative`, neither this one nor that one itself, of which `is_it`
+    /// says so.
+    pub fn first_above(
+        &self,
+        relative: &Path,
+        is_it: impl Fn(&Self) -> Result<bool>,
+    ) -> Result<Option<Self>> {
+        let mut here = self.clone();
+        for level in relative.parent().into_iter().flat_map(Path::components) {
+            here = here.open_beneath(level)?;
+            if is_it(&here)? {
+                return Ok(Some(here));
+            }
+        }
+        Ok(None)
     }
 
     fn descend<'n>(

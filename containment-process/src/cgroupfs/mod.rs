@@ -25,7 +25,6 @@ use containment_core::{ErrorKind, GroupName, Identity};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir};
 use rustix::io::{Errno, retry_on_intr};
 
-pub use attributes::MARK;
 pub use failure::{Failure, Result};
 pub use files::Access;
 pub use levels::Level;

@@ -197,6 +197,7 @@ fn path(step: Step, program: &Program) -> Option<PathBuf> {
 fn remedy(step: Step, error: &io::Error) -> Option<&'static str> {
     let denied = matches!(error.raw_os_error(), Some(libc::EPERM));
     match step {
+        Step::Root | Step::Pivot | Step::BindSource(_) | Step::Directory => of_path(step, error),
         Step::BindTarget(_) => Some("make the place below the root first"),
         Step::Bind(_) if !denied => Some("bind a directory to a directory, or a file to a file"),
         Step::SealDomain => Some("take Linux 5.19 or later with Landlock, or accept best effort"),
@@ -206,6 +207,24 @@ fn remedy(step: Step, error: &io::Error) -> Option<&'static str> {
         Step::Namespaces if denied => {
             Some("run it as root, or in a user namespace: unshare --user --map-root-user …")
         }
+        _ => None,
+    }
+}
+
+/// What to do about a path that the caller gave.
+fn of_path(step: Step, error: &io::Error) -> Option<&'static str> {
+    match (error.raw_os_error()?, step) {
+        // pivot_root(2): the new root is the old one.
+        (libc::EBUSY, Step::Pivot) => Some("leave the root directory out: this is the host's own"),
+        (libc::ENOENT | libc::ENOTDIR, Step::BindSource(_)) => {
+            Some("name a file or directory that exists")
+        }
+        (libc::ENOENT | libc::ENOTDIR, Step::Directory) => {
+            Some("name a directory that the program finds below its root")
+        }
+        (libc::ENOENT | libc::ENOTDIR, _) => Some("name a directory that exists"),
+        (libc::ELOOP, _) => Some("name it by a path without a loop of symbolic links"),
+        (libc::EACCES, _) => Some("let the program's user search every directory on the way"),
         _ => None,
     }
 }

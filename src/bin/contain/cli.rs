@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use containment::{Backend, Bounds, GroupName, Requirement, Signal};
+use containment::{Backend, Bounds, GroupName, Requirement, Signal, Systemd};
 use tracing_subscriber::filter::Targets;
 
 use crate::groups::options::GroupCommand;
@@ -58,6 +58,15 @@ pub(crate) struct Global {
         value_name = "PATH"
     )]
     pub(crate) parent: Option<PathBuf>,
+    /// Ask systemd for a delegated scope where our own cgroup is not delegated: auto, or never
+    #[arg(
+        long,
+        global = true,
+        default_value = "auto",
+        value_name = "auto|never",
+        hide_possible_values = true
+    )]
+    pub(crate) systemd: SystemdChoice,
     /// Where groups are kept on record [default: the user's runtime directory]
     #[arg(
         long,
@@ -100,6 +109,21 @@ impl BackendChoice {
             Self::CgroupV1 => Some(Backend::CgroupV1),
             Self::Hybrid => Some(Backend::Hybrid),
             Self::ProcessGroup => Some(Backend::ProcessGroup),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum SystemdChoice {
+    Auto,
+    Never,
+}
+
+impl From<SystemdChoice> for Systemd {
+    fn from(choice: SystemdChoice) -> Self {
+        match choice {
+            SystemdChoice::Auto => Self::Auto,
+            SystemdChoice::Never => Self::Never,
         }
     }
 }

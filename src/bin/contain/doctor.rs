@@ -45,6 +45,7 @@ struct Entry {
     reason: Option<String>,
     remedy: Option<String>,
     lacking: Vec<String>,
+    scope: Option<String>,
     capabilities: Option<Guarantees>,
 }
 
@@ -60,8 +61,10 @@ struct Guarantees {
 }
 
 fn diagnose(global: &Global) -> Diagnosis {
-    let mut builder =
-        Containment::builder().keeper(containment::Keeper::Worker).measuring(Set::all());
+    let mut builder = Containment::builder()
+        .keeper(containment::Keeper::Worker)
+        .measuring(Set::all())
+        .systemd(global.systemd.into());
     if let Some(parent) = &global.parent {
         builder = builder.parent(parent);
     }
@@ -98,6 +101,7 @@ impl Entry {
             reason: error.map(ToString::to_string),
             remedy: error.and_then(|error| error.remedy()).map(str::to_owned),
             lacking: finding.lacking.clone(),
+            scope: finding.scope.clone(),
             capabilities: finding.usable.as_ref().ok().map(Guarantees::new),
         }
     }
@@ -146,7 +150,8 @@ fn details(entry: &Entry) -> String {
             let known =
                 [format!("limits: {}", list(&it.limits)), format!("usage:  {}", list(&it.usage))];
             let lacking = entry.lacking.iter().map(|what| format!("lacking: {what}"));
-            known.into_iter().chain(lacking).collect()
+            let scope = entry.scope.iter().map(|scope| format!("scope: {scope}"));
+            known.into_iter().chain(scope).chain(lacking).collect()
         }
         None => [("not usable: ", &entry.reason), ("remedy: ", &entry.remedy)]
             .into_iter()

@@ -41,6 +41,7 @@ fn usual_remedy(error: &Error) -> Option<&'static str> {
         ErrorKind::ProgramNotFound => Some("check the path, or PATH"),
         ErrorKind::ProgramNotExecutable => Some("check its mode, its format and its interpreter"),
         ErrorKind::AlreadyExists => Some("choose another name"),
+        ErrorKind::InvalidInput if error.path().is_some() => Some("check the path"),
         ErrorKind::InvalidInput => Some("see `contain run --help`"),
         ErrorKind::Unsupported => Some("take another backend with --backend"),
         _ if matches!(error.operation(), Operation::Probe | Operation::Select) => {

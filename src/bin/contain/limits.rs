@@ -10,31 +10,31 @@ use crate::values;
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitOptions {
     /// Most memory: bytes, or K, M, G, T of 1024; `max` lifts it
-    #[arg(long, value_name = "SIZE", value_parser = values::memory)]
+    #[arg(long, value_name = "SIZE", value_parser = values::memory, allow_negative_numbers = true)]
     memory: Option<Most<Bytes>>,
     /// Memory above which the group is slowed down and reclaimed from
-    #[arg(long, value_name = "SIZE", value_parser = values::memory)]
+    #[arg(long, value_name = "SIZE", value_parser = values::memory, allow_negative_numbers = true)]
     memory_high: Option<Most<Bytes>>,
     /// Most swap; 0 means none
-    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    #[arg(long, value_name = "SIZE", value_parser = values::size, allow_negative_numbers = true)]
     swap: Option<Most<Bytes>>,
     /// Most CPU time, in CPUs (1.5)
     #[arg(long, value_name = "N", value_parser = values::cpus, allow_negative_numbers = true)]
     cpus: Option<Most<Cpus>>,
     /// CPU share relative to siblings, 1 to 10000
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     cpu_weight: Option<Weight>,
     /// CPUs to run on (0-3,6)
-    #[arg(long, value_name = "LIST", value_parser = values::list)]
+    #[arg(long, value_name = "LIST", value_parser = values::list, allow_negative_numbers = true)]
     cpuset: Option<CpuSet>,
     /// Memory nodes to allocate from (0-1)
-    #[arg(long, value_name = "LIST", value_parser = values::list)]
+    #[arg(long, value_name = "LIST", value_parser = values::list, allow_negative_numbers = true)]
     mems: Option<CpuSet>,
     /// Most processes and threads
-    #[arg(long, value_name = "N", value_parser = values::count)]
+    #[arg(long, value_name = "N", value_parser = values::count, allow_negative_numbers = true)]
     pids: Option<Most<u64>>,
     /// I/O share relative to siblings, 1 to 10000
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     io_weight: Option<Weight>,
     /// Most I/O per second on a disk, MAJOR:MINOR or a path; may be given for several
     #[arg(long, value_name = "DEV:rbps=N,wbps=N,riops=N,wiops=N", value_parser = values::io_max)]
@@ -55,11 +55,13 @@ impl LimitOptions {
             cpu_weight: self.cpu_weight,
             cpuset: self.cpuset.clone(),
             mems: self.mems.clone(),
-            pids_max: self.pids,
             io_weight: self.io_weight,
             hugetlb: self.hugetlb.iter().copied().collect(),
             ..Limits::new()
         };
+        if let Some(most) = self.pids {
+            limits = limits.pids_max(most);
+        }
         for (device, most) in &self.io_max {
             let all = limits.io_max.entry(*device).or_default();
             *all = most.iter().fold(*all, |all, (rate, most)| all.with(rate, most));

@@ -48,5 +48,10 @@ fn message(error: &clap::Error) -> String {
     let parts: Vec<_> = parts
         .map(|part| part.lines().map(str::trim).collect::<Vec<_>>().join(" ").trim().to_owned())
         .collect();
-    parts.join("; ").replace(" tip: to pass", "; to pass").trim_start_matches("error: ").to_owned()
+    parts
+        .join("; ")
+        .replace("; tip: ", "; ")
+        .replace(" tip: ", "; ")
+        .trim_start_matches("error: ")
+        .to_owned()
 }

@@ -25,6 +25,10 @@ pub(super) const CASES: &[Case] = &[
         needs [Need::Nesting(true), Need::Freeze(Freeze::Kernel)]
     ),
     case!(
+        a_thaw_does_not_reach_a_group_around_it,
+        needs [Need::Nesting(true), Need::Freeze(Freeze::Kernel)]
+    ),
+    case!(
         a_frozen_sub_group_is_killed,
         needs [Need::Nesting(true), Need::Freeze(Freeze::Kernel)]
     ),
@@ -137,6 +141,22 @@ fn a_thaw_reaches_sub_groups_that_others_froze(world: &dyn World) {
     world.eventually("it is thawed", || is(&*inner, FreezeState::Thawed));
     let work = world.work();
     world.eventually("it works again", || world.work() > work);
+    world.end_all(group, &[]);
+}
+
+fn a_thaw_does_not_reach_a_group_around_it(world: &dyn World) {
+    let group = world.group();
+    let inner = group.ops().subgroup(&name("x/inner"), ControllerSet::EMPTY).unwrap();
+    inner.spawn(&world.program(Deed::Works)).unwrap();
+    world.freeze(group.ops());
+    world.freeze(&*inner);
+    world.refused(inner.request_thaw(), ErrorKind::Frozen, Operation::Thaw, &inner.id().name);
+    assert!(is(&*inner, FreezeState::Frozen));
+    // Its own freeze was undone all the same.
+    world.thaw(group.ops());
+    let work = world.work();
+    world.eventually("it works again", || world.work() > work);
+    assert!(is(&*inner, FreezeState::Thawed));
     world.end_all(group, &[]);
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use containment_core::{Backend, Element, Measure, Pressure, Usage};
+use containment_core::{Element, Measure, Pressure, Usage};
 
 use super::{Case, Need, case};
 use crate::world::{Deed, World};
@@ -92,11 +92,8 @@ fn cpu_time_is_counted(world: &dyn World) {
     let usage = group.usage().unwrap();
     let sum = usage.cpu_user.unwrap() + usage.cpu_system.unwrap();
     assert!(!usage.cpu.unwrap().is_zero(), "{usage:?}");
-    // The kernel rounds each of the three by itself; cgroup v1 samples user and system time, and charges
-    // each to whoever runs when the clock ticks (cpuacct.c), at most 10 ms apart.
-    let sampled = world.driver().backend() == Backend::CgroupV1;
-    let off = Duration::from_micros(if sampled { 20_000 } else { 2 });
-    assert!(usage.cpu.unwrap().abs_diff(sum) <= off, "{usage:?}");
+    // The kernel rounds each of the three to microseconds by itself.
+    assert!(usage.cpu.unwrap().abs_diff(sum) <= Duration::from_micros(2), "{usage:?}");
     world.end_all(group, &[]);
 }
 

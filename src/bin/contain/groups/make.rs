@@ -2,7 +2,7 @@
 
 use containment::registry::{Registry, Tenure};
 use containment::{
-    Backend, Builder, Containment, Error, ErrorKind, Group, GroupName, Operation, Result,
+    Backend, Builder, Containment, Error, ErrorKind, Group, GroupName, Operation, Result, Systemd,
 };
 
 use super::options::{Create, Rm};
@@ -44,8 +44,9 @@ fn make_around(host: &Containment, name: &GroupName) -> Result<Vec<Group>> {
 }
 
 fn builder(global: &Global) -> Builder {
-    let builder =
-        global.backend.explicit().into_iter().fold(Containment::builder(), Builder::backend);
+    // A scope of systemd would be gone with us, and the group with it.
+    let builder = Containment::builder().systemd(Systemd::Never);
+    let builder = global.backend.explicit().into_iter().fold(builder, Builder::backend);
     global.parent.iter().fold(builder, Builder::parent)
 }
 

@@ -98,6 +98,7 @@ fn builder(global: &Global, options: &Run, registry: Option<&Registry>) -> Build
             Orphans::Keep => Keeper::Lasting,
         })
         .proof(Proof::OnUse)
+        .systemd(global.systemd.into())
         .limits(&options.limits.limits().of_new_group());
     // Where a figure has its price it is measured for those who look at it. What is throttled has a CPU
     // limit, and is measured by that.

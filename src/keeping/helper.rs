@@ -17,7 +17,7 @@ use containment_process::pidfd::PidFd;
 use containment_process::spawn::{Entry, Launch, Memory, spawn};
 use rustix::process::getpgrp;
 
-use super::letters::{Answer, Hello, VERSION, pid, read, write};
+use super::letters::{Answer, END, Hello, VERSION, pid, read, write};
 use super::order::{WrittenOrder, own_streams};
 use super::serve::Role;
 use crate::registry::{Process, Registry, WrittenId};
@@ -188,9 +188,8 @@ impl Drop for Running {
         if self.owner != Pid::current() {
             return;
         }
-        // Without a descriptor to spare it sees the end of the line when we are gone.
-        let Ok((closed, _)) = Channel::pair() else { return };
-        drop(std::mem::replace(&mut self.control, closed));
+        // A helper that cannot be told is gone, or ends with us.
+        let _ = self.control.send(END, &[]);
         if self.keepers.iter().any(|keeper| !keeper.has_ended().unwrap_or(true)) {
             return;
         }

@@ -9,6 +9,9 @@ use crate::registry::{Process, WrittenOutcome};
 /// The version of what is told; both sides have to be of the same.
 pub(super) const VERSION: u32 = 1;
 
+/// The last letter to a helper, whose owner needs it no more.
+pub(super) const END: &[u8] = b"end";
+
 /// The first letter to a helper, with a pidfd of its owner and the state directory.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Hello {

@@ -1,5 +1,6 @@
 //! The helper's life: it waits for orders, for its owner's death, and for the ends of its keepers.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use containment_process::signals::{Inbox, set_mask};
 use containment_process::worker;
 
 use super::kept;
-use super::letters::{Answer, Hello, VERSION, WrittenError, pid, read, write};
+use super::letters::{Answer, END, Hello, VERSION, WrittenError, pid, read, write};
 use super::order::WrittenOrder;
 use crate::registry::{OwnerLock, Process, Registry};
 use crate::sweep::end_descendants;
@@ -67,6 +68,9 @@ struct Server {
     /// Beside our owner's.
     _lock: Option<OwnerLock>,
     inbox: Inbox,
+    /// Whether our owner said that it needs us no more. The end of its line alone may be its death, which
+    /// closes its descriptors before it is announced.
+    dismissed: Cell<bool>,
 }
 
 /// How long what cannot be ended is tried again.
@@ -93,7 +97,7 @@ impl Server {
         let supervisor = PidFd::from_fd(pid(hello.owner.pid).map_err(failed)?, supervisor);
         let registry = Registry::adopt(state_dir, hello.state_dir.as_ref())?;
         let lock = match role {
-            Role::Guard => Some(registry.stand_beside(hello.owner)?),
+            Role::Guard => registry.stand_beside(hello.owner)?,
             Role::Keep => None,
         };
         let own = PidFd::open(Pid::current()).map_err(failed)?.ok_or_else(not_a_helper)?;
@@ -104,7 +108,17 @@ impl Server {
         become_sub_reaper().map_err(failed)?;
         let inbox = Inbox::open_all(SignalSet::default().with(Signal::CHLD)).map_err(failed)?;
         let owner = hello.owner;
-        Ok(Self { role, control, owner, supervisor, own, registry, _lock: lock, inbox })
+        Ok(Self {
+            role,
+            control,
+            owner,
+            supervisor,
+            own,
+            registry,
+            _lock: lock,
+            inbox,
+            dismissed: Cell::new(false),
+        })
     }
 
     fn run(&self) -> Result<()> {
@@ -122,7 +136,7 @@ impl Server {
             if asked {
                 sources.push(self.control.source());
             }
-            match self.next(asked)? {
+            match self.next()? {
                 Next::Wait => waiter.wait(Time::NEVER, &Watch::Sources(sources)),
                 Next::Recover => return self.recover(),
                 Next::End => return Ok(()),
@@ -130,13 +144,13 @@ impl Server {
         }
     }
 
-    fn next(&self, asked: bool) -> Result<Next> {
+    fn next(&self) -> Result<Next> {
         let children = self.reap()?;
         let orphaned = self.is_orphaned();
         Ok(match (orphaned, self.role) {
             (true, Role::Guard) => Next::Recover,
             (true, Role::Keep) if !children => Next::End,
-            (false, _) if !asked && !children => Next::End,
+            (false, _) if self.dismissed.get() && !children => Next::End,
             _ => Next::Wait,
         })
     }
@@ -162,6 +176,10 @@ impl Server {
     fn answer_all(&self) -> bool {
         loop {
             let letter = match self.control.try_receive() {
+                Ok(Some(letter)) if letter.text == END => {
+                    self.dismissed.set(true);
+                    return false;
+                }
                 Ok(Some(letter)) => letter,
                 Ok(None) => return false,
                 Err(error) => return error.kind() == io::ErrorKind::WouldBlock,

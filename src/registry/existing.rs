@@ -58,7 +58,7 @@ impl Registry {
             Err(error) if is_gone(&error) && self.owner(entry)? != Owner::Alive => {}
             Err(error) => return Err(error),
         }
-        self.forget(&entry.name)?;
+        self.forget_entry(entry)?;
         self.forget_inside(&entry.name)
     }
 
@@ -69,7 +69,7 @@ impl Registry {
             let inside = entry.name.as_str().starts_with(&below);
             let is_gone = || self.open_group(&entry).is_err_and(|error| is_gone(&error));
             if inside && self.owner(&entry)? != Owner::Alive && is_gone() {
-                self.forget(&entry.name)?;
+                self.forget_entry(&entry)?;
             }
         }
         Ok(())

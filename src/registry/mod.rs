@@ -84,7 +84,7 @@ impl Registry {
     }
 
     /// Takes the guardian's place beside the lock of `owner`.
-    pub(crate) fn stand_beside(&self, owner: Process) -> Result<OwnerLock> {
+    pub(crate) fn stand_beside(&self, owner: Process) -> Result<Option<OwnerLock>> {
         OwnerLock::beside(&self.dir, owner)
     }
 
@@ -178,6 +178,13 @@ impl Registry {
     pub fn forget(&self, name: &GroupName) -> Result<()> {
         self.forget_programs(name)?;
         self.dir.remove(&entry_file(name))
+    }
+
+    /// Strikes a group off the record, unless its name has been given to another one meanwhile.
+    pub(crate) fn forget_entry(&self, entry: &Entry) -> Result<()> {
+        let same = |now: &Entry| now.mark == entry.mark;
+        let is_there = self.entry(&entry.name)?.is_some_and(|now| same(&now));
+        if is_there { self.forget(&entry.name) } else { Ok(()) }
     }
 
     /// Removes what dead processes left here besides entries: locks that nobody holds, half-written

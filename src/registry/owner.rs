@@ -56,14 +56,17 @@ impl OwnerLock {
         Ok(Self { process, file })
     }
 
-    /// The guardian's place beside the lock of another process.
-    pub(super) fn beside(dir: &StateDir, process: Process) -> Result<Self> {
+    /// The guardian's place beside the lock of another process; none where that has let go meanwhile.
+    pub(super) fn beside(dir: &StateDir, process: Process) -> Result<Option<Self>> {
         let failed = |errno: Errno| {
             Error::from_errno(Operation::Register, errno.raw_os_error()).with_path(dir.path())
         };
-        let file = dir.open_file(&file_name(process), true).map_err(failed)?;
+        let file = match dir.open_file(&file_name(process), false) {
+            Err(Errno::NOENT) => return Ok(None),
+            opened => opened.map_err(failed)?,
+        };
         lock(file.as_fd(), Holder::Guardian).map_err(failed)?;
-        Ok(Self { process, file: Arc::new(file) })
+        Ok(Some(Self { process, file: Arc::new(file) }))
     }
 
     /// Takes the guardian's byte, in the guardian, by the descriptor that it inherited.

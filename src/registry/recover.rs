@@ -137,7 +137,7 @@ impl Registry {
             // Its maker may have been killed between two hierarchies.
             backend_cgroupv1::remove_unfinished(&base(entry), &entry.name)?;
         }
-        self.forget(&entry.name)
+        self.forget_entry(entry)
     }
 }
 

@@ -64,10 +64,11 @@ pub(crate) fn agent(own: &Own) {
         }
         check(own, &groups, seed);
     }
-    groups.clear();
-    own.registry.close().expect("it is ours");
+    // Until both are: whoever looks at what was just ended sees it half gone.
     say("done");
     heard();
+    groups.clear();
+    own.registry.close().expect("it is ours");
 }
 
 /// What is on record of us, and who lives in it, is what we did.

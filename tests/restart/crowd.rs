@@ -12,7 +12,7 @@ use crate::support::{eventually, traces};
 /// The host. A daemon's name begins like its group's number.
 pub(crate) fn agent(own: &Own) {
     let host = own.host(Tenure::Owner);
-    let own_child = std::process::Command::new("sleep").arg(format!("7.{}", own.mark)).spawn();
+    let own_child = std::process::Command::new("sleep").arg(format!("2000.{}", own.mark)).spawn();
     drop(own_child.expect("it can be started"));
     std::thread::spawn(|| {
         loop {
@@ -62,7 +62,7 @@ fn host(stage: &Stage, groups: usize) -> (Agent, Vec<i32>) {
 }
 
 fn own_child_lives(stage: &Stage) -> bool {
-    !traces::marked(&format!("7.{}", stage.mark)).is_empty()
+    !traces::marked(&format!("2000.{}", stage.mark)).is_empty()
 }
 
 pub(crate) fn hostile(backend: &str) {

@@ -352,6 +352,7 @@ pub(crate) mod tests {
 
     pub(crate) fn mock_child() -> Box<dyn ChildOps> {
         let mut child = MockChildOps::new();
+        // A witness is told of it.
         child.expect_pid().return_const(Pid::current());
         Box::new(child)
     }

@@ -289,9 +289,11 @@ fn exec_passes_signals_on_to_its_program_alone(backend: &str) {
     job.await_line("up");
     running.signal(Signal::TERM);
     running.finish_unchecked().expect(9);
-    let left = document(&job, &["ps", "--json", job.name()]);
-    let left: Vec<_> = left.as_array().expect("an array").iter().collect();
-    assert!(left.iter().all(|member| member["comm"] == "sleep") && !left.is_empty(), "{left:?}");
+    eventually("the daemon alone is left, and sleeps", || {
+        let left = document(&job, &["ps", "--json", job.name()]);
+        let left = left.as_array().expect("an array");
+        left.len() == 1 && left[0]["comm"] == "sleep"
+    });
     contain(&job, &["rm", "--force", job.name()]).expect(0);
     job.check_nothing_left();
 }

@@ -96,7 +96,7 @@ fn what_is_kept_stays_until_it_is_removed(backend: &str) {
     job.start_sh(&["--keep"], script).finish_unchecked().expect(3);
     let collected = document(&job, &["gc", "--json"]);
     assert_eq!(collected["kept"], json!([job.name()]));
-    assert_eq!(sleepers(&job), 1, "it lives on");
+    eventually("it lives on", || sleepers(&job) == 1);
     assert_eq!(document(&job, &["ls", "--json"])[0]["owner"], "none");
     let table = contain(&job, &["ls"]).expect(0).stdout;
     let lines: Vec<_> = table.lines().collect();

@@ -96,10 +96,13 @@ impl Mounted {
     /// Opens the directory of the mount, which has to be this very hierarchy's.
     pub(crate) fn open(&self) -> Result<Dir, Error> {
         let top = Dir::open_mount(&self.point, Version::V1).map_err(|f| self.unusable(f))?;
-        let stat = rustix::fs::fstat(&top);
-        let device =
-            stat.map(|stat| (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev)));
-        if device != Ok(self.device) {
+        let stat = rustix::fs::fstat(&top).map_err(|errno| {
+            Error::from_errno(Operation::Probe, errno.raw_os_error())
+                .with_kind(ErrorKind::Unusable)
+                .with_path(top.path())
+        })?;
+        let device = (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev));
+        if device != self.device {
             return Err(refused(&top)
                 .because(format!("another hierarchy is mounted over the {} one", self.label()))
                 .advise("unmount what is mounted over it"));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use containment_core::{Error, ErrorKind, Limit, Measure, Operation, Result, Set};
 use containment_process::proc::{Base, mountinfo};
+use rustix::io::Errno;
 
 use crate::hierarchy::{Hierarchy, Mounted};
 use crate::offer;
@@ -46,11 +47,19 @@ impl Place {
             }
             match Hierarchy::open(mounted, &memberships, base.parent()) {
                 Ok(hierarchy) => place.hierarchies.push(hierarchy),
+                // It says nothing of the hierarchy: without it groups would seem to be gone.
+                Err(error) if is_shortage(&error) => return Err(error),
                 Err(error) => place.unusable.push(Arc::new(error)),
             }
         }
         place.limits = offer::limits(&place);
         Ok(place)
+    }
+
+    /// Why a group that is not found may be there all the same: a hierarchy that could not be opened.
+    pub(crate) fn unseen(&self) -> Option<&Error> {
+        let denied = [Errno::ACCESS, Errno::PERM].map(|errno| Some(errno.raw_os_error()));
+        self.unusable.iter().map(|error| &**error).find(|error| denied.contains(&error.errno()))
     }
 
     /// The descriptors that it has open.
@@ -129,4 +138,10 @@ fn no_hierarchy() -> Error {
     Error::new(ErrorKind::Unusable, Operation::Probe)
         .because("no cgroup v1 hierarchy is mounted")
         .advise("use another backend, or mount the freezer as root: contain init")
+}
+
+/// Whether the kernel was short of something, or was interrupted.
+fn is_shortage(error: &Error) -> bool {
+    let short = [Errno::NOMEM, Errno::MFILE, Errno::NFILE, Errno::AGAIN, Errno::INTR, Errno::IO];
+    short.map(|errno| Some(errno.raw_os_error())).contains(&error.errno())
 }

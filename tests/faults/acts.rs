@@ -146,6 +146,7 @@ fn after_run(job: &Job<'_>, run: &Struck, point: &Point) -> Result<Played, Strin
         (Some(7), _) if left.processes.is_empty() && left.groups.is_empty() => {}
         (Some(7), _) => return Err(format!("it ended with 7 and left {left:?}")),
         (Some(125), 1) => {}
+        _ if run.never_began() => {}
         (status, _) => return Err(format!("it ended with {status:?} and said {:?}", run.stderr)),
     }
     // Where it lost containment the guardian goes on.
@@ -226,7 +227,7 @@ fn struck_kill(job: &Job<'_>, point: &Point) -> Result<Played, String> {
     let kill = strike(job, &kill_words(job), Some(point), false)?;
     let members = job.members();
     let verdict = honest(&kill, point, members.is_empty(), || format!("{members:?} live"));
-    let cleared = finish_kill(job, &mut owner).and_then(|()| verdict);
+    let cleared = finish_kill(job, &mut owner).and(verdict);
     cleared.and_then(|()| tidy(job, kill.pid)).map(|()| Played {
         hit: kill.is_hit(point.fault),
         cleared: Duration::ZERO,
@@ -266,8 +267,12 @@ fn orphan(job: &Job<'_>) -> Result<(), String> {
     // Stopped first, so that none acts on the death of another; and the last begun is killed first, for the
     // kernel lets a stopped process group go on when its last parent dies.
     let own = job.own();
-    own.iter().for_each(|pid| audit::signal("STOP", *pid));
-    own.iter().rev().for_each(|pid| audit::signal("KILL", *pid));
+    for pid in &own {
+        audit::signal("STOP", *pid);
+    }
+    for pid in own.iter().rev() {
+        audit::signal("KILL", *pid);
+    }
     owner.wait().map_err(|error| error.to_string())?;
     within(deadline(), || job.own().is_empty()).ok_or("contain cannot be killed")?;
     if job.members().len() == 4 { Ok(()) } else { Err("the job did not survive".to_owned()) }
@@ -284,6 +289,7 @@ fn honest(
         (Some(0), _) if done => Ok(()),
         (Some(0), _) => Err(format!("it said that it was done, and {}", left())),
         (Some(1..=6), _) if !struck.messages().is_empty() => Ok(()),
+        _ if struck.never_began() => Ok(()),
         (_, Some(9)) if point.fault == Fault::Kill => Ok(()),
         (_, Some(6 | 11)) if is_memory(&point.call) => Ok(()),
         (status, signal) => {

@@ -48,10 +48,8 @@ fn of_call(call: &str) -> &'static [&'static str] {
         }
         "dup" | "dup2" | "dup3" => &["EMFILE", "EBUSY"],
         "poll" | "ppoll" | "epoll_wait" | "epoll_pwait" => &["EINTR", "ENOMEM"],
-        "waitid" | "wait4" => &["EINTR"],
-        "close" => &["EINTR"],
+        "waitid" | "wait4" | "close" | "getrandom" => &["EINTR"],
         "close_range" => &["ENOSYS", "ENOMEM"],
-        "getrandom" => &["EINTR"],
         "prctl" | "prlimit64" | "pidfd_send_signal" | "kill" | "setpgid" | "setsid" => &["EPERM"],
         _ => &[],
     }

@@ -109,7 +109,9 @@ fn everything(wanted: &str) -> ExitCode {
             match all_points(backend, act, chosen) {
                 Ok(struck) => {
                     eprintln!("{name}: {}", table::summary(&struck));
-                    table::failures(&struck).iter().for_each(|line| eprintln!("  {line}"));
+                    for line in table::failures(&struck) {
+                        eprintln!("  {line}");
+                    }
                     outcomes.extend(struck);
                 }
                 Err(reason) => eprintln!("SKIPPED {name}: {reason}"),
@@ -118,7 +120,9 @@ fn everything(wanted: &str) -> ExitCode {
     }
     println!("{}\n\n{}", table::summary(&outcomes), table::tables(&outcomes));
     let failures = table::failures(&outcomes);
-    failures.iter().for_each(|line| println!("- {line}"));
+    for line in &failures {
+        println!("- {line}");
+    }
     ExitCode::from(u8::from(!failures.is_empty() || outcomes.is_empty()))
 }
 

@@ -104,9 +104,9 @@ impl Drop for Stage {
             audit::signal("TERM", sentinel.owner.id());
             let gone = || audit::marked(&sentinel.mark).is_empty();
             if within(deadline(), gone).is_none() {
-                audit::marked(&sentinel.mark)
-                    .iter()
-                    .for_each(|process| audit::signal("KILL", process.pid));
+                for process in audit::marked(&sentinel.mark) {
+                    audit::signal("KILL", process.pid);
+                }
             }
             // Whatever it ended with.
             let _ = sentinel.owner.wait();

@@ -29,6 +29,11 @@ impl Struck {
         }
     }
 
+    /// Whether it was the loader of a dynamic binary that failed, before there was a `contain`.
+    pub(crate) fn never_began(&self) -> bool {
+        self.status == Some(127) && self.stderr.contains("error while loading shared libraries")
+    }
+
     /// The lines on stderr that are messages of `contain`'s own.
     pub(crate) fn messages(&self) -> Vec<&str> {
         self.stderr.lines().filter(|line| line.starts_with("contain: ")).collect()

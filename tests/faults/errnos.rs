@@ -36,12 +36,12 @@ fn of_call(call: &str) -> &'static [&'static str] {
         "getdents64" | "fstat" | "newfstatat" | "statx" | "fstatfs" | "ftruncate" => {
             &["EIO", "ENOMEM"]
         }
-        "readlink" | "readlinkat" | "faccessat2" | "access" | "chdir" => &["EIO", "ENOMEM"],
+        "readlink" | "readlinkat" | "faccessat2" | "access" | "chdir" | "getxattr"
+        | "fgetxattr" => &["EIO", "ENOMEM"],
         "mkdir" | "mkdirat" => &["EACCES", "ENOSPC", "ENOMEM", "EAGAIN"],
         "linkat" | "renameat" | "renameat2" => &["EIO", "ENOSPC"],
         "unlink" | "unlinkat" | "rmdir" => &["EBUSY", "EACCES", "EIO"],
         "setxattr" | "fsetxattr" => &["ENOSPC", "EOPNOTSUPP"],
-        "getxattr" | "fgetxattr" => &["EIO", "ENOMEM"],
         "clone" | "clone3" | "fork" | "vfork" => &["EAGAIN", "ENOMEM"],
         "execve" => &["ENOMEM", "EACCES"],
         "pipe2" | "pidfd_open" | "signalfd4" | "epoll_create1" | "eventfd2" | "memfd_create" => {

@@ -129,9 +129,19 @@ impl Keeper {
     }
 
     /// Reaps and tells until nothing is left; ends the group when the supervisor has died, unless that
-    /// let go of it.
+    /// let go of it. A supervisor that lives does the rest for a keeper that fails; for a dead one
+    /// nobody would.
     fn keep(&self) -> io::Result<()> {
         let waiter = SystemWaiter::new();
+        let kept = self.attend(&waiter);
+        let alone = || self.supervisor.has_ended().unwrap_or(true);
+        match kept {
+            Err(_) if !self.let_go.load(Ordering::Relaxed) && alone() => self.end_all(&waiter),
+            kept => kept,
+        }
+    }
+
+    fn attend(&self, waiter: &SystemWaiter) -> io::Result<()> {
         loop {
             // Before the inbox is read: what a supervisor told before it died is in there by then.
             let orphaned = self.supervisor.has_ended()?;
@@ -144,7 +154,7 @@ impl Keeper {
                 match &self.guardian {
                     _ if !orphaned => sources.push(self.supervisor.source()),
                     Some(guardian) if !guardian.has_ended()? => sources.push(guardian.source()),
-                    _ => return self.end_all(&waiter),
+                    _ => return self.end_all(waiter),
                 }
             }
             // What is left to reap is announced no more.

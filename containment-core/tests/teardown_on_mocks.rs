@@ -215,7 +215,11 @@ fn a_group_that_is_gone_at_any_step_is_done_without_an_error() {
 
 #[test]
 fn a_group_that_is_gone_during_a_freeze_is_done_without_an_error() {
-    let lost = calls![one(Expect::Reap), one(Expect::Populated(Err(gone(Operation::Populated))))];
+    let lost = calls![
+        one(Expect::Reap),
+        one(Expect::Populated(Err(gone(Operation::Populated)))),
+        one(Expect::Remove(Ok(())))
+    ];
     let calls = calls![
         begins(),
         alive(),

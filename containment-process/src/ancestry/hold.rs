@@ -16,10 +16,12 @@ const STACK: usize = 8;
 
 /// What holds `process`.
 pub(super) fn hold_on(process: &Process) -> Hold {
+    let stack = stack_of(process).unwrap_or_default();
     Hold {
-        wchan: process.wchan(),
+        // The kernel tells none while it wakes somebody up who will wait on.
+        wchan: process.wchan().or_else(|| stack.first().cloned()),
         freezer: freezer_of(process),
-        stack: stack_of(process).unwrap_or_default(),
+        stack,
         mount: mount_of(process),
     }
 }

@@ -14,7 +14,7 @@ cd "$(dirname "$0")"
 # What the tests and the scripts in them call; whatever else they need busybox has.
 readonly PROGRAMS=(sh bash env sleep setsid cat ls id cp make unshare setpriv nsenter mount umount getent chrt stty
     script dd yes head tail sed grep timeout nohup mkdir rmdir chmod chown touch ln readlink seq stat tr wc sort
-    strace mktemp date ps rm mv flock taskset)
+    strace mktemp date ps kill rm mv flock taskset)
 
 main() {
     local tree
@@ -48,10 +48,11 @@ add() {
     done
 }
 
-# The users that tests ask for by name.
+# The users and the file that tests ask for by name.
 accounts() {
     printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n' > "$1/etc/passwd"
-    printf 'root:x:0:\nnogroup:x:65534:\n' > "$1/etc/group"
+    printf 'root:x:0:\ndaemon:x:1:\nnogroup:x:65534:\n' > "$1/etc/group"
+    echo guest > "$1/etc/hostname"
     printf 'passwd: files\ngroup: files\n' > "$1/etc/nsswitch.conf"
     ldconfig -p | grep -o '/[^ ]*libnss_files.so.2' | head -n 1 | while read -r library; do
         mkdir -p "$1$(dirname "$library")"

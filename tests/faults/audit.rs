@@ -50,9 +50,18 @@ pub(crate) fn lives(pid: u32) -> bool {
 
 /// Whether somebody traces a process.
 pub(crate) fn is_traced(pid: u32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
-    tracer.is_some_and(|tracer| tracer.trim() != "0")
+    status_of(pid, "TracerPid:").is_some_and(|tracer| tracer != 0)
+}
+
+/// How many of `others` are above a process.
+pub(crate) fn depth(pid: u32, others: &[u32]) -> usize {
+    let parent = |pid: &u32| status_of(*pid, "PPid:").filter(|parent| others.contains(parent));
+    std::iter::successors(parent(&pid), parent).count()
+}
+
+fn status_of(pid: u32, field: &str) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix(field))?.trim().parse().ok()
 }
 
 /// The directories of the cgroup hierarchies that are called `name`, or that are a probe of one of `pids`.

@@ -221,13 +221,14 @@ impl<'a> Job<'a> {
         })
     }
 
-    /// The processes of `contain` itself in this job, in the order of their pids.
+    /// The processes of `contain` itself in this job, parents first: pids wrap around.
     pub(crate) fn own(&self) -> Vec<u32> {
         let binary = binary();
         let own = |pid: &u32| is_executing(*pid, &binary);
-        let mut own: Vec<_> = audit::marked(&self.mark).iter().map(|p| p.pid).filter(own).collect();
-        own.sort_unstable();
-        own
+        let own: Vec<_> = audit::marked(&self.mark).iter().map(|p| p.pid).filter(own).collect();
+        let mut sorted = own.clone();
+        sorted.sort_by_key(|pid| audit::depth(*pid, &own));
+        sorted
     }
 
     /// Those that `contain` holds.

@@ -169,7 +169,13 @@ impl Job {
     pub(crate) fn kill_contain(&self) {
         let ours = || {
             let all = self.processes().into_iter();
-            all.filter(|process| process.comm == "contain").collect::<Vec<_>>()
+            let mut ours: Vec<_> = all.filter(|process| process.comm == "contain").collect();
+            // Pids wrap around: the first begun is the one that is nobody's child here.
+            let pids: Vec<_> = ours.iter().map(|process| process.pid).collect();
+            ours.sort_by_key(|process| {
+                traces::parent(process.pid).is_some_and(|parent| pids.contains(&parent))
+            });
+            ours
         };
         // Stopped first, so that none acts on the death of another; and the last begun is killed first,
         // for the kernel lets a stopped process group go on when its last parent dies.

@@ -40,7 +40,8 @@ impl Guardian {
         let owner = Pid::current();
         let us = PidFd::open(owner).map_err(failed)?;
         let us = us.ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
-        let lock = registry.map(Registry::lock).transpose()?;
+        // Where no record can be kept, which was told when the group was made, it ends that all the same.
+        let lock = registry.and_then(|registry| registry.lock().ok());
         let record = registry.zip(lock.as_ref());
         let process = worker::fork_apart(|| guard(group, &us, record)).map_err(failed)?;
         // It does so itself, too: whoever comes first, nothing that is sent to our group reaches it.

@@ -19,6 +19,7 @@ on_each_backend!(
     what_is_kept_stays_until_it_is_removed,
     a_run_leaves_nothing_on_record,
     a_state_directory_that_cannot_be_used_costs_recovery_only,
+    k22_a_state_directory_that_takes_no_file_costs_no_guardian,
     a_killed_contain_loses_no_status_of_what_is_kept,
 );
 
@@ -109,6 +110,16 @@ fn a_run_leaves_nothing_on_record(backend: &str) {
     job.sh(&[], "setsid sleep 1000.MARK & exit 5").expect(5);
     assert_eq!(on_record(&job), [] as [PathBuf; 0]);
     assert_eq!(document(&job, &["ls", "--json"]), json!([]));
+}
+
+fn k22_a_state_directory_that_takes_no_file_costs_no_guardian(backend: &str) {
+    let job = Job::on(backend);
+    let running = job.start_sh(&["--state-dir", "/proc"], PROGRAM);
+    job.await_line("up");
+    support::job::signal(running.pid(), containment::Signal::KILL);
+    eventually("nothing is left of it", || {
+        job.processes().is_empty() && support::traces::groups_called(job.name()).is_empty()
+    });
 }
 
 fn a_state_directory_that_cannot_be_used_costs_recovery_only(backend: &str) {

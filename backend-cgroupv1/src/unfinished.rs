@@ -1,4 +1,4 @@
-//! What a maker that was killed while it made a group left in one hierarchy: a directory without a note.
+//! What somebody who was killed while he made or removed a group left in one hierarchy.
 
 use containment_core::{ErrorKind, GroupName, Operation, Result};
 use containment_process::cgroupfs::{Dir, Failure};
@@ -8,29 +8,34 @@ use crate::branch::NOTE;
 use crate::host::Place;
 
 /// Removes the empty directories that bear the name of a group which was never finished, and that carry
-/// neither the mark of a group on record nor the note of one that they belong to. What is in use is
-/// left alone.
+/// neither the mark of a group on record nor the note of one that they belong to; those with the note of
+/// `owner`, where the group was finished and is half gone. What is in use is left alone.
 ///
 /// # Errors
 /// Those of a directory that cannot be read or removed.
-pub fn remove_unfinished(base: &Base, name: &GroupName) -> Result<()> {
+pub fn remove_unfinished(base: &Base, name: &GroupName, owner: Option<u64>) -> Result<()> {
     let place = Place::find(base)?;
     place.hierarchies.iter().try_for_each(|hierarchy| {
-        remove(&hierarchy.dir, name)
+        remove(&hierarchy.dir, name, owner)
             .map_err(|failure| failure.during(Operation::Remove).with_group(name))
     })
 }
 
-fn remove(top: &Dir, name: &GroupName) -> Result<(), Failure> {
-    match remove_unnoted(top, name) {
+fn remove(top: &Dir, name: &GroupName, owner: Option<u64>) -> Result<(), Failure> {
+    match remove_of(top, name, owner) {
         Err(failure) if failure.is_gone() || failure.kind() == ErrorKind::Busy => Ok(()),
         removed => removed,
     }
 }
 
-fn remove_unnoted(top: &Dir, name: &GroupName) -> Result<(), Failure> {
+fn remove_of(top: &Dir, name: &GroupName, owner: Option<u64>) -> Result<(), Failure> {
     let dir = top.open_beneath(name.as_str())?;
-    if dir.note(NOTE)?.is_some() || dir.mark()?.is_some() {
+    let note = dir.note(NOTE)?;
+    let belongs = match owner {
+        Some(owner) => note.is_some_and(|note| note == owner.to_string().as_bytes()),
+        None => note.is_none() && dir.mark()?.is_none(),
+    };
+    if !belongs {
         return Ok(());
     }
     let (above, last) = name.split_last();

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use backend_pgrp::{Keeper, ProcessGroups, Trace};
 use containment_core::{
-    Backend, Error, ErrorKind, GroupName, GroupOps, Operation, Pid, Policy, Result, SystemWaiter,
-    Teardown, Waiter,
+    Backend, Error, ErrorKind, GroupName, GroupOps, Identity, Operation, Pid, Policy, Result,
+    SystemWaiter, Teardown, Waiter,
 };
 use containment_process::proc::Base;
 
@@ -132,10 +132,13 @@ impl Registry {
             Err(error) if is_gone(&error) => {}
             Err(error) => return Err(error),
         }
-        if entry.identity.is_none() && matches!(entry.backend, Backend::CgroupV1 | Backend::Hybrid)
-        {
-            // Its maker may have been killed between two hierarchies.
-            backend_cgroupv1::remove_unfinished(&base(entry), &entry.name)?;
+        if matches!(entry.backend, Backend::CgroupV1 | Backend::Hybrid) {
+            // Whoever made or removed it may have been killed between two hierarchies.
+            let owner = match entry.identity {
+                Some(Identity::Cgroup(inode)) => Some(inode),
+                _ => None,
+            };
+            backend_cgroupv1::remove_unfinished(&base(entry), &entry.name, owner)?;
         }
         self.forget_entry(entry)
     }

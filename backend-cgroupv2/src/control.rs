@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use containment_core::{
     Error, ErrorKind, FreezeState, Kill, KillStep, Operation, Pid, Result, Signal, Signalled,
 };
-use containment_process::cgroupfs::parse::Events;
 use containment_process::cgroupfs::{Dir, Failure};
 use containment_process::pidfd::PidFd;
 use containment_process::proc::cgroup;
@@ -93,23 +92,23 @@ impl V2Group {
         self.refuse_held()
     }
 
-    /// A group around ours may be frozen by somebody else: it is not ours to thaw.
+    /// A group around ours may be frozen by somebody else: it is not ours to thaw. Whether our own
+    /// `frozen` says so is a matter of time: not before all stand still, nor while one of them dies.
     fn refuse_held(&self) -> Result<()> {
-        let failed = |failure: Failure| self.error(failure.during(Operation::Thaw));
-        // Not by the description that is watched: whoever waits by it would miss a change.
-        let events = self.dir.parse("cgroup.events", Events::parse).map_err(failed)?;
-        if events.frozen != Some(1) {
-            return Ok(());
-        }
         let freezes = |group: &Dir| Ok(group.read("cgroup.freeze")?.starts_with(b"1"));
-        let holder = self.place.mount.first_above(&self.relative, freezes).map_err(failed)?;
-        holder.map_or(Ok(()), |holder| {
-            Err(self
-                .error(Error::new(ErrorKind::Frozen, Operation::Thaw))
-                .with_path(holder.path())
-                .because("a group around it is frozen")
-                .advise("thaw that group: write 0 to its cgroup.freeze"))
-        })
+        let holder = match self.place.mount.first_above(&self.relative, freezes) {
+            Ok(Some(holder)) => holder,
+            Ok(None) => return Ok(()),
+            Err(failure) if failure.is_gone() => {
+                return Err(self.error(Error::new(ErrorKind::Gone, Operation::Thaw)));
+            }
+            Err(failure) => return Err(self.error(failure.during(Operation::Thaw))),
+        };
+        Err(self
+            .error(Error::new(ErrorKind::Frozen, Operation::Thaw))
+            .with_path(holder.path())
+            .because("a group around it is frozen")
+            .advise("thaw that group: write 0 to its cgroup.freeze"))
     }
 
     pub(crate) fn freeze_state(&self, operation: Operation) -> Result<FreezeState> {

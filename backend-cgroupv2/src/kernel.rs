@@ -1,10 +1,10 @@
 //! What this kernel gives groups, told before there is any of ours and without making one: a scratch group
 //! would be left behind by whoever is killed beside it.
 //!
-//! The parent group's own files tell. The hierarchy's root lacks files that groups have, but has younger
-//! ones that tell: a kernel with `cgroup.pressure` (Linux 6.1) or `cpu.stat.local` (6.7) there has
-//! `cgroup.kill` (5.14) and `memory.peak` (5.19). Before that the groups in the root are looked at, and where
-//! there is none nothing is promised. What a group really has is looked up when it is made.
+//! The parent group's own files tell. The hierarchy's root lacks files that groups have; what is younger than
+//! `cgroup.kill` (Linux 5.14) and `memory.peak` (5.19), and there, tells of them. Before that the groups in the
+//! root are looked at, and where there is none nothing is promised. What a group really has is looked up when
+//! it is made.
 
 use containment_process::cgroupfs::{Dir, Failure};
 
@@ -12,6 +12,12 @@ use crate::controllers::is_root;
 
 /// Of how many groups of a root the files are looked at: there may be thousands.
 const A_FEW: usize = 8;
+
+/// Younger files of a root: since Linux 6.1 where pressure is measured, 6.7, and 5.19 with the memory controller.
+const YOUNG: [&str; 3] = ["cgroup.pressure", "cpu.stat.local", "memory.reclaim"];
+/// Where the kernel tells of its features, and a younger one: since Linux 6.0.
+const FEATURES: &str = "/sys/kernel/cgroup/features";
+const YOUNG_FEATURE: &str = "favordynmods";
 
 /// The files that kernels may lack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +46,7 @@ impl Kernel {
     }
 
     fn by_root_alone(root: &Dir) -> Self {
-        let is_young = ["cgroup.pressure", "cpu.stat.local"].iter().any(|file| root.exists(file));
+        let is_young = YOUNG.iter().any(|file| root.exists(file)) || tells_a_young_feature();
         let has_swap = std::path::Path::new("/proc/swaps").exists();
         Self { kills: is_young, has_memory_peak: is_young, has_swap }
     }
@@ -62,6 +68,12 @@ impl Kernel {
     }
 }
 
+/// By sysfs, which need not be mounted.
+fn tells_a_young_feature() -> bool {
+    let features = std::fs::read_to_string(FEATURES).unwrap_or_default();
+    features.lines().any(|feature| feature == YOUNG_FEATURE)
+}
+
 #[cfg(test)]
 mod tests {
     use containment_core::{CgroupOps, ControllerSet, Group, GroupName, Policy};
@@ -69,6 +81,19 @@ mod tests {
 
     use super::*;
     use crate::CgroupV2;
+
+    #[test]
+    fn each_sign_of_a_young_kernel_goes_with_the_others() {
+        let driver = match CgroupV2::probe(Base::default()) {
+            Ok(driver) => driver,
+            Err(error) => return eprintln!("SKIPPED: {error}"),
+        };
+        // The youngest of them, which needs no controller and no configuration, as the feature does.
+        let is_younger = driver.place.mount.exists("cpu.stat.local");
+        if is_younger && std::path::Path::new(FEATURES).exists() {
+            assert!(tells_a_young_feature());
+        }
+    }
 
     /// A root that tells of itself tells the truth.
     #[test]

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use backend_cgroupv2::CgroupV2;
 use containment_core::{
-    CgroupOps, Change, ControllerSet, ErrorKind, FreezeState, Group, GroupName, KillStep, Outcome,
-    Pid, Policy, Program, Signal, Standing, Teardown,
+    CgroupOps, Change, ControllerSet, ErrorKind, FreezeState, Group, GroupName, KillStep,
+    Operation, Outcome, Pid, Policy, Program, Signal, Standing, Teardown,
 };
 use support::*;
 
@@ -260,6 +260,42 @@ fn a_frozen_member_below_ends_gracefully_once_thawed() {
         assert!(report.is_clean() && report.rounds == 0, "{report:?}");
         assert!(started.elapsed() < Duration::from_secs(5));
         assert_eq!(child.try_wait().unwrap(), Some(Outcome::Signaled(Signal::TERM)));
+    }
+}
+
+/// Somebody else's freeze around a group saves nobody in it, and is no failure of its end.
+#[test]
+fn a_group_below_a_frozen_one_is_ended() {
+    for driver in drivers() {
+        let outer = create(&driver, "outer");
+        let inner = outer.ops().subgroup(&"inner".parse().unwrap(), ControllerSet::EMPTY).unwrap();
+        let child = inner.spawn(&Program::new("sleep").arg("1000")).unwrap();
+        outer.ops().request_freeze().unwrap();
+        let report = Teardown::new(Policy::kill()).run(&*inner, &*driver.waiter());
+        assert!(report.is_clean() && report.errors.is_empty(), "{report:?}");
+        assert_eq!(child.try_wait().unwrap(), Some(Outcome::Signaled(Signal::KILL)));
+        assert!(outer.terminate(&Policy::kill()).unwrap().is_clean());
+    }
+}
+
+/// The group's own `cgroup.events` calls it thawed for as long as a killed member takes to die.
+#[test]
+fn a_thaw_below_a_frozen_group_is_refused_while_a_member_dies_too() {
+    for driver in drivers() {
+        let outer = create(&driver, "dying");
+        let inner = outer.ops().subgroup(&"inner".parse().unwrap(), ControllerSet::EMPTY).unwrap();
+        for _ in 0..20 {
+            let child = inner.spawn(&Program::new("sleep").arg("1000")).unwrap();
+            outer.ops().request_freeze().unwrap();
+            eventually("frozen", || inner.frozen().unwrap() == FreezeState::Frozen);
+            child.signal(Signal::KILL).unwrap();
+            let refused = inner.request_thaw().unwrap_err();
+            assert_eq!((refused.kind(), refused.operation()), (ErrorKind::Frozen, Operation::Thaw));
+            assert!(refused.path().is_some_and(|path| path.ends_with(outer.id().name.as_str())));
+            eventually("dead", || child.try_wait().unwrap().is_some());
+            outer.ops().request_thaw().unwrap();
+        }
+        assert!(outer.terminate(&Policy::kill()).unwrap().is_clean());
     }
 }
 

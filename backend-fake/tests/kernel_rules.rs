@@ -68,6 +68,27 @@ fn a_fatal_signal_acts_on_a_frozen_task_as_sigkill_does() {
     }
 }
 
+/// A signal of this kind that waits already is dropped when it is sent again, and so ends nobody.
+#[test]
+fn a_fatal_signal_that_waits_already_does_not_end_a_frozen_task() {
+    for persona in [Persona::V2, Persona::V2WithoutKill, Persona::Hybrid] {
+        let fake = Fake::with_persona(persona);
+        fake.program("job", Script::new());
+        let group = group(&fake, "job");
+        let child = group.spawn(&Program::new("job")).unwrap();
+        group.signal(Signal::STOP).unwrap();
+        group.request_freeze().unwrap();
+        for signal in [Signal::TERM, Signal::CONT, Signal::TERM] {
+            group.signal(signal).unwrap();
+            fake.advance(TICK);
+            assert!(group.populated().unwrap(), "{persona:?} {signal}");
+        }
+        group.signal(Signal::HUP).unwrap();
+        fake.advance(TICK);
+        assert_eq!(child.try_wait().unwrap(), Some(Outcome::Signaled(Signal::HUP)), "{persona:?}");
+    }
+}
+
 #[test]
 fn a_freeze_takes_its_time_sticks_and_waits_for_state_d() {
     for persona in CGROUPS {

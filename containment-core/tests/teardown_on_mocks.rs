@@ -372,16 +372,21 @@ fn members_that_come_in_during_the_removal_are_killed_for_a_bounded_time() {
     assert!(report.elapsed <= ms(2_001), "{report:?}");
 }
 
+/// For one, by a freeze that the kernel calls busy.
 #[test]
 fn a_kill_that_fails_is_made_up_for_by_signals_and_soon_repeated() {
-    for capabilities in [atomic(), repeated()] {
+    let cases = [
+        (atomic(), ErrorKind::PermissionDenied, &["kill", "SIGKILL"][..]),
+        (repeated(), ErrorKind::PermissionDenied, &["kill", "SIGKILL"]),
+        (frozen(), ErrorKind::Busy, &["kill", "SIGKILL", "thaw"]),
+    ];
+    for (capabilities, kind, round) in cases {
         let lives = |acts: &[&str]| acts.iter().filter(|act| **act == "SIGKILL").count() < 3;
-        let refused = || Err(error(ErrorKind::PermissionDenied, Operation::Kill));
+        let refused = move || Err(error(kind, Operation::Kill));
         let (mock, acts) = acting(capabilities, lives, refused);
         let (report, _) = drive(Teardown::new(Policy::kill()), &mock);
-        let round = ["kill", "SIGKILL"];
-        assert_eq!(acts.list(), [&["freeze"], &round[..], &round, &round, &["remove"]].concat());
-        assert_eq!(kinds(&report), [(ErrorKind::PermissionDenied, Operation::Kill)]);
+        assert_eq!(acts.list(), [&["freeze"], round, round, round, &["remove"]].concat());
+        assert_eq!(kinds(&report), [(kind, Operation::Kill)]);
         assert!(report.is_clean() && report.elapsed < ms(20), "{report:?}");
     }
 }

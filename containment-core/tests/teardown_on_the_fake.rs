@@ -145,6 +145,26 @@ fn a_tree_goes_with_its_frozen_sub_group() {
     }
 }
 
+/// Somebody else's freeze around a group saves nobody, and is no failure; but on version 1 nobody dies
+/// before its end.
+#[test]
+fn a_frozen_group_around_it_is_told_only_where_it_keeps_members_alive() {
+    for persona in [Persona::V2, Persona::V2WithoutKill, Persona::V1, Persona::Hybrid] {
+        let (fake, outer) = group_with(persona, Script::new());
+        let inner = outer.subgroup(&"inner".parse().unwrap(), ControllerSet::EMPTY).unwrap();
+        inner.spawn(&Program::new("job")).unwrap();
+        outer.request_freeze().unwrap();
+        let report = tear_down(&fake, &*inner, Policy::kill().give_up_after(secs(1)));
+        let kinds: Vec<_> = report.errors.iter().map(Error::kind).collect();
+        if persona == Persona::V1 {
+            assert_eq!((report.survivors.len(), report.removed), (1, false));
+            assert_eq!(kinds, [ErrorKind::Frozen, ErrorKind::TimedOut]);
+        } else {
+            assert!(report.is_clean() && kinds.is_empty(), "{persona:?}: {report:?}");
+        }
+    }
+}
+
 #[test]
 fn escapes_are_found_and_reported_on_process_groups() {
     let fake = Fake::process_group();

@@ -11,6 +11,7 @@ mod checks;
 mod drivers;
 mod helper;
 mod pairs;
+mod pinned;
 mod play;
 mod player;
 mod search;
@@ -25,7 +26,7 @@ use containment_core::Capabilities;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use pairs::Pair;
-use search::{Found, Search};
+use search::{Found, Patience, Search, shows_again};
 
 fn main() -> ExitCode {
     if let Ok(line) = std::env::var(helper::LINE) {
@@ -48,6 +49,7 @@ fn compare(pair: &'static Pair) -> Result<Completion, Failed> {
         }
     };
     compare_promises(&pair.promised(), &usable)?;
+    keep_the_pinned(pair)?;
     let found =
         Search::asked_for(pair.name).run(|acts, patience| player::play(pair, acts, patience));
     println!("differential: {}: {}", pair.name, summary(&found));
@@ -63,6 +65,19 @@ fn compare(pair: &'static Pair) -> Result<Completion, Failed> {
         text
     });
     difference.map_or(Ok(Completion::Completed), |text| Err(text.into()))
+}
+
+/// Plays what differed once.
+fn keep_the_pinned(pair: &Pair) -> Result<(), Failed> {
+    for (rule, acts) in pinned::all() {
+        let play = || player::play(pair, &acts, Patience::Long);
+        let Some(difference) = play().difference else { continue };
+        if shows_again(play) {
+            return Err(format!("{} and its twin differ: {rule}:\n{difference}", pair.name).into());
+        }
+        println!("differential: {}: {rule}: not seen again:\n{difference}", pair.name);
+    }
+    Ok(())
 }
 
 fn summary(found: &Found) -> String {

@@ -57,6 +57,11 @@ pub(crate) struct Search {
 /// How often a difference has to show.
 const SHOWS: u32 = 3;
 
+/// Whether a difference that showed once shows as often as it has to.
+pub(crate) fn shows_again(play: impl Fn() -> Played) -> bool {
+    (1..SHOWS).all(|_| play().difference.is_some())
+}
+
 impl Search {
     /// The number that `CONTAIN_SOAK` or `PROPTEST_CASES` asks for, or a quick one.
     pub(crate) fn asked_for(name: &str) -> Self {
@@ -80,9 +85,7 @@ impl Search {
                 steps.set(steps.get() + first.steps);
             }
             let Some(difference) = first.difference else { return Ok(()) };
-            let again: Option<Vec<_>> =
-                (1..SHOWS).map(|_| play(&acts, patience).difference).collect();
-            if again.is_some() {
+            if shows_again(|| play(&acts, patience)) {
                 found.set(true);
                 return Err(TestCaseError::fail(difference));
             }

@@ -9,6 +9,9 @@ use crate::script::Action;
 /// Signals that end nobody by default.
 const HARMLESS: [Signal; 3] = [Signal::CHLD, Signal::CONT, Signal::WINCH];
 
+/// From here on every one that is sent is delivered.
+const QUEUED: i32 = 32;
+
 /// Signals that dump a core by default.
 const DUMPING: [i32; 10] = [3, 4, 5, 6, 7, 8, 11, 24, 25, 31];
 
@@ -35,6 +38,8 @@ impl World {
                 process.pending = without(process.pending, Signal::STOP);
             }
             _ if HARMLESS.contains(&signal) || process.script.ignored.contains(signal) => {}
+            // A second one of what waits already is dropped, and ends nobody (kernel: `legacy_queue`).
+            _ if signal.as_raw() < QUEUED && process.pending.contains(signal) => {}
             _ if !waits && process.is_doomed_by(signal) => return self.strike(birth, signal),
             _ => process.pending = process.pending.with(signal),
         }

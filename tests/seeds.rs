@@ -113,7 +113,7 @@ fn is_declared(item: &str, sources: &[String]) -> bool {
     }
     let path = item.split('(').next().unwrap_or(item);
     let declares = |name: &str, text: &str| {
-        let keywords = ["fn", "struct", "enum", "trait", "type", "mod"];
+        let keywords = ["fn", "struct", "enum", "trait", "type", "mod", "as"];
         keywords.iter().any(|keyword| declared_as(&format!("{keyword} {name}"), text))
             || text
                 .lines()

@@ -150,11 +150,13 @@ fn a_tree_goes_with_its_frozen_sub_group() {
 #[test]
 fn a_frozen_group_around_it_is_told_only_where_it_keeps_members_alive() {
     for persona in [Persona::V2, Persona::V2WithoutKill, Persona::V1, Persona::Hybrid] {
-        let (fake, outer) = group_with(persona, Script::new());
+        let fake = Fake::with_persona(persona);
+        fake.program("job", Script::new());
+        let outer = group_with(&fake, &[]);
         let inner = outer.subgroup(&"inner".parse().unwrap(), ControllerSet::EMPTY).unwrap();
         inner.spawn(&Program::new("job")).unwrap();
         outer.request_freeze().unwrap();
-        let report = tear_down(&fake, &*inner, Policy::kill().give_up_after(secs(1)));
+        let (report, _) = tear_down(&fake, &*inner, &Policy::kill().give_up_after(secs(1)));
         let kinds: Vec<_> = report.errors.iter().map(Error::kind).collect();
         if persona == Persona::V1 {
             assert_eq!((report.survivors.len(), report.removed), (1, false));

@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::backends::{doctor, entry, on_each_backend, skip, unusable};
+use support::backends::{doctor, entry, on_each_backend, skip};
 use support::job::Job;
 
 on_each_backend!(
@@ -84,11 +84,15 @@ fn an_oom_kill_is_survived_where_that_is_asked_for(backend: &str) {
 /// Children end faster than they can be reaped; the limit is looked at in between. The run around it keeps
 /// the storm off the host.
 fn k23_a_fork_storm_does_not_hold_up_the_time_limit(backend: &str) {
-    if let Some(reason) = unusable("cgroup-v1") {
-        return skip("a limit on the storm", &reason);
-    }
+    let limits_processes = |one: &&str| {
+        let offered = entry(doctor(), one)["capabilities"]["limits"].as_array();
+        offered.is_some_and(|limits| limits.iter().any(|limit| limit == "pids"))
+    };
+    let Some(outer) = ["cgroup-v1", "cgroup-v2"].into_iter().find(limits_processes) else {
+        return skip("a limit on the storm", "no backend here has limits.pids");
+    };
     let contain = support::binary();
-    let outer = ["run", "--backend", "cgroup-v1", "--pids", "1000", "--grace", "0", "--"];
+    let outer = ["run", "--backend", outer, "--pids", "1000", "--grace", "0", "--"];
     let words = [&[contain.to_str().expect("it is UTF-8")], &outer[..]].concat();
     let job = Job::on(backend).behind(&words);
     let storm = "f() { f | f & }; while :; do f; done";

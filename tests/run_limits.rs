@@ -3,6 +3,9 @@
 
 mod support;
 
+use std::fs::File;
+use std::path::PathBuf;
+
 use support::backends::{doctor, entry, on_each_backend, skip};
 use support::job::Job;
 
@@ -11,6 +14,7 @@ on_each_backend!(
     a_fork_bomb_cannot_pass_its_limit,
     a_cpu_hog_gets_its_share,
     a_program_runs_on_its_cpus_only,
+    a_disk_is_read_no_faster_than_its_limit,
     what_the_machine_does_not_have_is_no_limit,
     more_processes_than_there_can_be_are_no_limit,
     a_limit_that_is_lifted_asks_for_nothing,
@@ -102,6 +106,35 @@ fn a_program_runs_on_its_cpus_only(backend: &str) {
     let ended = Job::on(backend).sh(&["--cpuset", "1"], "grep Cpus_allowed_list /proc/self/status");
     let ended = ended.expect(0);
     assert_eq!(ended.stdout.split_whitespace().last(), Some("1"), "{}", ended.stdout);
+}
+
+/// A whole disk, as the kernel names it; its number.
+fn disk() -> Option<(String, String)> {
+    let disks = std::fs::read_dir("/sys/block").ok()?.flatten();
+    let read = |file: PathBuf| std::fs::read_to_string(file).ok().map(|text| text.trim().to_owned());
+    disks.map(|disk| disk.path()).find_map(|disk| {
+        let name = disk.file_name()?.to_str()?.to_owned();
+        let filled = read(disk.join("size"))? != "0" && File::open(format!("/dev/{name}")).is_ok();
+        filled.then_some((name, read(disk.join("dev"))?))
+    })
+}
+
+/// A mebibyte, past the cache, at a quarter of that in a second; without the limit it is there earlier.
+fn a_disk_is_read_no_faster_than_its_limit(backend: &str) {
+    if !has(backend, &["io-max"], &[]) {
+        return;
+    }
+    let Some((name, number)) = disk() else {
+        return skip(&format!("{backend}.disk"), "this host has no disk that can be read");
+    };
+    let script = format!("dd if=/dev/{name} of=/dev/null bs=64k count=16 iflag=direct");
+    let seconds = |options: &[&str]| {
+        let ended = Job::on(backend).sh(options, &script).expect(0);
+        ended.report()["wall_seconds"].as_f64().expect("it is measured")
+    };
+    let limited = seconds(&["--io-max", &format!("{number}:rbps=256K")]);
+    assert!(limited >= 3.0, "{limited}");
+    support::eventually("it is read at once without", || seconds(&[]) < limited / 2.0);
 }
 
 /// What only the kernel can tell: the limit, its value, and the words of the line, what to do among them.

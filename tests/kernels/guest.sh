@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
 # Packs what the guest boots from: this machine's own programs with their libraries, the tests, and `init`.
 #
-#   tests/kernels/guest.sh BINARIES MODULES > initramfs.gz
+#   tests/kernels/guest.sh BINARIES SHAPE MODULES > initramfs
 #
 # BINARIES holds a directory for each package with its test binaries, and the file `contain` with, in
-# `contain.path`, the path at which the tests expect it. MODULES are kernel modules to load.
+# `contain.path`, the path at which the tests expect it. Those go in that the suites of SHAPE name. MODULES are
+# kernel modules to load.
 set -euo pipefail
 BINARIES=$(realpath "$1")
-MODULES=$(realpath "$2")
-readonly BINARIES MODULES
+readonly BINARIES SHAPE=$2
+MODULES=$(realpath "$3")
+readonly MODULES
 cd "$(dirname "$0")"
+source lib.sh
 
 # What the tests and the scripts in them call; whatever else they need busybox has.
 readonly PROGRAMS=(sh bash env sleep setsid cat ls id cp make unshare setpriv nsenter mount umount getent chrt stty
@@ -19,23 +22,32 @@ readonly PROGRAMS=(sh bash env sleep setsid cat ls id cp make unshare setpriv ns
 main() {
     local tree
     tree=$(mktemp -d)
+    # shellcheck disable=SC2064 # the path of now
+    trap "rm -rf '$tree'" EXIT
     chmod 755 "$tree"
     mkdir -p "$tree"/{usr/bin,usr/lib64,usr/lib,dev,proc,sys,tmp,run,root,etc,t,modules}
     ln -s usr/bin "$tree/bin"
     ln -s usr/bin "$tree/sbin"
     ln -s usr/lib "$tree/lib"
     ln -s usr/lib64 "$tree/lib64"
-    cp "$(command -v busybox)" "$tree/usr/bin/busybox"
-    for program in "${PROGRAMS[@]}"; do add "$program" "$tree"; done
+    for program in busybox "${PROGRAMS[@]}"; do add "$program" "$tree"; done
     accounts "$tree"
-    cp -r "$BINARIES"/. "$tree/t/"
-    expected=$(cat "$BINARIES/contain.path")
-    mkdir -p "$tree$(dirname "$expected")"
-    ln "$tree/t/contain" "$tree$expected"
+    tests "$tree"
     find "$MODULES" -name '*.ko' -exec cp {} "$tree/modules/" \;
     install -m 755 init "$tree/init"
-    (cd "$tree" && find . | cpio -o -H newc --quiet | gzip -1)
-    rm -rf "$tree"
+    pack "$tree"
+}
+
+# The suites of the shape, their binaries, and the command at the place where they were told that it is.
+tests() {
+    local expected binary
+    sed -n "s/^$SHAPE  *//p" suites > "$1/t/suites"
+    while read -r _ binary _; do
+        install -D "$BINARIES/$binary" "$1/t/$binary"
+    done < "$1/t/suites"
+    expected=$1$(cat "$BINARIES/contain.path")
+    mkdir -p "$(dirname "$expected")"
+    cp "$BINARIES/contain" "$expected"
 }
 
 # One program under its usual name, and the libraries that the loader would load for it.
@@ -43,7 +55,8 @@ add() {
     local path
     path=$(type -P -a "$1" | grep -m 1 '^/usr/bin/\|^/bin/\|^/sbin/\|^/usr/sbin/') || return 0
     cp -L "$path" "$2/usr/bin/$1"
-    ldd "$path" 2>/dev/null | grep -o '/[^ ]*' | while read -r library; do
+    # A static program has none.
+    { ldd "$path" 2>/dev/null || true; } | sed -n 's|^[^/]*\(/[^ ]*\).*|\1|p' | while read -r library; do
         [[ -e $2$library ]] || { mkdir -p "$2$(dirname "$library")" && cp -L "$library" "$2$library"; }
     done
 }

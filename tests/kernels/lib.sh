@@ -7,23 +7,55 @@ mirror() {
     apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -m 1 'debian$'
 }
 
-# Fetches and unpacks the suite's kernel, unless that was done before.
+# Ends with status 77, and a line that says so, where a command is missing: need COMMAND=PACKAGE…
+need() {
+    local missing=()
+    for pair in "$@"; do
+        command -v "${pair%=*}" > /dev/null || missing+=("${pair#*=}")
+    done
+    ((${#missing[@]} == 0)) || cannot "these packages are missing: ${missing[*]}"
+}
+
+# Tells, in a line and by status 77, that nothing was tried here, and why.
+cannot() {
+    echo "CANNOT RUN HERE: $*" >&2
+    exit 77
+}
+
+# What the guests are built by, without debug information: that is most of what they would have to load.
+guest_cargo() {
+    CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_STRIP=symbols CARGO_INCREMENTAL=0 \
+        cargo "$1" --target "$TARGET" --target-dir "$WORK/target" "${@:2}"
+}
+
+# Fetches and unpacks the suite's kernel, unless that was done before. Its last act is to place `vmlinuz`.
 kernel() {
-    local root=$WORK/$1 options package
+    local root=$WORK/$1
     [[ -e $root/vmlinuz ]] && return
-    mkdir -p "$root/lists/partial" "$root/cache/archives/partial" "$root/files" "$root/modules"
+    echo "fetching the kernel of $1" >&2
+    (fetch "$1" "$root") > "$WORK/$1.fetched" 2>&1
+    if [[ ! -e $root/vmlinuz ]]; then
+        tail -n 3 "$WORK/$1.fetched" >&2
+        cannot "the kernel of $1 cannot be fetched; see $WORK/$1.fetched"
+    fi
+}
+
+fetch() {
+    local root=$2 options packages package
+    rm -rf "$root" && mkdir -p "$root/lists/partial" "$root/cache/archives/partial" "$root/files" "$root/modules"
+    root=$(realpath "$root")
     echo "deb [arch=amd64] $(mirror) $1 main" > "$root/sources.list"
     : > "$root/status"
-    options=(-o "Dir::Etc::sourcelist=$(realpath "$root/sources.list")" -o Dir::Etc::sourceparts=-
-        -o "Dir::State::lists=$(realpath "$root/lists")" -o "Dir::State::status=$(realpath "$root/status")"
-        -o "Dir::Cache=$(realpath "$root/cache")")
-    apt-get -q "${options[@]}" update
-    for package in $(image_packages "${options[@]}"); do
-        (cd "$root" && apt-get -q "${options[@]}" download "$package" && dpkg -x "$package"*.deb files)
+    options=(-q -o Acquire::Retries=3 -o "Dir::Etc::sourcelist=$root/sources.list" -o Dir::Etc::sourceparts=-
+        -o "Dir::State::lists=$root/lists" -o "Dir::State::status=$root/status" -o "Dir::Cache=$root/cache")
+    apt-get "${options[@]}" update || return
+    packages=$(image_packages "${options[@]}")
+    for package in $packages; do
+        (cd "$root" && apt-get "${options[@]}" download "$package" && dpkg -x "$package"*.deb files) || return
     done
     # A disk in memory, for the limits of I/O.
     find "$root/files" -name 'brd.ko*' -exec cp {} "$root/modules/" \;
-    unxz -f "$root"/modules/*.xz 2>/dev/null || true
+    find "$root/modules" -name '*.xz' -exec unxz -f {} + || return
     cp "$(find "$root/files" -name 'vmlinuz*' | head -n 1)" "$root/vmlinuz"
 }
 
@@ -35,13 +67,13 @@ image_packages() {
     echo "${parts:-$image}"
 }
 
-# Packs a directory as an initial file system.
+# Packs a directory as an initial file system, uncompressed: an emulated processor takes long to unpack it.
 pack() {
-    (cd "$1" && find . | cpio -o -H newc --quiet | gzip -1)
+    (cd "$1" && find . | cpio -o -H newc --quiet)
 }
 
 # Boots a kernel without acceleration: VMLINUZ INITRD MEGABYTES PARAMETERS. What the guest says goes to stdout.
 emulate() {
-    timeout "${GUEST_SECONDS:-900}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m "$3" -nographic -no-reboot \
+    timeout "${GUEST_SECONDS:-2400}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m "$3" -nographic -no-reboot \
         -kernel "$1" -initrd "$2" -append "console=ttyS0 quiet panic=-1 $4" < /dev/null 2>&1 || true
 }

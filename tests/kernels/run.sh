@@ -2,42 +2,57 @@
 # Runs the suites on other kernels: Debian's cloud kernels, booted by qemu without acceleration, each in every
 # shape that a host has. Nothing is installed, nothing outside the target directory is written.
 #
-#   tests/kernels/run.sh [SUITE[:SHAPE]…]     all of bullseye (5.10), bookworm (6.1), trixie (6.12) and sid,
-#                                             and of v2, v1, hybrid, none unless some are named
+#   tests/kernels/run.sh [--write] [SUITE[:SHAPE]…]   all of bullseye (5.10), bookworm (6.1), trixie (6.12) and
+#                                                     sid, and of v2, v1, hybrid, none unless some are named
 #
-# Takes qemu-system-x86_64, a static busybox, cpio and dpkg, and the musl target of rustup. The packages come
-# from the mirror that this machine's own apt uses, and are kept. The consoles are kept too.
+# Prints a table. With --write it goes into docs/KERNELS.md, together with what the other guests gave when they
+# were last run. Fails where a guest failed, with status 77 where none could be run; the consoles are kept.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 readonly HERE=tests/kernels
 source "$HERE/lib.sh"
+readonly GUESTS=({bullseye,bookworm,trixie,sid}:{v2,v1,hybrid,none})
 # Package directory, kind, name and path of a program, of what cargo says that it built.
 readonly ARTIFACT='s|.*"manifest_path":"([^"]*)/Cargo.toml".*"kind":\["(test\|bin)"\].*"name":"([a-z0-9_]*)","src.*"executable":"([^"]*)".*|\1 \2 \3 \4|p'
 
 main() {
-    local all=({bullseye,bookworm,trixie,sid}:{v2,v1,hybrid,none}) failed=0
+    local write='' guests guest failed=0
+    [[ ${1-} == --write ]] && write=yes && shift
+    need qemu-system-x86_64=qemu-system-x86 busybox=busybox-static cpio=cpio unxz=xz-utils dpkg=dpkg rustup=rustup
     mkdir -p "$WORK"
-    : > "$WORK/results"
+    guests=$(wanted "$@")
+    for guest in $guests; do kernel "${guest%:*}"; done
     build
-    for wanted in "${@:-${all[@]}}"; do
-        for guest in "${all[@]}"; do
-            [[ $guest == "$wanted" || $guest == "$wanted":* ]] || continue
-            kernel "${guest%:*}"
-            boot "${guest%:*}" "${guest#*:}" || failed=1
-        done
+    for guest in $guests; do
+        boot "${guest%:*}" "${guest#*:}" || failed=1
     done
-    "$HERE/table.awk" "$WORK/results"
+    [[ $write ]] && guests=${GUESTS[*]}
+    results $guests | "$HERE/table.awk" > "$WORK/table" || failed=1
+    cat "$WORK/table"
+    [[ $write ]] && record "$WORK/table"
     return "$failed"
 }
 
-# The static test binaries by package, and the command that some of them start.
+# The guests that are named, by their kernel or with their shape; all of them where none is.
+wanted() {
+    local guest name found
+    for name in "${@:-:}"; do
+        found=
+        for guest in "${GUESTS[@]}"; do
+            [[ $name == : || $guest == "$name" || $guest == "$name":* ]] && found=yes && echo "$guest"
+        done
+        [[ $found ]] || cannot "there is no guest $name among ${GUESTS[*]}"
+    done
+}
+
+# The static test binaries that the suites name, by package, and the command that some of them start.
 build() {
-    local bin=$WORK/bin
+    local bin=$WORK/bin tests
     rm -rf "$bin"
     mkdir -p "$bin"
-    CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_STRIP=symbols CARGO_INCREMENTAL=0 \
-        cargo test --workspace --no-run --target "$TARGET" --target-dir "$WORK/target" --message-format=json |
-        sed -nE "$ARTIFACT" |
+    rustup target add "$TARGET"
+    tests=$(sed -n '/^#/!s|^[^/]*/\([a-z0-9_]*\).*|--test \1|p' "$HERE/suites" | sort -u)
+    guest_cargo test --workspace --no-run --message-format=json-render-diagnostics --bin contain $tests | sed -nE "$ARTIFACT" |
         while read -r manifest kind name path; do
             package=$(basename "$manifest")
             [[ $manifest == "$PWD" ]] && package=containment
@@ -48,20 +63,37 @@ build() {
             esac
         done
     [[ -e $bin/contain ]]
-    cp "$HERE/suites" "$bin/suites"
 }
 
-# Boots one shape, and adds what its suites said to the results.
+# Boots one shape; what its suites said is kept beside its console.
 boot() {
-    local root=$WORK/$1 shape=$2 console=$WORK/$1-$2.console extra=
+    local root=$WORK/$1 shape=$2 console=$WORK/$1-$2.console extra=''
     [[ $shape == v2 || $shape == none ]] && extra=cgroup_no_v1=all
-    "$HERE/guest.sh" "$WORK/bin" "$root/modules" > "$root/initrd.gz" || return
-    emulate "$root/vmlinuz" "$root/initrd.gz" 2048 "$extra shape=$shape" > "$console"
+    echo "booting $1, $shape" >&2
+    rm -f "$console" "$console.results"
+    if ! "$HERE/guest.sh" "$WORK/bin" "$shape" "$root/modules" > "$root/initrd"; then
+        echo "failed: $1, $shape cannot be packed" >&2
+        return 1
+    fi
+    emulate "$root/vmlinuz" "$root/initrd" 2048 "$extra shape=$shape" > "$console"
     tr -d '\r' < "$console" | "$HERE/results.awk" -v "shape=$shape" > "$console.results"
-    cat "$console.results" >> "$WORK/results"
     "$HERE/table.awk" "$console.results" > /dev/null && return
     echo "failed: $1, $shape; see $console" >&2
     return 1
+}
+
+# What these guests said, as far as they were run.
+results() {
+    local guest
+    for guest in "$@"; do
+        cat "$WORK/${guest/:/-}.console.results" 2>/dev/null || true
+    done
+}
+
+# Puts a table between the marks that stand for it in the document.
+record() {
+    local document=docs/KERNELS.md
+    sed -i -e "/^<!-- made by /,/^<!-- end -->/{/^<!-- /!d}" -e "/^<!-- made by /r $1" "$document"
 }
 
 main "$@"

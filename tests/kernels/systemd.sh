@@ -14,31 +14,21 @@ readonly ROOT=$WORK/systemd
 readonly PARTS="sessions buses services scopes stops company refusals doctor library"
 
 main() {
-    check_tools
+    need qemu-system-x86_64=qemu-system-x86 cpio=cpio unxz=xz-utils dpkg=dpkg rustup=rustup
+    [[ $(id -u) == 0 ]] || cannot "debootstrap takes root"
     mkdir -p "$ROOT"
     kernel "$SUITE"
-    [[ -e $ROOT/tree.gz ]] || tree
+    [[ -e $ROOT/tree ]] || tree
     overlay
-    cat "$ROOT/tree.gz" "$ROOT/overlay.gz" > "$ROOT/initrd.gz"
+    cat "$ROOT/tree" "$ROOT/overlay" > "$ROOT/initrd"
     local parts="${*:-$PARTS}"
-    GUEST_SECONDS=${GUEST_SECONDS:-900} emulate "$WORK/$SUITE/vmlinuz" "$ROOT/initrd.gz" 2048 \
+    emulate "$WORK/$SUITE/vmlinuz" "$ROOT/initrd" 2048 \
         "systemd.show_status=0 loglevel=3 rdinit=/init contain.parts=${parts// /,}" > "$ROOT/console"
     tr -d '\r' < "$ROOT/console" | grep -a '^HOST\|^CASE\|^  \|^ALL' || true
     if ! grep -aq '^ALL PASSED' "$ROOT/console"; then
         echo "failed with systemd; see $ROOT/console" >&2
         return 1
     fi
-}
-
-check_tools() {
-    local missing=()
-    for tool in qemu-system-x86_64 cpio dpkg apt-get; do
-        command -v "$tool" > /dev/null || missing+=("$tool")
-    done
-    [[ $(id -u) == 0 ]] || missing+=(root)
-    ((${#missing[@]} == 0)) && return
-    echo "CANNOT RUN HERE: nothing was tried with systemd, for want of ${missing[*]}" >&2
-    exit 2
 }
 
 # A small Debian with systemd, message buses and logins, packed.
@@ -52,8 +42,8 @@ tree() {
         --include=systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,util-linux,procps \
         "$SUITE" "$work/tree" "$(mirror)"
     furnish "$work/tree"
-    pack "$work/tree" > "$ROOT/tree.gz.new"
-    mv "$ROOT/tree.gz.new" "$ROOT/tree.gz"
+    pack "$work/tree" > "$ROOT/tree.new"
+    mv "$ROOT/tree.new" "$ROOT/tree"
     rm -rf "$work"
 }
 
@@ -69,19 +59,20 @@ furnish() {
 # What is tried, and who tries it: laid over the tree.
 overlay() {
     local over library
-    cargo build --target "$TARGET" --bin contain
-    library=$(cargo test --no-run --target "$TARGET" --message-format=json --test systemd |
+    rustup target add "$TARGET"
+    guest_cargo build --bin contain
+    library=$(guest_cargo test --no-run --message-format=json-render-diagnostics --test systemd |
         sed -n 's/.*"name":"systemd".*"executable":"\([^"]*\)".*/\1/p')
     over=$(mktemp -d)
     mkdir -p "$over"/t "$over"/usr/local/bin "$over"/etc/systemd/system/multi-user.target.wants
-    cp "${CARGO_TARGET_DIR:-target}/$TARGET/debug/contain" "$over/usr/local/bin/"
+    cp "$WORK/target/$TARGET/debug/contain" "$over/usr/local/bin/"
     cp tests/kernels/systemd/{suite,scope} "$over/t/"
     cp tests/kernels/systemd/contain-suite.service "$over/etc/systemd/system/"
     ln -s ../contain-suite.service "$over/etc/systemd/system/multi-user.target.wants/"
     cp "$library" "$over/t/library"
     chmod -R a+rX "$over"
     chmod 755 "$over"/t/* "$over"/usr/local/bin/*
-    pack "$over" > "$ROOT/overlay.gz"
+    pack "$over" > "$ROOT/overlay"
     rm -rf "$over"
 }
 

@@ -1,0 +1,69 @@
+//! Crowds on the real unified hierarchy: with `cgroup.kill`, and as kernels without it are served. The guests of
+//! `tests/kernels` show the latter on a kernel that has no such file.
+
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+
+use backend_cgroupv2::CgroupV2;
+use containment_core::{CgroupOps, ControllerSet, Group, Limit, Limits, Policy, Program, Stream};
+use support::*;
+
+/// The driver as it is here, and one that does as kernels without `cgroup.kill` do.
+fn drivers() -> Vec<CgroupV2> {
+    match CgroupV2::probe(None).and_then(|driver| driver.prove().map(|()| driver)) {
+        Ok(driver) => vec![driver, CgroupV2::probe(None).unwrap().without_kill_file()],
+        Err(error) => {
+            skip("cgroup-v2", &error);
+            Vec::new()
+        }
+    }
+}
+
+/// Ends a group; nothing of it lives, and its directory is gone.
+fn end(group: Group) {
+    let directory = own_directory().join(group.id().name.as_str());
+    assert!(directory.is_dir());
+    let report = group.terminate(&Policy::kill()).unwrap();
+    assert!(report.is_clean() && report.errors.is_empty(), "{report:?}");
+    assert!(!directory.exists());
+}
+
+/// Each of them waits for the other end of a pipe that has none.
+#[test]
+fn a_thousand_processes_die_with_their_group() {
+    for driver in drivers() {
+        let pipe = tempfile::tempdir().unwrap();
+        let path = pipe.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let group = create(&driver, "crowd");
+        group.spawn(&sh(&crowd(&path))).unwrap();
+        eventually("a thousand members", || group.members().unwrap().len() >= 1000);
+        end(group);
+    }
+}
+
+fn crowd(pipe: &Path) -> String {
+    let pipe = pipe.display();
+    format!("n=0; while [ $n -lt 1000 ]; do n=$((n+1)); (read line < {pipe}) & done; wait")
+}
+
+/// K03, K23: a bomb without an end of its own, which the limit on processes keeps off the host.
+#[test]
+fn k03_a_fork_bomb_dies_while_it_goes_off() {
+    for driver in drivers() {
+        if !driver.capabilities().limits.contains(Limit::Pids) {
+            skip("cgroup-v2-limits.pids", &"pids is not offered here, which bounds the bomb");
+            return;
+        }
+        let group = create_with(&driver, "bomb", ControllerSet::EMPTY.with(Limit::Pids));
+        let bounded = group.ops().set_limits(&Limits::new().pids_max(500)).unwrap();
+        assert!(bounded.refused.is_empty(), "{bounded:?}");
+        // bash tries again where it cannot fork; other shells give up.
+        let bomb = "bomb() { bomb | bomb & }; while :; do bomb; done";
+        group.spawn(&Program::new("bash").args(["-c", bomb]).stderr(Stream::Null)).unwrap();
+        eventually("it goes off", || group.members().unwrap().len() >= 100);
+        end(group);
+    }
+}

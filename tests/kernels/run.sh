@@ -67,15 +67,16 @@ build() {
 
 # Boots one shape; what its suites said is kept beside its console.
 boot() {
-    local root=$WORK/$1 shape=$2 console=$WORK/$1-$2.console extra=''
+    local root=$WORK/$1 shape=$2 console=$WORK/$1-$2.console initrd=$WORK/$1-$2.initrd extra=''
     [[ $shape == v2 || $shape == none ]] && extra=cgroup_no_v1=all
     echo "booting $1, $shape" >&2
     rm -f "$console" "$console.results"
-    if ! "$HERE/guest.sh" "$WORK/bin" "$shape" "$root/modules" > "$root/initrd"; then
+    if ! "$HERE/guest.sh" "$WORK/bin" "$shape" "$root/modules" > "$initrd"; then
         echo "failed: $1, $shape cannot be packed" >&2
         return 1
     fi
-    emulate "$root/vmlinuz" "$root/initrd" 2048 "$extra shape=$shape" > "$console"
+    emulate "$root/vmlinuz" "$initrd" 2048 "$extra shape=$shape" > "$console"
+    rm "$initrd"
     tr -d '\r' < "$console" | "$HERE/results.awk" -v "shape=$shape" > "$console.results"
     "$HERE/table.awk" "$console.results" > /dev/null && return
     echo "failed: $1, $shape; see $console" >&2

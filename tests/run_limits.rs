@@ -111,7 +111,8 @@ fn a_program_runs_on_its_cpus_only(backend: &str) {
 /// A whole disk, as the kernel names it; its number.
 fn disk() -> Option<(String, String)> {
     let disks = std::fs::read_dir("/sys/block").ok()?.flatten();
-    let read = |file: PathBuf| std::fs::read_to_string(file).ok().map(|text| text.trim().to_owned());
+    let read =
+        |file: PathBuf| std::fs::read_to_string(file).ok().map(|text| text.trim().to_owned());
     disks.map(|disk| disk.path()).find_map(|disk| {
         let name = disk.file_name()?.to_str()?.to_owned();
         let filled = read(disk.join("size"))? != "0" && File::open(format!("/dev/{name}")).is_ok();

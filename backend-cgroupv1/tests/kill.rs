@@ -17,7 +17,7 @@ use support::*;
 
 /// Makes a kill step that is through with freezing.
 fn strike(group: &Group) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + scaled(Duration::from_secs(10));
     while let KillStep::Freezing = group.ops().kill().unwrap() {
         assert!(Instant::now() < deadline, "never frozen");
     }
@@ -32,7 +32,7 @@ fn k01_a_frozen_group_dies() {
     freeze(group.ops());
     let started = Instant::now();
     end(group);
-    assert!(started.elapsed() < Duration::from_secs(2));
+    assert!(started.elapsed() < scaled(Duration::from_secs(2)));
     assert_eq!(child.try_wait().unwrap(), Some(Outcome::Signaled(Signal::KILL)));
 }
 
@@ -50,7 +50,7 @@ fn k02_a_nested_frozen_group_dies_even_behind_shut_files() {
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o000)).unwrap();
     let started = Instant::now();
     end(group);
-    assert!(started.elapsed() < Duration::from_secs(2));
+    assert!(started.elapsed() < scaled(Duration::from_secs(2)));
     assert_eq!(child.try_wait().unwrap(), Some(Outcome::Signaled(Signal::KILL)));
 }
 
@@ -141,7 +141,7 @@ fn k47_a_group_held_frozen_from_outside_is_reported_with_its_holder() {
     let inner = outer.ops().subgroup(&"inner".parse().unwrap(), ControllerSet::EMPTY).unwrap();
     let child = inner.spawn(&sleeper()).unwrap();
     freeze(outer.ops());
-    let policy = Policy::kill().give_up_after(Duration::from_millis(300));
+    let policy = patient(Policy::kill().give_up_after(Duration::from_millis(300)));
     let report = Teardown::new(policy).run(&*inner, &*bench.driver.waiter());
     assert_eq!(report.survivors.len(), 1, "{report:?}");
     let held = report.errors.iter().find(|error| error.kind() == ErrorKind::Frozen).unwrap();
@@ -252,7 +252,7 @@ fn k10_a_zombie_is_no_member() {
         // The pids controller gives its place back when it is reaped (`pids_release` in pids.c).
         let counted = group.usage().unwrap().pids;
         assert!(counted.is_none_or(|pids| pids == 1), "{counted:?}");
-        let report = group.terminate(&Policy::kill()).unwrap();
+        let report = group.terminate(&patient(Policy::kill())).unwrap();
         assert!(report.is_clean() && report.errors.is_empty(), "{report:?}");
         assert_eq!(report.usage.and_then(|usage| usage.pids), counted.and(Some(0)));
         assert!(!child.wait().unwrap().success());
@@ -309,7 +309,7 @@ fn helper_kills_with_few_descriptors() {
             .spawn(&sh("n=0; while [ $n -lt 100 ]; do n=$((n+1)); sleep 1000 & done; wait"))
             .unwrap();
         eventually("all members", || group.members().unwrap().len() > 100);
-        let report = group.terminate(&Policy::kill()).unwrap();
+        let report = group.terminate(&patient(Policy::kill())).unwrap();
         assert!(report.is_clean() && report.removed, "{report:?}");
     }
 }

@@ -261,7 +261,7 @@ fn limits_hold_and_figures_are_measured() {
     assert_ne!(forks.wait().unwrap(), Outcome::Exited(0), "a third process");
     let eats = "dd if=/dev/zero of=/dev/null bs=8M count=1 2>/dev/null";
     assert_eq!(group.spawn(&sh(eats)).unwrap().wait().unwrap(), Outcome::Exited(0));
-    group.wait_empty(std::time::Duration::from_secs(10)).unwrap();
+    group.wait_empty(scaled(std::time::Duration::from_secs(10))).unwrap();
     let usage = group.usage().unwrap();
     let measured: [(Measure, bool); 8] = [
         (Measure::Cpu, usage.cpu.is_some_and(|cpu| !cpu.is_zero()) && usage.cpu_user.is_some()),

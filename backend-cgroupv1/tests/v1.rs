@@ -124,7 +124,7 @@ fn a_group_that_somebody_else_removed_leaves_no_level_behind() {
         for directory in bench.directories() {
             std::fs::remove_dir(directory.join("b/c")).unwrap();
         }
-        let report = group.terminate(&Policy::kill()).unwrap();
+        let report = group.terminate(&patient(Policy::kill())).unwrap();
         assert!(report.is_clean() && report.removed && report.errors.is_empty(), "{report:?}");
     }
 }
@@ -286,7 +286,7 @@ fn emptiness_is_announced_by_a_member() {
         group.spawn(&sh("sleep 0.05")).unwrap();
         let watch = group.ops().watch(Change::Empty).unwrap();
         assert!(matches!(watch, Watch::Sources(ref sources) if sources.len() == 1), "{watch:?}");
-        group.wait_empty(Duration::from_secs(10)).unwrap();
+        group.wait_empty(scaled(Duration::from_secs(10))).unwrap();
         end(group);
     }
 }

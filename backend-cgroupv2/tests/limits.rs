@@ -64,7 +64,7 @@ fn refusal(group: &Group, limits: &Limits) -> Error {
 }
 
 fn end(group: Group) {
-    let report = group.terminate(&Policy::kill()).unwrap();
+    let report = group.terminate(&patient(Policy::kill())).unwrap();
     assert!(report.is_clean() && report.errors.is_empty(), "{report:?}");
 }
 

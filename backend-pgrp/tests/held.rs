@@ -26,8 +26,14 @@ fn sh(script: &str) -> Program {
     Program::new("/bin/sh").args(["-c", script])
 }
 
+/// `CONTAIN_TIME_SCALE` times as long: emulated machines are slow.
+fn scaled(time: Duration) -> Duration {
+    let scale = std::env::var("CONTAIN_TIME_SCALE").ok().and_then(|scale| scale.parse().ok());
+    time.mul_f64(scale.unwrap_or(1.0))
+}
+
 fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + scaled(Duration::from_secs(20));
     while !condition() {
         assert!(Instant::now() < deadline, "not in time: {what}");
         std::thread::yield_now();
@@ -130,7 +136,7 @@ fn a_living_member_is_watched() {
     let watch = group.ops().watch(Change::Empty).unwrap();
     assert!(matches!(watch, Watch::Sources(ref sources) if sources.len() == 1), "{watch:?}");
     drop(writer);
-    group.wait_empty(Duration::from_secs(20)).unwrap();
+    group.wait_empty(scaled(Duration::from_secs(20))).unwrap();
     clean_kill(group);
 }
 

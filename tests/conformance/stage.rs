@@ -10,10 +10,22 @@ use containment_core::{
 
 use crate::world::{Deed, Known, World};
 
-/// How long anything that has to happen may take, scaled for emulated machines.
+/// How long anything that has to happen may take.
 pub(crate) fn patience() -> Duration {
+    scaled(Duration::from_secs(10))
+}
+
+/// `time`, times `CONTAIN_TIME_SCALE` where that is set: emulated machines are slow.
+fn scaled(time: Duration) -> Duration {
     let scale = std::env::var("CONTAIN_TIME_SCALE").ok().and_then(|scale| scale.parse().ok());
-    Duration::from_secs(10).mul_f64(scale.unwrap_or(1.0))
+    time.mul_f64(scale.unwrap_or(1.0))
+}
+
+/// The same policy with the time that an emulated machine takes to freeze and to kill.
+fn patient(policy: &Policy) -> Policy {
+    let (freeze_timeout, kill_timeout) =
+        (scaled(policy.freeze_timeout), scaled(policy.kill_timeout));
+    Policy { freeze_timeout, kill_timeout, ..policy.clone() }
 }
 
 /// A grace that no case waits for.
@@ -121,7 +133,7 @@ impl dyn World + '_ {
     /// Ends the group, in which nothing may go wrong.
     pub(crate) fn finish(&self, group: Group, policy: &Policy) -> TeardownReport {
         let id = group.id().clone();
-        let report = group.terminate(policy).expect("it is ours");
+        let report = group.terminate(&patient(policy)).expect("it is ours");
         assert!(report.is_clean() && report.errors.is_empty(), "{report:?}");
         let listed = self.driver().list().expect("groups can be listed");
         assert!(!listed.contains(&id), "{id} is still listed");

@@ -145,8 +145,21 @@ pub fn sleeper() -> Program {
     Program::new("sleep").arg("1000")
 }
 
+/// `CONTAIN_TIME_SCALE` times as long: emulated machines are slow.
+pub fn scaled(time: Duration) -> Duration {
+    let scale = std::env::var("CONTAIN_TIME_SCALE").ok().and_then(|scale| scale.parse().ok());
+    time.mul_f64(scale.unwrap_or(1.0))
+}
+
+/// The same policy with the time that an emulated machine takes to freeze and to kill.
+pub fn patient(policy: Policy) -> Policy {
+    let (freeze_timeout, kill_timeout) =
+        (scaled(policy.freeze_timeout), scaled(policy.kill_timeout));
+    Policy { freeze_timeout, kill_timeout, ..policy }
+}
+
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + scaled(Duration::from_secs(20));
     while !condition() {
         assert!(Instant::now() < deadline, "not in time: {what}");
         std::thread::yield_now();
@@ -164,7 +177,7 @@ pub fn freeze(group: &dyn GroupOps) {
 
 /// Ends a group that has to end without a survivor and without an error.
 pub fn end(group: Group) {
-    let report = group.terminate(&Policy::kill()).unwrap();
+    let report = group.terminate(&patient(Policy::kill())).unwrap();
     assert!(report.is_clean() && report.errors.is_empty(), "{report:?}");
 }
 

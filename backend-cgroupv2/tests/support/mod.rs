@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use backend_cgroupv2::CgroupV2;
-use containment_core::{CgroupOps, ControllerSet, Group, GroupName, Program};
+use containment_core::{CgroupOps, ControllerSet, Group, GroupName, Policy, Program};
 use containment_process::proc::{cgroup, mountinfo};
 
 /// A name that no other test uses.
@@ -37,6 +37,13 @@ pub(crate) fn sh(script: &str) -> Program {
 pub(crate) fn scaled(time: Duration) -> Duration {
     let scale = std::env::var("CONTAIN_TIME_SCALE").ok().and_then(|scale| scale.parse().ok());
     time.mul_f64(scale.unwrap_or(1.0))
+}
+
+/// The same policy with the time that an emulated machine takes to freeze and to kill.
+pub(crate) fn patient(policy: Policy) -> Policy {
+    let (freeze_timeout, kill_timeout) =
+        (scaled(policy.freeze_timeout), scaled(policy.kill_timeout));
+    Policy { freeze_timeout, kill_timeout, ..policy }
 }
 
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {

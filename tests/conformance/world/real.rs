@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use containment_core::{CgroupOps, Pid, Program, Signal, Standing, Stream, Watch};
 use containment_process::pidfd::{Look, PidFd};
@@ -77,7 +76,7 @@ impl World for RealWorld {
         let Some(open) = open.filter(|_| self.exists(process)) else { return };
         let killed = open.signal(Signal::KILL);
         let waiter = self.driver.waiter();
-        let until = waiter.now() + Duration::from_secs(5);
+        let until = waiter.now() + crate::stage::patience();
         waiter.wait(until, &Watch::Sources(vec![open.source()]));
         let reaped = open.try_wait(Look::Reap);
         drop((killed, reaped));

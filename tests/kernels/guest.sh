@@ -1,16 +1,15 @@
 #!/usr/bin/env bash
 # Packs what the guest boots from: this machine's own programs with their libraries, the tests, and `init`.
 #
-#   tests/kernels/guest.sh BINARIES SHAPE MODULES > initramfs
+#   tests/kernels/guest.sh BINARIES SUITES MODULES > initramfs
 #
 # BINARIES holds a directory for each package with its test binaries, and the file `contain` with, in
-# `contain.path`, the path at which the tests expect it. Those go in that the suites of SHAPE name. MODULES are
-# kernel modules to load.
+# `contain.path`, the path at which the tests expect it. SUITES is what is to run. MODULES are kernel modules to load.
 set -euo pipefail
 BINARIES=$(realpath "$1")
-readonly BINARIES SHAPE=$2
+SUITES=$(realpath "$2")
 MODULES=$(realpath "$3")
-readonly MODULES
+readonly BINARIES SUITES MODULES
 cd "$(dirname "$0")"
 source lib.sh
 
@@ -38,10 +37,10 @@ main() {
     pack "$tree"
 }
 
-# The suites of the shape, their binaries, and the command at the place where they were told that it is.
+# The suites, their binaries, and the command at the place where they were told that it is.
 tests() {
     local expected binary
-    sed -n "s/^$SHAPE  *//p" suites > "$1/t/suites"
+    cp "$SUITES" "$1/t/suites"
     while read -r _ binary _; do
         install -D "$BINARIES/$binary" "$1/t/$binary"
     done < "$1/t/suites"

@@ -2,11 +2,12 @@
 # Runs the suites on other kernels: Debian's cloud kernels, booted by qemu without acceleration, each in every
 # shape that a host has. Nothing is installed, nothing outside the target directory is written.
 #
-#   tests/kernels/run.sh [--write] [SUITE[:SHAPE]…]   all of bullseye (5.10), bookworm (6.1), trixie (6.12) and
-#                                                     sid, and of v2, v1, hybrid, none unless some are named
+#   tests/kernels/run.sh [--write | --brief] [SUITE[:SHAPE]…]
 #
+# Runs all of bullseye (5.10), bookworm (6.1), trixie (6.12) and sid, and of v2, v1, hybrid, none unless some are named.
 # Prints a table. With --write it goes into docs/KERNELS.md, together with what the other guests gave when they
-# were last run. Fails where a guest failed, with status 77 where none could be run; the consoles are kept.
+# were last run; with --brief each runs its suites with a star only. Fails where a guest failed, with status 77 where
+# none could be run; the consoles are kept.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 readonly HERE=tests/kernels
@@ -16,15 +17,16 @@ readonly GUESTS=({bullseye,bookworm,trixie,sid}:{v2,v1,hybrid,none})
 readonly ARTIFACT='s|.*"manifest_path":"([^"]*)/Cargo.toml".*"kind":\["(test\|bin)"\].*"name":"([a-z0-9_]*)","src.*"executable":"([^"]*)".*|\1 \2 \3 \4|p'
 
 main() {
-    local write='' guests guest failed=0
+    local write='' star='\*\{0,1\}' guests guest failed=0
     [[ ${1-} == --write ]] && write=yes && shift
+    [[ ${1-} == --brief ]] && star='\*' && shift
     need qemu-system-x86_64=qemu-system-x86 busybox=busybox-static cpio=cpio unxz=xz-utils dpkg=dpkg rustup=rustup
     mkdir -p "$WORK"
     guests=$(wanted "$@")
     for guest in $guests; do kernel "${guest%:*}"; done
     build
     for guest in $guests; do
-        boot "${guest%:*}" "${guest#*:}" || failed=1
+        boot "${guest%:*}" "${guest#*:}" "$star" || failed=1
     done
     [[ $write ]] && guests=${GUESTS[*]}
     results $guests | "$HERE/table.awk" > "$WORK/table" || failed=1
@@ -52,7 +54,8 @@ build() {
     mkdir -p "$bin"
     rustup target add "$TARGET"
     tests=$(sed -n '/^#/!s|^[^/]*/\([a-z0-9_]*\).*|--test \1|p' "$HERE/suites" | sort -u)
-    guest_cargo test --workspace --no-run --message-format=json-render-diagnostics --bin contain $tests | sed -nE "$ARTIFACT" |
+    guest_cargo test --workspace --no-run --message-format=json-render-diagnostics --bin contain $tests |
+        sed -nE "$ARTIFACT" |
         while read -r manifest kind name path; do
             package=$(basename "$manifest")
             [[ $manifest == "$PWD" ]] && package=containment
@@ -65,13 +68,14 @@ build() {
     [[ -e $bin/contain ]]
 }
 
-# Boots one shape; what its suites said is kept beside its console.
+# Boots one shape: SUITE SHAPE STAR, the pattern behind the shape in the list of suites. What they said is kept.
 boot() {
     local root=$WORK/$1 shape=$2 console=$WORK/$1-$2.console initrd=$WORK/$1-$2.initrd extra=''
     [[ $shape == v2 || $shape == none ]] && extra=cgroup_no_v1=all
     echo "booting $1, $shape" >&2
     rm -f "$console" "$console.results"
-    if ! "$HERE/guest.sh" "$WORK/bin" "$shape" "$root/modules" > "$initrd"; then
+    sed -n "s/^$shape$3  *//p" "$HERE/suites" > "$console.suites"
+    if ! "$HERE/guest.sh" "$WORK/bin" "$console.suites" "$root/modules" > "$initrd"; then
         echo "failed: $1, $shape cannot be packed" >&2
         return 1
     fi

@@ -125,14 +125,18 @@ fn search(directory: &Path, name: &str, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The group's directory in the hierarchy of a controller.
-pub fn directory(bench: &Bench, controller: &str) -> PathBuf {
+/// Where the hierarchy of a controller is mounted, perhaps together with others.
+pub fn mount_of(controller: &str) -> PathBuf {
     let text = mountinfo::read().unwrap();
     let mut mounts = mountinfo::mounts(&text)
         .filter(|mount| mount.is_type("cgroup") && mount.has_super_option(controller));
-    let mount = mounts.next().unwrap().mount_point().into_owned();
+    mounts.next().unwrap().mount_point().into_owned()
+}
+
+/// The group's directory in the hierarchy of a controller.
+pub fn directory(bench: &Bench, controller: &str) -> PathBuf {
     let mut found = Vec::new();
-    search(&mount, bench.name.as_str(), &mut found);
+    search(&mount_of(controller), bench.name.as_str(), &mut found);
     assert_eq!(found.len(), 1, "{controller}: {found:?}");
     found.remove(0)
 }

@@ -57,7 +57,7 @@ fn cpu_time_that_is_not_used_up_ends_nothing(backend: &str) {
 }
 
 /// A program whose child takes more memory than it may have.
-const GREEDY: &str = "sh -c 'head -c 200M /dev/zero | tail >/dev/null'; echo on >DIR/on; sleep 0.2; \
+const GREEDY: &str = "sh -c 'dd if=/dev/zero of=/dev/null bs=200M count=1; :'; echo on >DIR/on; sleep 0.2; \
     exit 6";
 
 fn k29_an_oom_kill_ends_the_whole_group(backend: &str) {

@@ -126,7 +126,7 @@ fn a_group_that_somebody_else_removed_leaves_no_level_behind() {
         for directory in bench.directories() {
             std::fs::remove_dir(directory.join("b/c")).unwrap();
         }
-        let report = group.terminate(&patient(Policy::kill())).unwrap();
+        let report = group.terminate(&patient(&Policy::kill())).unwrap();
         assert!(report.is_clean() && report.removed && report.errors.is_empty(), "{report:?}");
     }
 }

@@ -25,7 +25,7 @@ fn drivers() -> Vec<CgroupV2> {
 fn end(group: Group) {
     let directory = own_directory().join(group.id().name.as_str());
     assert!(directory.is_dir());
-    let report = group.terminate(&patient(Policy::kill())).unwrap();
+    let report = group.terminate(&patient(&Policy::kill())).unwrap();
     assert!(report.is_clean() && report.errors.is_empty(), "{report:?}");
     assert!(!directory.exists());
 }

@@ -41,7 +41,7 @@ fn a_program_is_a_member_before_its_first_instruction() {
         std::io::Read::read_to_string(&mut reader, &mut text).unwrap();
         assert_eq!(child.wait().unwrap(), Outcome::Exited(0));
         assert!(text.contains(group.id().name.as_str()), "{text}");
-        let report = group.terminate(&patient(Policy::kill())).unwrap();
+        let report = group.terminate(&patient(&Policy::kill())).unwrap();
         assert!(report.is_clean() && report.errors.is_empty(), "{report:?}");
     }
 }
@@ -57,7 +57,7 @@ fn daemons_and_forks_die_with_their_group() {
         let programs = members.iter().filter(|m| m.standing == Standing::Program).count();
         assert_eq!(programs, 1, "{members:?}");
         let started = Instant::now();
-        let report = group.terminate(&patient(Policy::kill())).unwrap();
+        let report = group.terminate(&patient(&Policy::kill())).unwrap();
         assert!(report.is_clean() && report.errors.is_empty(), "{report:?}");
         assert!(started.elapsed() < scaled(Duration::from_secs(2)));
         for member in members {
@@ -125,7 +125,7 @@ fn a_group_that_somebody_else_removed_leaves_no_level_behind() {
         let group =
             Group::new(driver.create(&inner, ControllerSet::EMPTY).unwrap(), driver.waiter());
         std::fs::remove_dir(own_directory().join(inner.as_str())).unwrap();
-        let report = group.terminate(&patient(Policy::kill())).unwrap();
+        let report = group.terminate(&patient(&Policy::kill())).unwrap();
         assert!(report.is_clean() && report.removed && report.errors.is_empty(), "{report:?}");
         assert!(!own_directory().join(outer.as_str()).exists());
     }
@@ -256,7 +256,8 @@ fn a_frozen_member_below_ends_gracefully_once_thawed() {
         inner.request_freeze().unwrap();
         eventually("frozen", || inner.frozen().unwrap() == FreezeState::Frozen);
         let started = Instant::now();
-        let report = group.terminate(&patient(Policy::graceful(Duration::from_secs(100)))).unwrap();
+        let report =
+            group.terminate(&patient(&Policy::graceful(Duration::from_secs(100)))).unwrap();
         assert!(report.is_clean() && report.rounds == 0, "{report:?}");
         assert!(started.elapsed() < scaled(Duration::from_secs(5)));
         assert_eq!(child.try_wait().unwrap(), Some(Outcome::Signaled(Signal::TERM)));

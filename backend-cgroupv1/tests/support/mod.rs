@@ -156,10 +156,10 @@ pub fn scaled(time: Duration) -> Duration {
 }
 
 /// The same policy with the time that an emulated machine takes to freeze and to kill.
-pub fn patient(policy: Policy) -> Policy {
+pub fn patient(policy: &Policy) -> Policy {
     let (freeze_timeout, kill_timeout) =
         (scaled(policy.freeze_timeout), scaled(policy.kill_timeout));
-    Policy { freeze_timeout, kill_timeout, ..policy }
+    Policy { freeze_timeout, kill_timeout, ..policy.clone() }
 }
 
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
@@ -181,7 +181,7 @@ pub fn freeze(group: &dyn GroupOps) {
 
 /// Ends a group that has to end without a survivor and without an error.
 pub fn end(group: Group) {
-    let report = group.terminate(&patient(Policy::kill())).unwrap();
+    let report = group.terminate(&patient(&Policy::kill())).unwrap();
     assert!(report.is_clean() && report.errors.is_empty(), "{report:?}");
 }
 

@@ -40,10 +40,10 @@ pub(crate) fn scaled(time: Duration) -> Duration {
 }
 
 /// The same policy with the time that an emulated machine takes to freeze and to kill.
-pub(crate) fn patient(policy: Policy) -> Policy {
+pub(crate) fn patient(policy: &Policy) -> Policy {
     let (freeze_timeout, kill_timeout) =
         (scaled(policy.freeze_timeout), scaled(policy.kill_timeout));
-    Policy { freeze_timeout, kill_timeout, ..policy }
+    Policy { freeze_timeout, kill_timeout, ..policy.clone() }
 }
 
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {

@@ -131,7 +131,7 @@ fn line(deed: Deed) -> Line {
         Deed::GoesOn => format!("sleep 1000; {WORK}"),
         Deed::Spins => "while :; do :; done".to_owned(),
         // `tail` keeps what has no end of line.
-        Deed::Allocates(bytes) => format!("head -c {bytes} /dev/zero | tail"),
+        Deed::Allocates(bytes) => format!("dd if=/dev/zero of=/dev/null bs={bytes} count=1"),
         Deed::IsMissing => return Line::File("/proc/none"),
         Deed::IsNotExecutable => return Line::File("/proc/self/status"),
     })

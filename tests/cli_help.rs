@@ -45,3 +45,42 @@ fn help_and_version_are_no_failure() {
     let version = format!("contain {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(run(&["--version"]).stdout, version);
 }
+
+#[test]
+fn every_subcommand_has_a_manual_page_and_the_first_page_names_them_all() {
+    let first = run(&["man"]).stdout;
+    for heading in ["EXIT STATUS", "ENVIRONMENT", "FILES", "EXAMPLES"] {
+        assert!(
+            first.contains(&format!(".SH \"{heading}\""))
+                || first.contains(&format!(".SH {heading}")),
+            "{heading}"
+        );
+    }
+    let others = ["run", "doctor", "ls", "gc", "init", "completions", "man"];
+    for command in GROUP_COMMANDS.iter().chain(&others) {
+        assert!(first.contains(&format!("contain\\-{command}(1)")), "{command} in: {first}");
+        let page = run(&["man", command]);
+        assert_eq!((page.status, page.stderr.as_str()), (0, ""), "{command}");
+        assert!(page.stdout.contains(&format!(".TH contain-{command} 1")), "{}", page.stdout);
+    }
+}
+
+#[test]
+fn a_manual_of_nothing_is_a_usage_error() {
+    let ran = run(&["man", "nope"]);
+    assert_eq!((ran.status, ran.stdout.as_str()), (2, ""));
+    assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("\"nope\""), "{}", ran.stderr);
+}
+
+#[test]
+fn completions_of_each_shell_know_subcommands_and_options() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let ran = run(&["completions", shell]);
+        assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{shell}");
+        for word in ["doctor", "memory-high"] {
+            assert!(ran.stdout.contains(word), "{shell}: {word}");
+        }
+    }
+    assert_eq!(run(&["completions", "tcl"]).status, 2);
+}

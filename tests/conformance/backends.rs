@@ -4,6 +4,7 @@ use backend_fake::Fake;
 use backend_pgrp::Keeper;
 use containment_core::{Capabilities, CgroupOps, Result, Set};
 
+use crate::audited_driver::{Audited, Log};
 use crate::drivers::{cgroup_v1, cgroup_v2, hybrid, process_groups};
 use crate::world::{FakeWorld, RealWorld, World};
 
@@ -42,6 +43,9 @@ pub(crate) const ALL: &[Backend] = &[
     real("cgroup-v2", "cgroup-v2", Process::Shared, || Ok(Box::new(cgroup_v2()?))),
     real("cgroup-v2-without-kill", "cgroup-v2", Process::Shared, || {
         Ok(Box::new(cgroup_v2()?.without_kill_file()))
+    }),
+    real("cgroup-v2-audited", "cgroup-v2", Process::Shared, || {
+        Ok(Box::new(Audited::over(cgroup_v2()?, &Log::default())))
     }),
     real("cgroup-v1", "cgroup-v1", Process::Shared, || Ok(Box::new(cgroup_v1()?))),
     real("cgroup-v1-measuring", "cgroup-v1", Process::Shared, || {

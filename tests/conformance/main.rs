@@ -7,6 +7,8 @@
 //! A backend that needs a process of its own for each group (a keeper forks it) has each case played
 //! in this binary executed again, which `CONFORMANCE_CASE` tells.
 
+#[path = "../../examples/audited_driver.rs"]
+mod audited_driver;
 mod backends;
 mod cases;
 #[path = "../support/drivers.rs"]

@@ -33,6 +33,9 @@ pub(crate) enum Command {
     Group(Box<GroupCommand>),
     Gc(Gc),
     Init(Init),
+    Completions(Completions),
+    #[command(name = "man")]
+    Manual(Manual),
 }
 
 /// Options that may stand before or after the subcommand.
@@ -296,6 +299,22 @@ pub(crate) struct Init {
     /// Say what would be mounted, and mount nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// Prints the completions of a shell, to be put where that looks for them
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell: bash, elvish, fish, powershell or zsh
+    #[arg(value_name = "SHELL", hide_possible_values = true)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Prints a manual page, to be read by `man -l -`
+#[derive(Debug, Args)]
+pub(crate) struct Manual {
+    /// The subcommand [default: contain as a whole]
+    #[arg(value_name = "COMMAND")]
+    pub(crate) command: Option<String>,
 }
 
 #[cfg(test)]

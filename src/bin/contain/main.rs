@@ -12,6 +12,7 @@ mod isolation;
 mod keep;
 mod limits;
 mod logging;
+mod manual;
 mod record;
 mod run;
 mod table;
@@ -50,6 +51,8 @@ fn dispatch(cli: &Cli) -> u8 {
         Command::Ls(options) => record::ls(&cli.global, options),
         Command::Gc(options) => record::gc(&cli.global, options),
         Command::Init(options) => init::init(options),
+        Command::Completions(options) => manual::completions(options),
+        Command::Manual(options) => manual::manual(options),
         Command::Group(command) => groups::dispatch(&cli.global, command),
     }
 }

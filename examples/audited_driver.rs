@@ -13,7 +13,6 @@ use containment::{
     Program, Reaped, Result, Signal, Signalled, Usage, Waiter, Watch,
 };
 
-#[allow(clippy::allow_attributes, dead_code, reason = "the conformance suite uses the driver only")]
 pub(crate) fn main() -> Result<()> {
     let log = Log::default();
     let driver = ProcessGroups::probe(Keeper::None)?;

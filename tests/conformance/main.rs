@@ -8,6 +8,7 @@
 //! in this binary executed again, which `CONFORMANCE_CASE` tells.
 
 #[path = "../../examples/audited_driver.rs"]
+#[expect(dead_code, reason = "the suite uses the driver alone, not what the example does with it")]
 mod audited_driver;
 mod backends;
 mod cases;

@@ -70,7 +70,7 @@ fn a_manual_of_nothing_is_a_usage_error() {
     let ran = run(&["man", "nope"]);
     assert_eq!((ran.status, ran.stdout.as_str()), (2, ""));
     assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
-    assert!(ran.stderr.contains("\"nope\""), "{}", ran.stderr);
+    assert!(ran.stderr.contains("manual of nope"), "{}", ran.stderr);
 }
 
 #[test]

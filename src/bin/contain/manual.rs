@@ -19,20 +19,15 @@ pub(crate) fn completions(options: &Completions) -> u8 {
 
 /// Prints a manual page; gives the exit status.
 pub(crate) fn manual(options: &Manual) -> u8 {
-    let whole = built();
-    let page = match &options.command {
-        None => page(&whole),
-        Some(name) => match whole.find_subcommand(name) {
-            Some(command) => page(command),
-            None => {
-                errors::print_line(&format!(
-                    "failed to print the manual of {name:?}: contain has no such subcommand; see `contain --help`"
-                ));
-                return exit::USAGE;
-            }
-        },
+    let (whole, name) = (built(), options.command.as_deref());
+    let Some(command) = name.map_or(Some(&whole), |name| whole.find_subcommand(name)) else {
+        errors::print_line(&format!(
+            "failed to print the manual of {}: contain has no such subcommand; see `contain --help`",
+            name.unwrap_or_default()
+        ));
+        return exit::USAGE;
     };
-    printed("the manual", page.and_then(|page| io::stdout().write_all(&page)))
+    printed("the manual", page(command).and_then(|page| io::stdout().write_all(&page)))
 }
 
 /// The command line, with every subcommand knowing that it is one.

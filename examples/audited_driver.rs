@@ -19,8 +19,9 @@ pub(crate) fn main() -> Result<()> {
     let host = Containment::with(Audited::over(driver, &log));
     let job = host.group(format!("audited-{}", std::process::id())).create()?;
     job.spawn(&Program::new("sleep").arg("1000"))?;
-    job.terminate(&Policy::kill())?;
+    let report = job.terminate(&Policy::kill())?;
     log.lines().iter().for_each(|line| println!("{line}"));
+    assert!(report.is_clean(), "somebody survived: {:?}", report.survivors);
     Ok(())
 }
 

@@ -38,6 +38,21 @@ static:
     rustup target add x86_64-unknown-linux-musl
     cargo build --release --target x86_64-unknown-linux-musl
 
+# A Debian package of the static binary, with manual pages and completions; needs cargo-deb.
+deb: static
+    #!/usr/bin/env bash
+    set -euo pipefail
+    contain=target/x86_64-unknown-linux-musl/release/contain
+    rm -rf target/deb && mkdir -p target/deb
+    "$contain" man > target/deb/contain.1
+    for command in $("$contain" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p'); do
+        "$contain" man "$command" > "target/deb/contain-$command.1"
+    done
+    "$contain" completions bash > target/deb/contain.bash
+    "$contain" completions zsh > target/deb/_contain
+    "$contain" completions fish > target/deb/contain.fish
+    cargo deb --no-build --target x86_64-unknown-linux-musl
+
 # Does the size of the supervisor matter to a spawn, what does a cgroup v1 cost it, and a look at the figures?
 bench:
     cargo bench -p containment-process --bench resident

@@ -1,9 +1,9 @@
-//! What does a helper cost? The time until a supervisor has one, the memory that nobody shares with it, a
-//! spawn by its keepers beside one of our own, and how soon everything is gone when the supervisor is killed.
+//! What does a helper cost? The time until a supervisor has one (1 ms is allowed), the memory that nobody shares
+//! with it (1536 KiB are allowed), and a spawn by its keepers beside one of our own.
 //!
 //! `cargo bench --bench helper [-- CONTAIN]` (the helper's program; default: the one of this build).
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ fn main() -> Result<()> {
         }
         start(backend, &helper, state.path())?;
         spawn(backend, &helper, state.path())?;
-        kill(backend, &helper, state.path());
+        memory(backend, &helper, state.path());
     }
     Ok(())
 }
@@ -88,60 +88,86 @@ fn spawn(backend: Backend, helper: &Path, state: &Path) -> Result<()> {
     Ok(())
 }
 
-/// How long after the supervisor's death the last of its groups and processes is gone, and what the helper
-/// had for itself before that.
-fn kill(backend: Backend, helper: &Path, state: &Path) {
+/// What the helper of a supervisor with groups has for itself, once it has given back what its start took.
+fn memory(backend: Backend, helper: &Path, state: &Path) {
     let mut supervisor = Command::new(std::env::current_exe().expect("it is this program"))
         .args(["supervisor", backend.name()])
         .args([helper, state])
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .expect("it can be run");
     let mut said = BufReader::new(supervisor.stdout.take().expect("it is piped")).lines();
-    let said = said.next().expect("it speaks").expect("it speaks");
-    let pids: Vec<_> = said.split_whitespace().map(str::to_owned).collect();
-    let own: u64 = pids.iter().skip(GROUPS).map(|helper| unshared(helper)).max().unwrap_or(0);
-    println!("{backend}: {own} KiB are the helper's own");
-    supervisor.kill().expect("it is our child");
-    let started = Instant::now();
-    supervisor.wait().expect("it is our child");
-    let lives = |pid: &String| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
-    };
-    while pids.iter().any(lives) || std::fs::read_dir(state).is_ok_and(|files| files.count() > 0) {
-        assert!(started.elapsed() < Duration::from_secs(20), "something is left: {pids:?}");
-        std::thread::yield_now();
+    let pid = said.next().expect("it speaks").expect("it speaks");
+    let begun = Own::of(&pid);
+    let until = Instant::now() + Duration::from_secs(3);
+    while Own::of(&pid).code == begun.code && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(50));
     }
-    println!("{backend}: {GROUPS} groups are gone {:?} after the kill", started.elapsed());
+    let Own { code, data, heap_and_stack } = Own::of(&pid);
+    let all = code + data + heap_and_stack;
+    println!(
+        "{backend}: {all} KiB are the helper's own with {GROUPS} groups ({code} of its program's file, {data} \
+         relocated, {heap_and_stack} heap and stack); {} before it was idle",
+        begun.code + begun.data + begun.heap_and_stack
+    );
+    drop(supervisor.stdin.take());
+    assert!(supervisor.wait().expect("it is our child").success());
 }
 
-fn unshared(pid: &str) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let private = text.lines().filter(|line| line.starts_with("Private_"));
-    private.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum()
+/// The memory that nobody shares with a process, in KiB (`/proc/PID/smaps`, its `Private_` lines).
+#[derive(Debug, Default)]
+struct Own {
+    /// Pages of the program's file that no other process has mapped: the page cache holds them anyway.
+    code: u64,
+    /// Pages of files that were written to.
+    data: u64,
+    heap_and_stack: u64,
 }
 
-/// Starts groups, tells the pids of their programs and then of the helper, and waits to be killed.
+impl Own {
+    fn of(pid: &str) -> Self {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/smaps")).expect("it lives");
+        let (mut own, mut of_file) = (Self::default(), false);
+        for line in text.lines() {
+            let words: Vec<_> = line.split_whitespace().collect();
+            let kib = || words[1].parse::<u64>().expect("it is in KiB");
+            match words[0] {
+                "Private_Clean:" => own.code += kib(),
+                "Private_Dirty:" if of_file => own.data += kib(),
+                "Private_Dirty:" => own.heap_and_stack += kib(),
+                field if field.ends_with(':') => {}
+                _ => of_file = words.last().is_some_and(|name| name.starts_with('/')),
+            }
+        }
+        own
+    }
+}
+
+/// Starts groups, tells the pid of the helper, and ends when nobody listens any more.
 fn supervise(backend: &str, helper: &Path, state: &Path) -> Result<()> {
     let backend = BACKENDS.into_iter().find(|known| known.name() == backend).expect("a backend");
     let registry = Registry::open(Some(state))?;
     let builder = Containment::builder().backend(backend).registry(&registry, Tenure::Owner);
     let host = builder.helper(helper).build()?;
-    let mut pids = Vec::new();
+    let helper = children().pop().expect("the helper is the first child");
     let mut groups = Vec::new();
     for number in 0..GROUPS {
         let group = host.group(format!("bench-{}-{number}", std::process::id())).create()?;
         let program = Program::new("sleep").arg("1000").stdin(Stream::Null).stdout(Stream::Null);
-        pids.push(group.spawn(&program)?.pid().to_string());
+        group.spawn(&program)?;
         groups.push(group);
     }
+    println!("{helper}");
+    let _ = std::io::stdin().read(&mut [0]);
+    for group in groups {
+        group.terminate(&Policy::kill())?;
+    }
+    registry.close()
+}
+
+fn children() -> Vec<String> {
     let children = format!("/proc/self/task/{}/children", std::process::id());
     let children = std::fs::read_to_string(children).unwrap_or_default();
-    let helpers = children.split_whitespace().filter(|child| !pids.iter().any(|pid| pid == child));
-    let helpers: Vec<_> = helpers.map(str::to_owned).collect();
-    println!("{} {}", pids.join(" "), helpers.join(" "));
-    std::thread::sleep(Duration::from_secs(60));
-    drop(groups);
-    Ok(())
+    children.split_whitespace().map(str::to_owned).collect()
 }

@@ -8,6 +8,7 @@ pub mod ancestry;
 pub mod cgroupfs;
 pub mod channel;
 pub mod child;
+pub mod code;
 mod malformed;
 pub mod pidfd;
 pub mod proc;

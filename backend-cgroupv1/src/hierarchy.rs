@@ -93,6 +93,14 @@ impl Mounted {
         cgroup::below_mount(membership.path, &self.root)
     }
 
+    /// The path below the mount of what groups are made in: `parent`, or else our own group.
+    pub(crate) fn relative(&self, memberships: &[u8], parent: Option<&Path>) -> Option<PathBuf> {
+        match parent {
+            Some(parent) => Some(parent.strip_prefix("/").unwrap_or(parent).to_path_buf()),
+            None => self.group_of(memberships),
+        }
+    }
+
     /// Opens the directory of the mount, which has to be this very hierarchy's.
     pub(crate) fn open(&self) -> Result<Dir, Error> {
         let top = Dir::open_mount(&self.point, Version::V1).map_err(|f| self.unusable(f))?;
@@ -147,11 +155,7 @@ impl Hierarchy {
         memberships: &[u8],
         parent: Option<&Path>,
     ) -> Result<Self, Error> {
-        let own = || mounted.group_of(memberships).ok_or_else(|| not_shown(&mounted));
-        let relative = match parent {
-            Some(parent) => parent.strip_prefix("/").unwrap_or(parent).to_path_buf(),
-            None => own()?,
-        };
+        let relative = mounted.relative(memberships, parent).ok_or_else(|| not_shown(&mounted))?;
         let top = mounted.open()?;
         let dir = if relative.as_os_str().is_empty() {
             top

@@ -4,6 +4,7 @@
 //! its processes, and besides them only those that its limits and figures need.
 
 use std::os::fd::{AsRawFd as _, RawFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use containment_core::{Error, ErrorKind, Limit, Measure, Operation, Result, Set};
@@ -20,6 +21,8 @@ pub(crate) struct Place {
     pub(crate) hierarchies: Vec<Hierarchy>,
     /// Why others are not.
     pub(crate) unusable: Vec<Arc<Error>>,
+    /// The directories among those that we were denied: groups may be there all the same.
+    pub(crate) denied: Vec<(PathBuf, Arc<Error>)>,
     /// The limits that can be set.
     pub(crate) limits: Set<Limit>,
     /// Whether groups keep the files of their figures open.
@@ -38,6 +41,7 @@ impl Place {
         let mut place = Self {
             hierarchies: Vec::new(),
             unusable: Vec::new(),
+            denied: Vec::new(),
             limits: Set::EMPTY,
             sampling: false,
         };
@@ -45,21 +49,30 @@ impl Place {
             if mounted.is_foreign() || place.has(&mounted) {
                 continue;
             }
+            let relative = mounted.relative(&memberships, base.parent());
+            let at = relative.map(|relative| mounted.point().join(relative));
             match Hierarchy::open(mounted, &memberships, base.parent()) {
                 Ok(hierarchy) => place.hierarchies.push(hierarchy),
                 // It says nothing of the hierarchy: without it groups would seem to be gone.
                 Err(error) if is_shortage(&error) => return Err(error),
-                Err(error) => place.unusable.push(Arc::new(error)),
+                Err(error) => place.do_without(at, Arc::new(error)),
             }
         }
         place.limits = offer::limits(&place);
         Ok(place)
     }
 
+    fn do_without(&mut self, at: Option<PathBuf>, error: Arc<Error>) {
+        let denials = [Errno::ACCESS, Errno::PERM].map(|errno| Some(errno.raw_os_error()));
+        if let Some(at) = at.filter(|_| denials.contains(&error.errno())) {
+            self.denied.push((at, Arc::clone(&error)));
+        }
+        self.unusable.push(error);
+    }
+
     /// Why a group that is not found may be there all the same: a hierarchy that could not be opened.
     pub(crate) fn unseen(&self) -> Option<&Error> {
-        let denied = [Errno::ACCESS, Errno::PERM].map(|errno| Some(errno.raw_os_error()));
-        self.unusable.iter().map(|error| &**error).find(|error| denied.contains(&error.errno()))
+        self.denied.first().map(|(_, error)| &**error)
     }
 
     /// The descriptors that it has open.
@@ -122,7 +135,7 @@ impl Place {
 }
 
 /// The same error once more: each call of the probe reports it.
-fn again(error: &Error) -> Error {
+pub(crate) fn again(error: &Error) -> Error {
     let copy = Error::new(error.kind(), error.operation()).because(error.reason().to_string());
     let copy = match error.path() {
         Some(path) => copy.with_path(path),

@@ -7,7 +7,7 @@ use containment_core::{
 };
 use containment_process::ancestry::Ancestry;
 
-use super::recover::{end_group, is_gone};
+use super::recover::{end_group, is_gone, remove_rest};
 use super::{Entry, Owner, Registry};
 
 impl Registry {
@@ -58,6 +58,7 @@ impl Registry {
             Err(error) if is_gone(&error) && self.owner(entry)? != Owner::Alive => {}
             Err(error) => return Err(error),
         }
+        remove_rest(entry)?;
         self.forget_entry(entry)?;
         self.forget_inside(&entry.name)
     }

@@ -132,16 +132,22 @@ impl Registry {
             Err(error) if is_gone(&error) => {}
             Err(error) => return Err(error),
         }
-        if matches!(entry.backend, Backend::CgroupV1 | Backend::Hybrid) {
-            // Whoever made or removed it may have been killed between two hierarchies.
-            let owner = match entry.identity {
-                Some(Identity::Cgroup(inode)) => Some(inode),
-                _ => None,
-            };
-            backend_cgroupv1::remove_unfinished(&base(entry), &entry.name, owner)?;
-        }
+        remove_rest(entry)?;
         self.forget_entry(entry)
     }
+}
+
+/// Removes what is left of a group in single hierarchies: whoever made or removed it may have been killed
+/// between two of them, and one may be out of reach now.
+pub(super) fn remove_rest(entry: &Entry) -> Result<()> {
+    if !matches!(entry.backend, Backend::CgroupV1 | Backend::Hybrid) {
+        return Ok(());
+    }
+    let owner = match entry.identity {
+        Some(Identity::Cgroup(inode)) => Some(inode),
+        _ => None,
+    };
+    backend_cgroupv1::remove_unfinished(&base(entry), &entry.name, owner)
 }
 
 /// The group that bears a name now, below the driver's parent group or inside of others.

@@ -98,14 +98,26 @@ pub(crate) fn group_of(pid: i32, controller: &str) -> Option<String> {
     text.lines().find_map(path)
 }
 
+/// The mount point of the hierarchy of version 1 that carries a controller.
+pub(crate) fn mount_of(controller: &str) -> Option<PathBuf> {
+    let carries = |options: &str| options.split(',').any(|option| option == controller);
+    mounts(|fs_type, options| fs_type == "cgroup" && carries(options)).into_iter().next()
+}
+
 /// The mount points of cgroup file systems.
 fn cgroup_mounts() -> Vec<PathBuf> {
+    mounts(|fs_type, _| fs_type.starts_with("cgroup"))
+}
+
+/// The mount points of file systems of a type, and with super options, that will do.
+fn mounts(will_do: impl Fn(&str, &str) -> bool) -> Vec<PathBuf> {
     let text = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo can be read");
     let mount = |line: &str| {
         let (first, second) = line.split_once(" - ")?;
-        let fs_type = second.split(' ').next()?;
+        let mut second = second.split(' ');
+        let (fs_type, options) = (second.next()?, second.nth(1)?);
         let point = first.split(' ').nth(4)?;
-        fs_type.starts_with("cgroup").then(|| PathBuf::from(point))
+        will_do(fs_type, options).then(|| PathBuf::from(point))
     };
     text.lines().filter_map(mount).collect()
 }

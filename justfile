@@ -7,12 +7,13 @@ default:
 test:
     cargo test --workspace
 
-# The full figures: 10,000 runs, agents that die with 100 tasks and 200 groups, 10,000 cycles, 2,000 random sequences
-# a backend, every fault, every schedule of two happenings, and ten minutes of fuzzing a parser.
+# The full figures: 10,000 runs, agents that die with 100 tasks and 200 groups, 10,000 cycles, 1,000 groups on one
+# reaper, 2,000 random sequences a backend, every fault, every schedule of two happenings, and ten minutes of fuzzing a parser.
 soak: (fuzz "600") faults schedules
     CONTAIN_SOAK=10000 cargo test --release --test run_soak -- --nocapture
     CONTAIN_SOAK=2000 cargo test --release --test differential
     CONTAIN_SOAK=1 cargo test --release --test restart -- --test-threads 2
+    CONTAIN_SOAK=1 cargo test --release --test reaper -- --test-threads 1
     CONTAIN_SOAK=500 cargo test --release --test provenance
 
 # Strikes every system call of run, kill and gc, on every backend (or one: cgroup-v1/kill); prints the tables.
@@ -59,6 +60,7 @@ bench:
     cargo bench -p backend-cgroupv1 --bench spawn
     cargo bench --bench hybrid_spawn
     cargo bench --bench helper
+    cargo bench --bench orphans
     cargo bench --bench usage
 
 # Fuzzes each parser of kernel text for so many seconds (600 for the full figure); needs a nightly compiler and cargo-fuzz.

@@ -159,9 +159,9 @@ fn supervise(backend: &str, helper: &Path, state: &Path) -> Result<()> {
         groups.push(group);
     }
     println!("{helper}");
-    let _ = std::io::stdin().read(&mut [0]);
+    std::io::stdin().read_to_end(&mut Vec::new()).expect("it can be heard");
     for group in groups {
-        group.terminate(&Policy::kill())?;
+        assert!(group.terminate(&Policy::kill())?.is_clean());
     }
     registry.close()
 }

@@ -9,7 +9,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use containment::registry::{Registry, Tenure};
@@ -84,7 +84,7 @@ fn killed(number: usize, start: Starter<'_>) -> Duration {
         std::thread::yield_now();
     }
     let took = started.elapsed();
-    reap(supervisor);
+    supervisor.wait().expect("it is our child");
     took
 }
 
@@ -94,10 +94,6 @@ fn await_end(watched: &[OwnedFd], started: Instant) {
         let ready = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&limit));
         assert_eq!(ready, Ok(1), "a process lives after {:?}", started.elapsed());
     }
-}
-
-fn reap(mut supervisor: Child) {
-    supervisor.wait().expect("it is our child");
 }
 
 /// Everybody below a process; itself not.

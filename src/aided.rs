@@ -70,7 +70,10 @@ impl Aided {
             None if place.keeper == Keeper::Lasting => Some(Keep::Fork),
             None => None,
         };
+        // What `contain run` keeps may go on unknown; all others ask for a group to open it again.
+        let is_vital = lasting && !matches!(keep, Some(Keep::Fork));
         Arc::new(RegisteredDriver {
+            is_vital,
             driver,
             registry: registry.clone(),
             tenure: *tenure,

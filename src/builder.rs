@@ -82,6 +82,9 @@ impl Builder {
 
     /// Keeps the groups that are made on record, so that they can be found by others, and ended should
     /// this process die without having ended them.
+    ///
+    /// Where the registry takes no entry, a group of [`Tenure::Owner`] is made all the same, with a warning;
+    /// one that is to go on is not, since nobody could open it again.
     #[must_use]
     pub fn registry(mut self, registry: &Registry, tenure: Tenure) -> Self {
         self.registry = Some((registry.clone(), tenure));

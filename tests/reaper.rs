@@ -119,7 +119,7 @@ fn may_have_open(descriptors: usize) -> bool {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     setrlimit(Resource::Nofile, raised).expect("up to the hard limit everybody may raise it");
-    limit.maximum.is_none_or(|most| most >= descriptors as u64)
+    limit.maximum.is_none_or(|most| u64::try_from(descriptors).is_ok_and(|wanted| wanted <= most))
 }
 
 /// The memory of this process that belongs to no file, in KiB.

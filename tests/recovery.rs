@@ -9,7 +9,7 @@ use std::process::Command;
 use containment::registry::{Registry, Tenure};
 use containment::{Backend, Containment, GroupName, Signal};
 use serde_json::{Value, json};
-use support::backends::{on_each_backend, run_on};
+use support::backends::{have, on_each_backend, run_on, skip};
 use support::eventually;
 use support::job::{Ended, Job};
 
@@ -19,6 +19,7 @@ on_each_backend!(
     what_is_kept_stays_until_it_is_removed,
     a_run_leaves_nothing_on_record,
     a_state_directory_that_cannot_be_used_costs_recovery_only,
+    a_warning_of_the_state_directory_names_it_and_a_remedy,
     k22_a_state_directory_that_takes_no_file_costs_no_guardian,
     a_killed_contain_loses_no_status_of_what_is_kept,
 );
@@ -138,6 +139,44 @@ fn a_state_directory_that_cannot_be_used_costs_recovery_only(backend: &str) {
     assert!(refused.error_line().contains(state), "{}", refused.stderr);
 }
 
+/// How a state directory at DIR/state is spoiled (with root's rights, in a mount namespace of its own), why it
+/// then cannot be used, and what there is to do.
+const SPOILED: [(&str, &str, &str); 3] = [
+    ("mount -t tmpfs -o mode=700,nr_inodes=1 none DIR/state", "(ENOSPC)", "free space there"),
+    ("mount -t tmpfs -o mode=700,ro none DIR/state", "(EROFS)", "mount it writable"),
+    ("chown 65534 DIR/state", "it belongs to another user", "name a directory of your own"),
+];
+
+fn a_warning_of_the_state_directory_names_it_and_a_remedy(backend: &str) {
+    if !rustix::process::geteuid().is_root() {
+        return skip("spoiled state directories", "only root can mount");
+    }
+    for (spoil, why, remedy) in SPOILED {
+        let job = Job::on(backend);
+        fs::create_dir(job.path("state")).unwrap();
+        let prepare = job.script(&format!("{spoil} && exec \"$@\""));
+        let job = job.behind(&["unshare", "--mount", "sh", "-c", &prepare, "sh"]);
+        let state = job.path("state").display().to_string();
+        let says_all = |line: &str| {
+            line.contains(&state)
+                && line.contains(why)
+                && line.contains(remedy)
+                && line.contains("--state-dir DIR")
+        };
+        let ended = job.sh(&[], "setsid sleep 1000.MARK & exit 6").expect(6);
+        let warnings: Vec<_> = ended.stderr.lines().filter(|line| line.contains("WARN")).collect();
+        assert!(warnings.len() == 1 && says_all(warnings[0]), "{spoil}: {}", ended.stderr);
+        assert!(warnings[0].contains("cannot be recovered"), "{spoil}: {}", ended.stderr);
+        if backend != "process-group" {
+            // What is to stay, and could not be found again, is not made.
+            let refused = contain(&job, &["--backend", backend, "create", job.name()]);
+            assert!(matches!(refused.status, Some(1 | 5)), "{spoil}: {refused:?}");
+            assert!(says_all(refused.error_line()), "{spoil}: {}", refused.stderr);
+            assert!(support::traces::groups_called(job.name()).is_empty(), "{spoil}");
+        }
+    }
+}
+
 /// With orphans that are kept, how PROGRAM ends is known after `contain` was killed, too.
 fn a_killed_contain_loses_no_status_of_what_is_kept(backend: &str) {
     let job = Job::on(backend);
@@ -204,6 +243,48 @@ fn a_nested_group_is_found_by_its_name_and_its_mark() {
     }
 }
 
+/// A hierarchy that is denied to `gc`, or to `rm`, is no proof that the group is not there: it stays on record,
+/// with an error, until its directory there can be removed, too.
+#[test]
+fn a_hierarchy_that_is_denied_keeps_the_group_on_record() {
+    for backend in ["cgroup-v1", "hybrid"] {
+        run_on(backend, |backend| a_denied_hierarchy(backend, &["gc"]));
+        run_on(backend, |backend| a_denied_hierarchy(backend, &["rm", "--force", "NAME"]));
+    }
+}
+
+fn a_denied_hierarchy(backend: &str, words: &[&str]) {
+    let Some(mount) = support::traces::mount_of("memory") else {
+        return skip("the memory hierarchy", "it is not mounted");
+    };
+    if !have("strace", &["strace"]) {
+        return;
+    }
+    let job = Job::on(backend);
+    started(&job, &["--memory", "200M"]);
+    job.kill_contain();
+    let words: Vec<_> = words.iter().map(|word| word.replace("NAME", job.name())).collect();
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    let mut denied = Command::new("strace");
+    denied.args(["-qqq", "-o", "/dev/null", "-e", "inject=openat:error=EACCES", "-P"]).arg(&mount);
+    denied.arg(support::binary()).args(&words).env("CONTAIN_STATE_DIR", job.path("state"));
+    let output = denied.output().expect("strace can be run");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{words:?}: {said}");
+    for part in
+        [job.name(), "memory hierarchy", "(EACCES)", mount.to_str().expect("UTF-8"), "; make"]
+    {
+        assert!(said.contains(part), "no {part:?} in: {said}");
+    }
+    let left = support::traces::groups_called(job.name());
+    assert!(left.len() == 1 && left[0].starts_with(&mount), "there alone: {left:?}");
+    assert_eq!(document(&job, &["ls", "--json"])[0]["name"], job.name());
+    contain(&job, &words).expect(0);
+    eventually("nothing lives", || job.processes().is_empty());
+    job.check_nothing_left();
+    assert_eq!(on_record(&job), [] as [PathBuf; 0]);
+}
+
 /// K50: an entry that names a group which does not carry its mark is nobody's claim to it.
 #[test]
 fn k50_a_forged_entry_ends_nothing() {
@@ -232,9 +313,16 @@ fn k50_a_forged_entry_ends_nothing() {
 /// A helper is no command of a person's.
 #[test]
 fn a_helper_that_is_started_by_hand_says_what_it_is_for() {
-    for role in ["guard", "keep"] {
-        let ran = support::run(&[role]);
-        assert_eq!(ran.status, 1, "{ran:?}");
-        assert!(ran.error_line().contains("helper(path)"), "{ran:?}");
+    for words in [&["guard"][..], &["keep"], &["guard", "--help"]] {
+        let ran = support::run(words);
+        assert_eq!(ran.status, 2, "{ran:?}");
+        let line = ran.error_line();
+        assert!(
+            line.starts_with(
+                "contain: failed to serve as a helper: programs that use the library start it"
+            ),
+            "{line}"
+        );
+        assert!(line.contains("type contain run") && line.contains("helper(path)"), "{line}");
     }
 }

@@ -12,7 +12,7 @@ use crate::{Backend, Pid};
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A failed operation. `Display` is one line, "failed to OPERATION GROUP: CAUSE"; the path, the pid,
-/// the errno and the remedy are fields.
+/// the errno and the remedy are fields, which the alternate form (`{:#}`) adds to the line.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -131,6 +131,8 @@ pub enum Operation {
     Register,
     /// Mounting a hierarchy.
     Mount,
+    /// Standing by as the helper of another process.
+    Serve,
 }
 
 impl Operation {
@@ -159,6 +161,7 @@ impl Operation {
             Self::Report => "open the report of group",
             Self::Register => "keep the record of group",
             Self::Mount => "mount a hierarchy",
+            Self::Serve => "serve as a helper",
         }
     }
 }
@@ -380,15 +383,33 @@ impl fmt::Display for Reason<'_> {
     }
 }
 
+impl Error {
+    /// On which object it was, unless the reason names it, and what to do.
+    fn fmt_fields(&self, f: &mut fmt::Formatter<'_>, reason: &str) -> fmt::Result {
+        let path = self.path().map(|path| path.display().to_string());
+        if let Some(path) = path.filter(|path| !reason.contains(path)) {
+            write!(f, ": {path}")?;
+        }
+        if let Some(pid) = self.pid() {
+            write!(f, " (pid {pid})")?;
+        }
+        self.remedy().map_or(Ok(()), |remedy| write!(f, "; {remedy}"))
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "failed to {}", self.0.operation.phrase())?;
         match (&self.0.group, self.0.backend) {
             (Some(group), _) => write!(f, " {group}")?,
             (None, Some(backend)) => write!(f, " ({backend})")?,
+            // It is kept of all of them.
+            (None, None) if self.0.operation == Operation::Register => f.write_str("s")?,
             (None, None) => {}
         }
-        write!(f, ": {}", self.reason())
+        let reason = self.reason().to_string();
+        write!(f, ": {reason}")?;
+        if f.alternate() { self.fmt_fields(f, &reason) } else { Ok(()) }
     }
 }
 
@@ -426,6 +447,27 @@ mod tests {
         );
         assert_eq!(error.kind(), ErrorKind::PermissionDenied);
         assert!(std::error::Error::source(&error).is_none());
+    }
+
+    #[test]
+    fn the_alternate_line_says_on_which_object_and_what_to_do_too() {
+        let error = Error::from_errno(Operation::Register, Errno::ENOSPC as i32)
+            .with_path("/run/contain/group-x")
+            .advise("free space there");
+        assert_eq!(
+            format!("{error:#}"),
+            "failed to keep the record of groups: No space left on device (ENOSPC): \
+             /run/contain/group-x; free space there"
+        );
+        let error = Error::new(ErrorKind::NotOwner, Operation::Kill)
+            .with_path("/x")
+            .with_pid(Pid::current())
+            .because("/x is not ours");
+        let pid = Pid::current();
+        assert_eq!(
+            format!("{error:#}"),
+            format!("failed to kill group: /x is not ours (pid {pid})")
+        );
     }
 
     #[test]

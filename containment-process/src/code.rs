@@ -23,7 +23,7 @@ pub fn release_code() -> io::Result<()> {
     Ok(())
 }
 
-/// The range of a line of `/proc/PID/maps` (proc_pid_maps(5)), where it is code of a file, around an address, that
+/// The range of a line of `/proc/PID/maps` (`proc_pid_maps(5)`), where it is code of a file, around an address, that
 /// cannot be written to.
 fn code_around(line: &[u8], address: usize) -> Option<(usize, usize)> {
     let line = std::str::from_utf8(line).ok()?;

@@ -12,10 +12,13 @@ use containment_core::{
     SystemWaiter, Time, Waiter as _, Watch,
 };
 use containment_process::channel::{Channel, Letter};
+use containment_process::code::release_code;
 use containment_process::pidfd::PidFd;
 use containment_process::reap::{Children, become_sub_reaper, reap_children};
 use containment_process::signals::{Inbox, set_mask};
 use containment_process::worker;
+use rustix::net::SocketType;
+use rustix::net::sockopt::socket_type;
 
 use super::kept;
 use super::letters::{Answer, END, Hello, VERSION, WrittenError, pid, read, write};
@@ -49,10 +52,13 @@ impl Role {
 /// [`InvalidInput`](ErrorKind::InvalidInput) when this process was not started as a helper; what could not be
 /// ended of a dead owner's groups.
 pub fn serve(role: Role) -> Result<()> {
-    let failed = |error: io::Error| Error::from_io(Operation::Register, &error);
+    let failed = |error: io::Error| Error::from_io(Operation::Serve, &error);
     let control = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
-    let control = Channel::adopt(control);
-    let server = Server::begin(role, control)?;
+    // On what is no line of a supervisor's there may never come a letter.
+    if !matches!(socket_type(&control), Ok(SocketType::SEQPACKET)) {
+        return Err(not_a_helper());
+    }
+    let server = Server::begin(role, Channel::adopt(control))?;
     server.run()
 }
 
@@ -76,6 +82,9 @@ struct Server {
 /// How long what cannot be ended is tried again.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long nothing has to happen until memory is given back.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// What there is to do next.
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
@@ -86,14 +95,15 @@ enum Next {
 
 impl Server {
     fn begin(role: Role, control: Channel) -> Result<Self> {
-        let failed = |error: io::Error| Error::from_io(Operation::Register, &error);
+        let failed = |error: io::Error| Error::from_io(Operation::Serve, &error);
         set_mask(SignalSet::ALL).map_err(failed)?;
         let letter = control.receive().ok().flatten().ok_or_else(not_a_helper)?;
         let hello: Hello = read(&letter.text).map_err(|_| not_a_helper())?;
-        let descriptors: Option<[OwnedFd; 2]> = letter.descriptors.try_into().ok();
-        let Some([supervisor, state_dir]) = descriptors.filter(|_| hello.version == VERSION) else {
-            return Err(not_a_helper());
-        };
+        if hello.version != VERSION {
+            return Err(another_version());
+        }
+        let descriptors = letter.descriptors.try_into();
+        let [supervisor, state_dir]: [OwnedFd; 2] = descriptors.map_err(|_| not_a_helper())?;
         let supervisor = PidFd::from_fd(pid(hello.owner.pid).map_err(failed)?, supervisor);
         let registry = Registry::adopt(state_dir, hello.state_dir.as_ref())?;
         let lock = match role {
@@ -137,7 +147,7 @@ impl Server {
                 sources.push(self.control.source());
             }
             match self.next()? {
-                Next::Wait => waiter.wait(Time::NEVER, &Watch::Sources(sources)),
+                Next::Wait => wait(&waiter, &Watch::Sources(sources)),
                 Next::Recover => return self.recover(),
                 Next::End => return Ok(()),
             }
@@ -265,8 +275,31 @@ impl Server {
     }
 }
 
+/// Waits until something happens. When nothing does for a while, the code that the start, or the last order, took is
+/// given back first.
+fn wait(waiter: &SystemWaiter, on: &Watch) {
+    let until = waiter.now() + QUIET;
+    waiter.wait(until, on);
+    if waiter.now() < until {
+        return;
+    }
+    if let Err(error) = release_code() {
+        tracing::debug!(%error, "the helper keeps the memory that its start took");
+    }
+    waiter.wait(Time::NEVER, on);
+}
+
 fn not_a_helper() -> Error {
-    Error::new(ErrorKind::InvalidInput, Operation::Register)
-        .because("this is started by a process that uses the library, which talks to it")
-        .advise("name this program as the helper: Containment::builder().helper(path)")
+    Error::new(ErrorKind::InvalidInput, Operation::Serve)
+        .because("programs that use the library start it, and talk to it over its standard input")
+        .advise(
+            "to run a program, type contain run; to have a library use this one: \
+             Containment::builder().helper(path)",
+        )
+}
+
+fn another_version() -> Error {
+    Error::new(ErrorKind::InvalidInput, Operation::Serve)
+        .because("who started it uses another version of the library")
+        .advise("name the contain binary of the library's version as the helper")
 }

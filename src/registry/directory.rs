@@ -50,7 +50,7 @@ impl StateDir {
     }
 
     fn open_at(path: &Path) -> Result<Self> {
-        let failed = |errno: Errno| failure(errno, path).advise(REMEDY);
+        let failed = |errno: Errno| failure(errno, path);
         match rustix::fs::mkdir(path, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(failed(errno)),
@@ -62,7 +62,7 @@ impl StateDir {
 
     /// Takes over an open directory.
     pub(crate) fn adopt(fd: OwnedFd, path: &Path) -> Result<Self> {
-        let stat = rustix::fs::fstat(&fd).map_err(|errno| failure(errno, path).advise(REMEDY))?;
+        let stat = rustix::fs::fstat(&fd).map_err(|errno| failure(errno, path))?;
         if let Some(why) = distrust(&stat) {
             return Err(Error::new(ErrorKind::PermissionDenied, Operation::Register)
                 .with_path(path)
@@ -129,11 +129,14 @@ impl StateDir {
         let stat = rustix::fs::fstat(&file).map_err(|errno| self.failure(errno, name))?;
         let plain = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
         if !plain || distrust(&stat).is_some() {
-            return Err(self.failure(Errno::PERM, name).because("it is no plain file of ours"));
+            return Err(Error::new(ErrorKind::PermissionDenied, Operation::Register)
+                .with_path(self.path.join(name))
+                .because("it is no plain file that is ours alone")
+                .advise("remove it, if nothing of yours made it"));
         }
         let mut text = Vec::new();
         let read = File::from(file).take(LONGEST).read_to_end(&mut text);
-        read.map_err(|error| Error::from_io(Operation::Register, &error).with_path(name))?;
+        read.map_err(|error| self.failure(errno_of(&error), name))?;
         Ok(Some(text))
     }
 
@@ -154,7 +157,7 @@ impl StateDir {
 
     /// The names of its files.
     pub(crate) fn names(&self) -> Result<Vec<OsString>> {
-        let failed = |errno| self.failure(errno, "");
+        let failed = |errno| failure(errno, &self.path);
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.fd).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name().to_bytes().to_vec();
@@ -192,7 +195,8 @@ impl StateDir {
         })
     }
 
-    fn failure(&self, errno: Errno, name: &str) -> Error {
+    /// The error of a failed call on the file `name`.
+    pub(super) fn failure(&self, errno: Errno, name: &str) -> Error {
         failure(errno, &self.path.join(name))
     }
 }
@@ -237,7 +241,13 @@ fn failure(errno: Errno, path: &Path) -> Error {
     let error = Error::from_errno(Operation::Register, errno.raw_os_error()).with_path(path);
     match errno {
         Errno::EXIST => error.with_kind(ErrorKind::AlreadyExists),
-        _ => error,
+        Errno::NOSPC | Errno::DQUOT => {
+            error.advise("free space there, or name another directory with --state-dir DIR")
+        }
+        Errno::ROFS => {
+            error.advise("mount it writable, or name another directory with --state-dir DIR")
+        }
+        _ => error.advise(REMEDY),
     }
 }
 

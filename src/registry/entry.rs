@@ -188,6 +188,7 @@ impl WrittenIdentity {
 fn malformed(why: &str) -> Error {
     Error::new(ErrorKind::InvalidInput, Operation::Register)
         .because(format!("this is no entry of the registry: {why}"))
+        .advise("look what wrote it, and remove it by hand")
 }
 
 #[cfg(test)]

@@ -44,9 +44,7 @@ enum Holder {
 impl OwnerLock {
     pub(super) fn take(dir: &StateDir) -> Result<Self> {
         let process = Process::current()?;
-        let failed = |errno: Errno| {
-            Error::from_errno(Operation::Register, errno.raw_os_error()).with_path(dir.path())
-        };
+        let failed = |errno| dir.failure(errno, &file_name(process));
         let file = dir.open_file(&file_name(process), true).map_err(failed)?;
         lock(file.as_fd(), Holder::Owner).map_err(failed)?;
         let file = Arc::new(file);
@@ -58,9 +56,7 @@ impl OwnerLock {
 
     /// The guardian's place beside the lock of another process; none where that has let go meanwhile.
     pub(super) fn beside(dir: &StateDir, process: Process) -> Result<Option<Self>> {
-        let failed = |errno: Errno| {
-            Error::from_errno(Operation::Register, errno.raw_os_error()).with_path(dir.path())
-        };
+        let failed = |errno| dir.failure(errno, &file_name(process));
         let file = match dir.open_file(&file_name(process), false) {
             Err(Errno::NOENT) => return Ok(None),
             opened => opened.map_err(failed)?,
@@ -85,9 +81,7 @@ pub(super) fn lives(dir: &StateDir, process: Process) -> Result<bool> {
     if Process::current()? == process {
         return Ok(true);
     }
-    let failed = |errno: Errno| {
-        Error::from_errno(Operation::Register, errno.raw_os_error()).with_path(dir.path())
-    };
+    let failed = |errno| dir.failure(errno, &file_name(process));
     let file = match dir.open_file(&file_name(process), false) {
         Ok(file) => file,
         Err(Errno::NOENT) => return Ok(false),
@@ -116,7 +110,8 @@ impl Process {
     pub(crate) fn current() -> Result<Self> {
         Self::of(Pid::current())?.ok_or_else(|| {
             Error::new(containment_core::ErrorKind::System, Operation::Register)
-                .because("/proc does not show this process; is it mounted?")
+                .because("/proc does not show this process")
+                .advise("mount it: mount -t proc proc /proc")
         })
     }
 

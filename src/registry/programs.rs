@@ -211,7 +211,7 @@ impl Scribe for Registry {
 
 pub(crate) fn warn(noted: Result<()>) {
     if let Err(error) = noted {
-        tracing::warn!(%error, "how a program ended cannot be written down");
+        tracing::warn!("{error:#}; how a program ended cannot be told after a restart");
     }
 }
 

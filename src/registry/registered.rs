@@ -20,6 +20,8 @@ pub(crate) struct RegisteredDriver {
     pub(crate) driver: Arc<dyn CgroupOps>,
     pub(crate) registry: Registry,
     pub(crate) tenure: Tenure,
+    /// Whether a group that cannot be put on record is not made.
+    pub(crate) is_vital: bool,
     pub(crate) parent: Option<PathBuf>,
     /// Who keeps programs that are to outlive us.
     pub(crate) keep: Option<Keep>,
@@ -45,15 +47,16 @@ impl CgroupOps for RegisteredDriver {
         if let Some(guard) = &self.guard
             && let Err(error) = guard.stand()
         {
-            tracing::warn!(%error, group = %name, "nobody will end the group should we be killed");
+            tracing::warn!(group = %name, "{error:#}; nobody will end the group should we be killed");
         }
         let claim = match self.registry.claim(name, backend, self.parent.as_deref(), self.tenure) {
             Ok(claim) => claim,
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 return Err(error.with_backend(backend));
             }
+            Err(error) if self.is_vital => return Err(error.with_backend(backend)),
             Err(error) => {
-                tracing::warn!(%error, group = %name, "the group is on no record: it cannot be recovered");
+                tracing::warn!("{:#}; the group cannot be recovered", error.with_group(name));
                 return self.driver.create(name, with);
             }
         };
@@ -89,7 +92,9 @@ fn marked(group: Box<dyn GroupOps>, claim: &Claim) -> Result<Box<dyn GroupOps>> 
 
 fn forget(claim: Claim) {
     if let Err(error) = claim.release() {
-        tracing::warn!(%error, "the entry of a group that is gone stays on record; run: contain gc");
+        tracing::warn!(
+            "{error:#}; the entry of a group that is gone stays on record, run: contain gc"
+        );
     }
 }
 
@@ -161,7 +166,7 @@ impl RegisteredGroup {
 
 fn warn_of(recorded: Result<()>) {
     if let Err(error) = recorded {
-        tracing::warn!(%error, "the record of a group is incomplete: it may not be recovered");
+        tracing::warn!("{error:#}; the record of the group is incomplete: it may not be recovered");
     }
 }
 

@@ -1,6 +1,5 @@
 //! Errors as a person sees them: one line that says what failed, on which object, why, and what to do.
 
-use std::fmt::Write as _;
 use std::io::Write as _;
 
 use anstyle::{AnsiColor, Style};
@@ -20,19 +19,8 @@ pub(crate) fn print_line(message: &str) {
 
 /// The message for `error`, without the leading name of the program.
 pub(crate) fn line(error: &Error) -> String {
-    let mut line = error.to_string();
-    if let Some(path) = error.path().map(|path| path.display().to_string())
-        && !line.contains(&path)
-    {
-        let _ = write!(line, ": {path}");
-    }
-    if let Some(pid) = error.pid() {
-        let _ = write!(line, " (pid {pid})");
-    }
-    if let Some(remedy) = error.remedy().or_else(|| usual_remedy(error)) {
-        let _ = write!(line, "; {remedy}");
-    }
-    line
+    let usual = usual_remedy(error).filter(|_| error.remedy().is_none());
+    usual.map_or_else(|| format!("{error:#}"), |remedy| format!("{error:#}; {remedy}"))
 }
 
 /// What to do about an error that brings no remedy of its own.

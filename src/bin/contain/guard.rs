@@ -1,7 +1,7 @@
 //! `contain guard`: ends the groups of the process that started it, should that die. For library users, by
 //! `Containment::builder().helper(path)`; `contain run` has a guardian of its own.
 
-use containment::Role;
+use containment::{ErrorKind, Operation, Role};
 
 use crate::{errors, exit};
 
@@ -16,7 +16,11 @@ pub(crate) fn serve(role: Role) -> u8 {
         Ok(()) => exit::DONE,
         Err(error) => {
             errors::print(&error);
-            exit::of_failure(&error)
+            match error.operation() {
+                // Typed by a person, or started by a library of another version.
+                Operation::Serve if error.kind() == ErrorKind::InvalidInput => exit::USAGE,
+                _ => exit::of_failure(&error),
+            }
         }
     }
 }

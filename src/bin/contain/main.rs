@@ -19,6 +19,7 @@ mod table;
 mod usage;
 mod values;
 
+use std::ffi::OsStr;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -27,10 +28,9 @@ use cli::{Cli, Command};
 
 fn main() -> ExitCode {
     // What a process starts for itself does without the parser, which it would have in memory for ever.
-    let words: Vec<_> = std::env::args_os().skip(1).take(2).collect();
-    match words.iter().map(|word| word.to_str()).collect::<Vec<_>>()[..] {
-        [Some("guard")] => ExitCode::from(guard::guard()),
-        [Some("keep")] => ExitCode::from(keep::keep()),
+    match std::env::args_os().nth(1).as_deref().and_then(OsStr::to_str) {
+        Some("guard") => ExitCode::from(guard::guard()),
+        Some("keep") => ExitCode::from(keep::keep()),
         _ => by_command_line(),
     }
 }

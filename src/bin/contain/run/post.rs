@@ -44,7 +44,9 @@ impl Post {
         }
         self.fill(group);
         if let Some(error) = self.vacant.take() {
-            tracing::warn!(%error, "the guardian was killed; {UNGUARDED}");
+            tracing::warn!(
+                "the guardian was killed, and no other can stand: {error:#}; {UNGUARDED}"
+            );
         }
     }
 

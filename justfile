@@ -79,3 +79,7 @@ kernels *guests:
 # `contain` on a host with systemd: sessions, services and scopes, root and an unprivileged user, under qemu.
 systemd:
     tests/kernels/systemd.sh
+
+# `contain` as the step runner of a cluster of Slurm on this machine (or with one way of tracking: `just slurm pgid`).
+slurm *proctracks:
+    tests/slurm/run.sh {{proctracks}}

@@ -20,6 +20,11 @@ fn help_of_doctor() {
 }
 
 #[test]
+fn help_of_report() {
+    insta::assert_snapshot!(run(&["report", "--help"]).stdout);
+}
+
+#[test]
 fn help_of_init() {
     insta::assert_snapshot!(run(&["init", "--help"]).stdout);
 }

@@ -9,6 +9,7 @@
 mod confined;
 mod control;
 mod controllers;
+mod enclosing;
 mod events;
 mod group;
 mod home;
@@ -31,6 +32,7 @@ use containment_core::{
 use containment_process::cgroupfs::Failure;
 use containment_process::proc::Base;
 
+pub use enclosing::enclosing;
 pub use group::V2Group;
 use host::Place;
 use top::Top;

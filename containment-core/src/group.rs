@@ -212,6 +212,11 @@ impl Termination {
         self.teardown.hurry();
     }
 
+    /// Ends the grace at that time of the group's waiter, unless it ends sooner.
+    pub fn end_grace_by(&mut self, time: Time) {
+        self.teardown.end_grace_by(time);
+    }
+
     /// How far it has come.
     pub fn stage(&self) -> Stage {
         self.teardown.stage()

@@ -8,9 +8,7 @@ use containment_process::cgroupfs::parse;
 
 use super::invalid;
 use super::write::{MEMORY, Writer, memory_and_swap};
-
-/// From here on the kernel means "no limit": `PAGE_COUNTER_MAX` on 64 bits, rounded to a page of any size.
-pub(super) const UNLIMITED: u64 = i64::MAX as u64 & !0xf_ffff;
+pub(super) use crate::enclosing::UNLIMITED;
 
 /// Sets either or both.
 pub(super) fn set(

@@ -33,6 +33,8 @@ const PERIODS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(
 /// The least quota that the kernel takes.
 const LEAST_QUOTA: Duration = Duration::from_millis(1);
 const MILLION: u64 = 1_000_000;
+/// The least quota in the longest period.
+const LEAST_MILLIONTHS: u64 = 1_000;
 
 impl Cpus {
     /// So many CPUs.
@@ -79,6 +81,23 @@ impl Cpus {
         };
         let [default, longest] = PERIODS.map(in_period);
         if default.quota < LEAST_QUOTA { longest } else { default }
+    }
+}
+
+impl Quota {
+    /// The CPUs that it is worth, rounded down to the millionth; `None` where that is no limit that
+    /// [`Cpus`] can be.
+    ///
+    /// ```
+    /// use containment_core::{Cpus, Quota};
+    /// use std::time::Duration;
+    /// let quota = Quota { quota: Duration::from_millis(30), period: Duration::from_millis(20) };
+    /// assert_eq!(quota.cpus(), Cpus::new(1.5).ok());
+    /// ```
+    pub fn cpus(self) -> Option<Cpus> {
+        let micros = self.quota.as_micros() * u128::from(MILLION);
+        let millionths = u64::try_from(micros.checked_div(self.period.as_micros())?).ok()?;
+        (LEAST_MILLIONTHS..=MILLION * MILLION).contains(&millionths).then_some(Cpus { millionths })
     }
 }
 
@@ -174,6 +193,19 @@ mod tests {
         }
         let most = Cpus::new(1e6).unwrap().quota();
         assert_eq!(most.quota, Duration::from_secs(100_000));
+    }
+
+    #[test]
+    fn a_quota_is_worth_as_many_cpus_and_never_more() {
+        let quota = |quota, period| Quota {
+            quota: Duration::from_micros(quota),
+            period: Duration::from_micros(period),
+        };
+        assert_eq!(quota(10_000, 30_000).cpus(), Cpus::new(0.333_333).ok());
+        for cpus in [0.005, 0.5, 1.5, 64.0, 1e6].map(|cpus| Cpus::new(cpus).unwrap()) {
+            assert_eq!(cpus.quota().cpus(), Some(cpus));
+        }
+        assert_eq!([quota(1, 100_000), quota(1, 0)].map(Quota::cpus), [None, None]);
     }
 
     #[test]

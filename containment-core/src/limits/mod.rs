@@ -10,6 +10,7 @@ mod cpu;
 mod device;
 mod hugepage;
 mod invalid;
+mod within;
 
 use std::collections::BTreeMap;
 

@@ -141,6 +141,13 @@ impl Teardown {
         }
     }
 
+    /// Ends the grace at that time, unless it ends sooner.
+    pub fn end_grace_by(&mut self, time: Time) {
+        if let Phase::Grace { until } = &mut self.phase {
+            *until = time.min(*until);
+        }
+    }
+
     /// Goes on as far as it goes without waiting. After `Done` there is nothing left to report.
     pub fn step(&mut self, now: Time, group: &dyn GroupOps) -> Step {
         let started = *self.started.get_or_insert(now);

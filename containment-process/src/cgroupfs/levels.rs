@@ -46,6 +46,17 @@ impl Dir {
         paths.iter().rev().skip(1).take(made).for_each(|path| self.remove_level(path, name));
     }
 
+    /// This directory and those on the way down to `relative`, that one being the last.
+    pub fn levels_to(&self, relative: &Path) -> Result<Vec<Self>> {
+        let mut levels = vec![self.clone()];
+        let mut here = self.clone();
+        for level in relative.components() {
+            here = here.open_beneath(level)?;
+            levels.push(here.clone());
+        }
+        Ok(levels)
+    }
+
     /// The first group on the way down to `relative`, neither this one nor that one itself, of which `is_it`
     /// says so.
     pub fn first_above(

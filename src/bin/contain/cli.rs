@@ -32,6 +32,7 @@ pub(crate) enum Command {
     #[command(flatten)]
     Group(Box<GroupCommand>),
     Gc(Gc),
+    Report(Merge),
     Init(Init),
     Completions(Completions),
     #[command(name = "man")]
@@ -178,6 +179,9 @@ pub(crate) struct Run {
     /// When contain itself is killed: kill the group, too, or keep it
     #[arg(long, value_name = "kill|keep", default_value = "kill", hide_possible_values = true)]
     pub(crate) orphans: Orphans,
+    /// In a step of Slurm: end with its slurmstepd, and fit the grace into its KillWait; or none of that
+    #[arg(long, value_name = "auto|none", default_value = "auto", hide_possible_values = true)]
+    pub(crate) engine: EngineChoice,
 
     /// End the group after this time (500ms, 1.5s, 2m, plain seconds)
     #[arg(long, value_name = "DUR", value_parser = values::duration)]
@@ -246,6 +250,13 @@ pub(crate) enum Orphans {
     Keep,
 }
 
+/// Whether a run takes part in the step of a cluster engine that it is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineChoice {
+    Auto,
+    None,
+}
+
 /// What becomes of the rest of a group when the OOM killer took a member.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum OnOom {
@@ -276,6 +287,21 @@ pub(crate) struct Gc {
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Merges the JSON reports of many runs, of any number of machines
+///
+/// A table by node and outcome, what was left behind, escaped or survived, and which runs were the
+/// slowest and the hungriest. The exit status is 1 when a run lost containment, or a report could not be
+/// read; the others are merged all the same.
+#[derive(Debug, Args)]
+pub(crate) struct Merge {
+    /// Files that contain run --report wrote, each with one report or several; - is stdin
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Print one JSON document, with every run in it
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -373,7 +399,7 @@ mod tests {
     fn options_become_limits() {
         let options =
             run(&["--memory", "64M", "--swap", "0", "--pids", "max", "--cpus", "1.5", "true"]);
-        let limits = options.unwrap().limits.limits();
+        let limits = options.unwrap().limits.limits().unwrap();
         let asked = Limits::new()
             .memory_max(Bytes::mib(64))
             .swap_max(Bytes(0))
@@ -385,7 +411,7 @@ mod tests {
     #[test]
     fn rates_of_one_disk_add_up() {
         let options = run(&["--io-max", "8:0:rbps=1M", "--io-max", "8:0:wbps=2M", "true"]);
-        let limits = options.unwrap().limits.limits();
+        let limits = options.unwrap().limits.limits().unwrap();
         let most = IoMax::new().with(Rate::ReadBytes, 1 << 20).with(Rate::WriteBytes, 2 << 20);
         assert_eq!(limits.io_max, [(Device { major: 8, minor: 0 }, most)].into());
     }

@@ -1,9 +1,35 @@
 //! The options that limit a group.
 
-use clap::Args;
-use containment::{Bytes, CpuSet, Cpus, Device, HugePage, IoMax, Limits, Most, Weight};
+use clap::{Args, ValueEnum};
+use containment::{
+    Bytes, CpuSet, Cpus, Device, Error, ErrorKind, HugePage, IoMax, Limits, Most, Operation,
+    Result, Weight,
+};
 
 use crate::values;
+
+/// Who allows something that limits can be taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Source {
+    Group,
+    Slurm,
+}
+
+impl Source {
+    fn allows(self) -> Result<Limits> {
+        match self {
+            Self::Group => containment::enclosing_limits(),
+            Self::Slurm => containment::slurm::step_limits(),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Group => "the enclosing group",
+            Self::Slurm => "the step of Slurm",
+        }
+    }
+}
 
 /// Limits of the group.
 #[derive(Debug, Clone, Default, Args)]
@@ -42,11 +68,30 @@ pub(crate) struct LimitOptions {
     /// Most memory in huge pages of a size (2M:64M); may be given for several
     #[arg(long, value_name = "PAGE:SIZE", value_parser = values::huge_pages)]
     hugetlb: Vec<(HugePage, Most<Bytes>)>,
+    /// Take over what the enclosing group, or the step of Slurm, allows; of two limits the tighter holds
+    #[arg(long, value_name = "group|slurm", value_delimiter = ',', hide_possible_values = true)]
+    limits_from: Vec<Source>,
 }
 
 impl LimitOptions {
-    /// The limits that are asked for; those that are to be lifted among them.
-    pub(crate) fn limits(&self) -> Limits {
+    /// The limits that are asked for, those that are to be lifted among them, within what is allowed by
+    /// whom they were to be taken from.
+    pub(crate) fn limits(&self) -> Result<Limits> {
+        self.limits_from.iter().try_fold(self.asked_for(), |limits, source| {
+            let (limits, tightened) = limits.within(&source.allows()?);
+            for limit in tightened.iter() {
+                tracing::warn!("{} allows less than --{limit}: that holds", source.name());
+            }
+            limits.check().map_err(|invalid| {
+                Error::new(ErrorKind::InvalidInput, Operation::SetLimits)
+                    .because(format!("nothing is left of what {} allows: {invalid}", source.name()))
+                    .advise("ask for less, or leave out --limits-from")
+            })?;
+            Ok(limits)
+        })
+    }
+
+    fn asked_for(&self) -> Limits {
         let mut limits = Limits {
             memory_max: self.memory,
             memory_high: self.memory_high,

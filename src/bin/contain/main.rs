@@ -3,6 +3,7 @@
 
 mod cli;
 mod doctor;
+mod engine;
 mod errors;
 mod exit;
 mod groups;
@@ -13,6 +14,7 @@ mod keep;
 mod limits;
 mod logging;
 mod manual;
+mod merge;
 mod record;
 mod run;
 mod table;
@@ -53,6 +55,7 @@ fn dispatch(cli: &Cli) -> u8 {
         Command::Init(options) => init::init(options),
         Command::Completions(options) => manual::completions(options),
         Command::Manual(options) => manual::manual(options),
+        Command::Report(options) => merge::report(options),
         Command::Group(command) => groups::dispatch(&cli.global, command),
     }
 }

@@ -24,7 +24,7 @@ pub(super) fn attach(global: &Global, options: &Attach) -> Result<Vec<Error>> {
 }
 
 pub(super) fn set(global: &Global, options: &Set) -> Result<()> {
-    open(global, &options.name)?.set_limits(&options.limits.limits())
+    open(global, &options.name)?.set_limits(&options.limits.limits()?)
 }
 
 pub(super) fn freeze(global: &Global, options: &Freeze) -> Result<()> {

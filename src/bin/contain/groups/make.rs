@@ -11,7 +11,7 @@ use crate::cli::Global;
 
 /// Makes a group, and leaves it.
 pub(super) fn create(global: &Global, options: &Create) -> Result<()> {
-    let limits = options.limits.limits().of_new_group();
+    let limits = options.limits.limits()?.of_new_group();
     if global.backend.explicit() == Some(Backend::ProcessGroup) {
         return Err(holds_nothing(&options.name));
     }

@@ -35,6 +35,8 @@ pub(super) enum Reason {
     Overrun(Overrun),
     /// A signal to `contain`.
     Signal(Signal),
+    /// The end of the engine's daemon that looked after our step: as if it had sent SIGTERM.
+    Engine,
 }
 
 impl End {
@@ -99,6 +101,7 @@ impl End {
                 exit::TIMED_OUT
             }
             (None, Some(Reason::Signal(signal)), _) => exit::of_shell_status(128 + signal.as_raw()),
+            (None, Some(Reason::Engine), _) => exit::of_shell_status(128 + Signal::TERM.as_raw()),
             (None, None, Some(outcome)) => exit::of_shell_status(outcome.shell_status()),
             (None, None, None) => exit::RUN_FAILED,
         }
@@ -121,6 +124,15 @@ impl End {
     /// Whether the group was left to itself.
     pub(super) fn is_kept(&self) -> bool {
         self.kept
+    }
+
+    /// What became of the group, in a word.
+    pub(super) fn containment(&self) -> &'static str {
+        match (self.kept, self.is_lost()) {
+            (true, _) => "kept",
+            (false, true) => "lost",
+            (false, false) => "held",
+        }
     }
 
     fn is_lost(&self) -> bool {

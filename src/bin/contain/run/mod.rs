@@ -42,11 +42,13 @@ fn run_in_group(global: &Global, options: &Run) -> Result<u8> {
     let report = options.report.as_deref().map(ReportFile::open).transpose();
     let report = report.map_err(|error| error.with_group(&name))?;
     let program = Prepared::new(options).map_err(|error| error.with_group(&name))?;
+    let limits = options.limits.limits().map_err(|error| error.with_group(&name))?.of_new_group();
     let registry = on_record(global);
     let provisions = Provisions::lay_in(options, registry.as_ref());
     let mut with =
         provisions.map_err(|error| Error::from_io(Operation::Spawn, &error).with_group(&name))?;
-    let builder = builder(global, options, registry.as_ref()).witnessed_by(with.ancestry.clone());
+    let builder = builder(global, options, registry.as_ref()).limits(&limits);
+    let builder = builder.witnessed_by(with.ancestry.clone());
     let started = Instant::now();
     let launch = builder.launch(&name, |group| {
         with.guard(group);
@@ -98,8 +100,7 @@ fn builder(global: &Global, options: &Run, registry: Option<&Registry>) -> Build
             Orphans::Keep => Keeper::Lasting,
         })
         .proof(Proof::OnUse)
-        .systemd(global.systemd.into())
-        .limits(&options.limits.limits().of_new_group());
+        .systemd(global.systemd.into());
     // Where a figure has its price it is measured for those who look at it. What is throttled has a CPU
     // limit, and is measured by that.
     if options.report.is_some() || options.stats {

@@ -13,6 +13,7 @@ use super::post::Post;
 use super::signals;
 use super::spare::Spare;
 use crate::cli::Run;
+use crate::engine::Engine;
 
 /// Made before the program.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(super) struct Provisions {
     pub(super) spare: Option<Spare>,
     /// Who can tell where the group's processes come from.
     pub(super) ancestry: Arc<Ancestry>,
+    /// The cluster engine whose step we are in.
+    pub(super) engine: Engine,
 }
 
 impl Provisions {
@@ -34,7 +37,8 @@ impl Provisions {
         let spare = Some(Spare::copies_of(&inbox.source())?);
         become_sub_reaper()?;
         let post = Post::new(options.orphans, registry.cloned());
-        Ok(Self { inbox, post, spare, ancestry: Arc::new(ancestry(options)) })
+        let engine = Engine::find(options.engine);
+        Ok(Self { inbox, post, spare, ancestry: Arc::new(ancestry(options)), engine })
     }
 
     /// Posts the guardian over a group that was just made. It needs descriptors for its own work.

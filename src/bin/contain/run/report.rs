@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::end::{End, Reason};
 use super::members::{MemberEntry, SurvivorEntry};
+use crate::engine;
 
 /// Where the report goes, opened before anything runs.
 #[derive(Debug)]
@@ -61,12 +62,15 @@ struct Report<'a> {
     version: u32,
     backend: &'static str,
     group: GroupEntry,
+    node: String,
+    step: Option<String>,
     guarantees: Guarantees,
     degraded: Vec<DegradedEntry<'a>>,
     pid: Option<i32>,
     outcome: Option<OutcomeEntry>,
     reason: Option<&'static str>,
     exit_status: u8,
+    containment: &'static str,
     wall_seconds: f64,
     usage: UsageEntry,
     teardown: TeardownEntry<'a>,
@@ -151,6 +155,8 @@ impl<'a> Report<'a> {
             version: 1,
             backend: end.id.backend.name(),
             group: GroupEntry { name: end.id.name.to_string(), id: end.id.to_string() },
+            node: engine::node(),
+            step: engine::step(),
             guarantees: Guarantees::new(end),
             degraded: end.degraded.iter().map(DegradedEntry::new).collect(),
             pid: end.pid.map(containment::Pid::as_raw),
@@ -158,8 +164,10 @@ impl<'a> Report<'a> {
             reason: end.reason.map(|reason| match reason {
                 Reason::Overrun(overrun) => overrun.name(),
                 Reason::Signal(_) => "signal",
+                Reason::Engine => "engine",
             }),
             exit_status: end.exit_status(),
+            containment: end.containment(),
             wall_seconds: seconds(end.wall),
             usage: UsageEntry::new(&end.teardown.usage.unwrap_or_default()),
             teardown: TeardownEntry::new(&end.teardown),
@@ -270,7 +278,9 @@ mod tests {
         end.teardown.survivors.push(Member { origin: Some(Box::new(origin)), ..member(6) });
         end.teardown.usage =
             Some(Usage { cpu: Some(Duration::from_millis(1500)), ..Usage::default() });
-        let json = serde_json::to_string_pretty(&Report::new(&end)).unwrap();
+        let report =
+            Report { node: "n1".to_owned(), step: Some("42_7.0".to_owned()), ..Report::new(&end) };
+        let json = serde_json::to_string_pretty(&report).unwrap();
         insta::assert_snapshot!(json);
     }
 

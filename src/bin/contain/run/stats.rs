@@ -69,6 +69,7 @@ fn outcome(end: &End) -> String {
         Some(Reason::Overrun(Overrun::Timeout)) => format!("{own}, ended by the time limit"),
         Some(Reason::Overrun(Overrun::CpuTime)) => format!("{own}, ended by the CPU time limit"),
         Some(Reason::Overrun(Overrun::Oom)) => format!("{own}, ended because memory ran out"),
+        Some(Reason::Engine) => format!("{own}, ended because slurmstepd is gone"),
         Some(Reason::Signal(signal)) => format!("{own}, ended by {signal} to contain"),
     }
 }

@@ -13,6 +13,7 @@ use containment::{
 use super::end::{End, Reason};
 use super::provisions::Provisions;
 use crate::cli::Run;
+use crate::engine::Engine;
 
 /// Watches over one program.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ enum Ending {
     Overrun(Overrun),
     /// Somebody sent us this signal.
     Asked(Signal),
+    /// The engine's daemon that looked after our step is gone.
+    Abandoned,
     /// The program cannot be watched any more.
     Lost(Error),
 }
@@ -69,7 +72,8 @@ impl<'a> Supervisor<'a> {
             self.with.post.dismiss();
             end.keep(group, &*self.with.ancestry);
         } else {
-            end.tear_down(self.terminate(group, policy(options, &ending)));
+            let policy = policy(options, &ending, &self.with.engine);
+            end.tear_down(self.terminate(group, policy));
         }
         if ran_on {
             end.wall = started.elapsed();
@@ -79,6 +83,7 @@ impl<'a> Supervisor<'a> {
             Ending::Program => end.reason = self.asked.map(Reason::Signal),
             Ending::Overrun(overrun) => end.reason = Some(Reason::Overrun(overrun)),
             Ending::Asked(signal) => end.reason = Some(Reason::Signal(signal)),
+            Ending::Abandoned => end.reason = Some(Reason::Engine),
             Ending::Lost(error) => end.failure = Some(error),
         }
     }
@@ -101,13 +106,17 @@ impl<'a> Supervisor<'a> {
                 let oom = watchdog.oom_killed(group.ops())?;
                 return Ok(if oom { Ending::Overrun(Overrun::Oom) } else { Ending::Program });
             }
+            if self.with.engine.is_gone() {
+                return Ok(Ending::Abandoned);
+            }
             let now = self.waiter.now();
             let (until, on) = match watchdog.look(now, group.ops())? {
                 Look::Over(overrun) => return Ok(Ending::Overrun(overrun)),
                 Look::Within { until, on } => (until, on),
             };
             // A zombie that a tracer holds is ready all the time, and cannot be reaped.
-            let watch = if in_vain < 8 { watch.and(on) } else { Watch::Backoff };
+            let watch = watch.and(on).and(self.with.engine.watch());
+            let watch = if in_vain < 8 { watch } else { Watch::Backoff };
             self.wait(pauses.bound(now, until, &watch), watch);
             let at_once = self.waiter.now().since(now) < Duration::from_millis(1);
             in_vain = if at_once { in_vain + 1 } else { 0 };
@@ -131,13 +140,15 @@ impl<'a> Supervisor<'a> {
 
 /// Members are asked to end by the signal that was chosen, else by the one that was sent to us. Where
 /// the OOM killer took one, the others are taken like it.
-fn policy(options: &Run, ending: &Ending) -> Policy {
-    let ours = match ending {
+fn policy(options: &Run, ending: &Ending, engine: &Engine) -> Policy {
+    let (ours, grace) = match ending {
         Ending::Overrun(Overrun::Oom) => return Policy::kill(),
-        Ending::Asked(signal) => *signal,
-        Ending::Program | Ending::Overrun(_) | Ending::Lost(_) => Signal::TERM,
+        Ending::Asked(signal) => (*signal, engine.grace(options.grace)),
+        Ending::Program | Ending::Overrun(_) | Ending::Abandoned | Ending::Lost(_) => {
+            (Signal::TERM, options.grace)
+        }
     };
-    Policy::graceful(options.grace).asking_by(options.kill_signal.unwrap_or(ours))
+    Policy::graceful(grace).asking_by(options.kill_signal.unwrap_or(ours))
 }
 
 #[cfg(test)]
@@ -211,6 +222,7 @@ mod tests {
             post: Post::new(options.orphans, None),
             spare: None,
             ancestry: Arc::new(Ancestry::from_now_on()),
+            engine: Engine::default(),
         };
         let supervisor = Supervisor::new(&child, with, waiter, false);
         supervisor.see_through(group, &options, &mut end, Instant::now());

@@ -47,6 +47,9 @@ impl Supervisor<'_> {
         if self.asked.replace(self.asked.unwrap_or(signal)).is_some() {
             return termination.hurry();
         }
+        if let Some(grace) = self.with.engine.longest_grace() {
+            termination.end_grace_by(self.waiter.now() + grace);
+        }
         if termination.stage() <= Stage::Grace
             && let Err(error) = termination.group().signal(signal)
         {

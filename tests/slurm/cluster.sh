@@ -74,7 +74,7 @@ END
 
 # Stops the daemons by their pid files, and kills whatever the steps of this cluster left on this machine.
 stop_cluster() {
-    local file pid
+    local file pid group
     [[ -d $STATE ]] || return 0
     for file in "$STATE"/{n1,n2,ctld}.pid "$STATE/munge/pid"; do
         [[ -s $file ]] || continue
@@ -86,8 +86,9 @@ stop_cluster() {
     within 20 swept || echo "of the cluster is left: $(of_cluster | tr '\n' ' ')"
     "$CONTAIN" --state-dir "$STATE/registry" gc > /dev/null || true
     # proctrack/cgroup makes a group for each node, and leaves it.
-    find /sys/fs/cgroup -mindepth 2 -maxdepth 2 -type d \( -name slurm_n1 -o -name slurm_n2 \) 2>/dev/null |
-        xargs -r -I{} find {} -depth -type d -exec rmdir {} +
+    for group in /sys/fs/cgroup/*/slurm_n[12]; do
+        [[ ! -d $group ]] || find "$group" -depth -type d -exec rmdir {} +
+    done
     rm -rf "$STATE"
 }
 

@@ -44,7 +44,7 @@ try_proctrack() {
         submit_limited
         try drain
     fi
-    for case in array_alone array_contained scancel kill_wait step_daemon epilog; do
+    for case in ${CONTAIN_SLURM_CASES:-array_alone array_contained scancel kill_wait step_daemon epilog}; do
         try "$case"
     done
     [[ $PROCTRACK != pgid ]] || try time_limit
@@ -68,6 +68,8 @@ say() {
 
 fail() {
     say "${FUNCNAME[1]#case_}: $*" >&2
+    # What is to be looked at afterwards.
+    cp -r "${REPORTS:-/dev/null}" "$STATE/log" "$LOG/" 2> /dev/null || true
     exit 1
 }
 

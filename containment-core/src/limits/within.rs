@@ -32,7 +32,7 @@ impl Limits {
             pids_max: least(self.pids_max, bounds.pids_max),
             io_weight: self.io_weight,
             io_max: merged(&self.io_max, &bounds.io_max, slowest),
-            hugetlb: merged(&self.hugetlb, &bounds.hugetlb, |own, bound| tighter(own, bound)),
+            hugetlb: merged(&self.hugetlb, &bounds.hugetlb, tighter),
         };
         let tightened = self.asked().iter().filter(|limit| self.differs(&within, *limit)).collect();
         (within, tightened)

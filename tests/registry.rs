@@ -241,6 +241,32 @@ fn what_dead_processes_left_is_tidied_away_and_nothing_else() {
     file(directory.path(), "group-");
 }
 
+/// A `gc` of another run must not take away the file between its making and its locking: whoever locks a file
+/// that bears no name any more would be taken for dead, and its group be ended.
+#[test]
+fn a_lock_that_its_owner_is_about_to_take_is_not_tidied_away() {
+    let directory = directory();
+    let registry = open(&directory);
+    let mut owner = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+    let pid = containment::Pid::new(i32::try_from(owner.id()).unwrap()).unwrap();
+    let started = containment_process::proc::Stat::read(pid).unwrap().unwrap().started;
+    let lock = directory.path().join(format!("owner-{pid}-{started}"));
+    fs::write(&lock, "").unwrap();
+    registry.tidy().unwrap();
+    let was_there = lock.exists();
+    owner.kill().unwrap();
+    // A zombie takes no lock any more.
+    rustix::process::waitid(
+        rustix::process::WaitId::Pid(rustix::process::Pid::from_child(&owner)),
+        rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT,
+    )
+    .unwrap();
+    registry.tidy().unwrap();
+    let is_there = lock.exists();
+    owner.wait().unwrap();
+    assert!(was_there && !is_there, "before its end {was_there}, after it {is_there}");
+}
+
 #[test]
 fn a_full_or_read_only_directory_is_an_error_that_names_it() {
     let directory = directory();

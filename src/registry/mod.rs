@@ -188,11 +188,11 @@ impl Registry {
     }
 
     /// Removes what dead processes left here besides entries: locks that nobody holds, half-written
-    /// files.
+    /// files. A lock that nobody holds yet is its owner's as long as that runs: it is about to be taken.
     pub fn tidy(&self) -> Result<()> {
         for name in self.dir.names()?.iter().filter_map(|name| name.to_str()) {
             let is_dead = match owner::process_of(name) {
-                Some(process) => !owner::lives(&self.dir, process)?,
+                Some(process) => !process.runs()? && !owner::lives(&self.dir, process)?,
                 None => name.starts_with(TEMPORARY) && !is_being_written(name)?,
             };
             if is_dead {

@@ -115,6 +115,13 @@ impl Process {
         })
     }
 
+    /// Whether it has not ended yet.
+    pub(super) fn runs(self) -> Result<bool> {
+        let Some(pid) = Pid::new(self.pid) else { return Ok(false) };
+        let stat = Stat::read(pid).map_err(|error| Error::from_io(Operation::Register, &error))?;
+        Ok(stat.is_some_and(|stat| stat.started == self.started && !stat.state.is_zombie()))
+    }
+
     /// The process of this pid, if there is one.
     pub(crate) fn of(pid: Pid) -> Result<Option<Self>> {
         let stat = Stat::read(pid);

@@ -92,7 +92,7 @@ case_array_contained() {
 case_scancel() {
     local job
     fresh scancel
-    job=$(GRACE=2s submit contained 600 --array=0-19)
+    job=$(GRACE=2s submit contained 5431 --array=0-19)
     within 60 running_on_both "$job" 5 || fail "the array does not run on both nodes"
     within 60 afoot 60 || fail "the steps did not get going"
     scancel "$job"
@@ -118,7 +118,7 @@ longest() {
 case_kill_wait() {
     local job
     fresh kill_wait
-    job=$(GRACE=60s OPTIONS='--log info' submit contained 600)
+    job=$(GRACE=60s OPTIONS='--log info' submit contained 5431)
     within 60 afoot 3 || fail "the step did not get going"
     scancel "$job"
     within $((KILL_WAIT + 5)) none_left || fail "left after KillWait: $(left | tr '\n' ' ')"
@@ -143,7 +143,7 @@ case_time_limit() {
 
 submit_limited() {
     fresh limited
-    ASIDE=$(GRACE=1s submit contained 600 --time=1 -w n1)
+    ASIDE=$(GRACE=1s submit contained 5431 --time=1 -w n1)
 }
 
 # A node that is drained keeps its steps until they end; one that goes down loses them.
@@ -160,7 +160,7 @@ case_drain() {
     scontrol update nodename=n2 state=resume
     within 30 is_idle || fail "the node did not resume"
     fresh down
-    job=$(submit contained 600 -w n2)
+    job=$(submit contained 5431 -w n2)
     within 60 afoot 3 || fail "the step did not get going"
     scontrol update nodename=n2 state=down reason=test
     within $((KILL_WAIT + 10)) none_left || fail "left on the node that went down: $(left | tr '\n' ' ')"
@@ -175,7 +175,7 @@ case_step_daemon() {
     local job contain daemon
     fresh daemon
     for victims in daemon both; do
-        job=$(GRACE=1s submit contained 600 -w n1)
+        job=$(GRACE=1s submit contained 5431 -w n1)
         within 60 afoot 3 || fail "the step did not get going"
         contain=$(runner "$job")
         daemon=$(ancestor "$contain" slurmstepd)
@@ -202,7 +202,7 @@ merged_says_engine() {
 case_epilog() {
     local job
     fresh epilog
-    job=$(submit contained 600)
+    job=$(submit contained 5431)
     within 60 afoot 3 || fail "the step did not get going"
     kill -9 $(contain_of "$job")
     within 30 none_left || fail "the epilog left: $(left | tr '\n' ' ')"

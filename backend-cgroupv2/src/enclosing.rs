@@ -1,7 +1,7 @@
 //! What the groups around us allow, ours included: of each limit the tightest, up to the root of what is
 //! mounted. Nothing has to be writable for that, nor be ours.
 
-use containment_core::{Bytes, Error, Limits, Most, Operation, Result};
+use containment_core::{Bytes, Error, Limits, Most, Operation, Quota, Result};
 use containment_process::cgroupfs::parse::{cpu_max, io_max, list, most};
 use containment_process::cgroupfs::{Dir, Failure, Texts, Version};
 use containment_process::proc::{Base, mountinfo};
@@ -37,7 +37,7 @@ fn of(dir: &Dir) -> std::result::Result<Limits, Failure> {
         memory_max: bytes("memory.max")?,
         memory_high: bytes("memory.high")?,
         swap_max: bytes("memory.swap.max")?,
-        cpus: quota.and_then(|quota| quota.cpus()).map(Most::At),
+        cpus: quota.and_then(Quota::cpus).map(Most::At),
         cpuset: dir.figure("cpuset.cpus.effective", list)?.filter(|set| !set.is_empty()),
         mems: dir.figure("cpuset.mems.effective", list)?.filter(|set| !set.is_empty()),
         io_max: dir.figure("io.max", io_max)?.unwrap_or_default(),

@@ -1,5 +1,6 @@
 //! `slurm.conf`: how long Slurm waits between SIGTERM and SIGKILL.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,14 +18,16 @@ const DEPTH: usize = 8;
 pub fn kill_wait() -> Option<Duration> {
     let told = variable("SLURM_CONF").map(PathBuf::from);
     let places = told.into_iter().chain(PLACES.map(PathBuf::from));
-    places.into_iter().find_map(|file| Some(in_file(&file, DEPTH)?.unwrap_or(DEFAULT)))
+    places
+        .into_iter()
+        .find_map(|file| in_file(&file, DEPTH).ok())
+        .map(|wait| wait.unwrap_or(DEFAULT))
 }
 
-/// What the file says of it, if anything, the last time; `None` where there is no such file.
-fn in_file(file: &Path, depth: usize) -> Option<Option<Duration>> {
+/// What the file says of it, if anything, the last time.
+fn in_file(file: &Path, depth: usize) -> io::Result<Option<Duration>> {
     let text = std::fs::read_to_string(file)
-        .inspect_err(|error| tracing::debug!(%error, file = %file.display(), "not read"))
-        .ok()?;
+        .inspect_err(|error| tracing::debug!(%error, file = %file.display(), "not read"))?;
     // A backslash continues a line; a hash begins a comment.
     let text = text.replace("\\\n", " ");
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
@@ -32,12 +35,12 @@ fn in_file(file: &Path, depth: usize) -> Option<Option<Duration>> {
         let mut words = line.split_whitespace();
         match (words.next(), words.next()) {
             (Some(word), Some(other)) if word.eq_ignore_ascii_case("include") && depth > 0 => {
-                in_file(&file.parent()?.join(other), depth - 1)?
+                in_file(&file.parent()?.join(other), depth - 1).ok()?
             }
             _ => in_line(line),
         }
     });
-    Some(found.last())
+    Ok(found.last())
 }
 
 /// A line holds settings as `Name=Value`, whose names are not case sensitive.
@@ -69,6 +72,6 @@ mod tests {
         assert_eq!(read("ClusterName=x \\\nKillWait=4\n"), Some(4));
         assert_eq!(read("KillWait=5\nInclude more\n"), Some(7));
         assert_eq!(read("KillWait=soon\n"), None);
-        assert_eq!(in_file(&directory.path().join("none"), DEPTH), None);
+        assert!(in_file(&directory.path().join("none"), DEPTH).is_err());
     }
 }

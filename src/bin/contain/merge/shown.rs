@@ -105,9 +105,9 @@ fn table(totals: &Totals) -> Table {
 fn row(table: &mut Table, node: &str, outcome: &str, sums: &Sums) {
     let cpu = sums.cpu_seconds.map_or("-".to_owned(), seconds);
     let peak = sums.memory_peak_bytes.map_or("-".to_owned(), bytes);
-    let [runs, left, escaped, survived] =
-        [sums.runs as usize, sums.left_behind, sums.escaped, sums.survivors]
-            .map(|count| count.to_string());
+    let runs = sums.runs.to_string();
+    let [left, escaped, survived] =
+        [sums.left_behind, sums.escaped, sums.survivors].map(|count| count.to_string());
     table.row([node, outcome, &runs, &cpu, &peak, &left, &escaped, &survived]);
 }
 

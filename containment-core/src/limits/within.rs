@@ -95,8 +95,7 @@ fn merged<K: Ord + Copy, V: Copy>(
 /// The tighter of each rate.
 fn slowest(own: IoMax, bound: IoMax) -> IoMax {
     bound.iter().fold(own, |all, (rate, bound)| {
-        let own = own.iter().find(|(other, _)| *other == rate);
-        all.with(rate, own.map_or(bound, |(_, own)| tighter(own, bound)))
+        all.with(rate, own.rate(rate).map_or(bound, |own| tighter(own, bound)))
     })
 }
 

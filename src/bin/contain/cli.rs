@@ -179,7 +179,7 @@ pub(crate) struct Run {
     /// When contain itself is killed: kill the group, too, or keep it
     #[arg(long, value_name = "kill|keep", default_value = "kill", hide_possible_values = true)]
     pub(crate) orphans: Orphans,
-    /// In a step of Slurm: end with its slurmstepd, and fit the grace into its KillWait; or none of that
+    /// In a step of Slurm: end with its slurmstepd, and with a grace within what Slurm waits; or none of that
     #[arg(long, value_name = "auto|none", default_value = "auto", hide_possible_values = true)]
     pub(crate) engine: EngineChoice,
 

@@ -31,7 +31,7 @@ fn in_file(file: &Path, depth: usize) -> io::Result<Option<Duration>> {
     // A backslash continues a line; a hash begins a comment.
     let text = text.replace("\\\n", " ");
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
-    let found = lines.filter_map(|line| {
+    let mut found = lines.filter_map(|line| {
         let mut words = line.split_whitespace();
         match (words.next(), words.next()) {
             (Some(word), Some(other)) if word.eq_ignore_ascii_case("include") && depth > 0 => {
@@ -40,7 +40,7 @@ fn in_file(file: &Path, depth: usize) -> io::Result<Option<Duration>> {
             _ => in_line(line),
         }
     });
-    Ok(found.last())
+    Ok(found.next_back())
 }
 
 /// A line holds settings as `Name=Value`, whose names are not case sensitive.

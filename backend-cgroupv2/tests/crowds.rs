@@ -5,6 +5,7 @@ mod support;
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use backend_cgroupv2::CgroupV2;
 use containment_core::{CgroupOps, ControllerSet, Group, Limit, Limits, Policy, Program, Stream};
@@ -21,11 +22,13 @@ fn drivers() -> Vec<CgroupV2> {
     }
 }
 
-/// Ends a group; nothing of it lives, and its directory is gone.
+/// Ends a group; nothing of it lives, and its directory is gone. A thousand processes take an emulated machine
+/// seconds to freeze.
 fn end(group: Group) {
     let directory = own_directory().join(group.id().name.as_str());
     assert!(directory.is_dir());
-    let report = group.terminate(&patient(&Policy::kill())).unwrap();
+    let policy = Policy { freeze_timeout: Duration::from_secs(10), ..Policy::kill() };
+    let report = group.terminate(&patient(&policy)).unwrap();
     assert!(report.is_clean() && report.errors.is_empty(), "{report:?}");
     assert!(!directory.exists());
 }

@@ -23,6 +23,6 @@
 END {
     if (!over) print (kernel ? kernel : "unknown"), shape, "any", (running ? suite : "boot") "-did-not-end", 0, 1, 0, 0
     else if (ended != suites) print kernel, shape, "any", "suites-not-run", 0, suites - ended, 0, 0
-    for (why in reasons) print "skip", kernel, shape, reasons[why], why
+    for (why in reasons) print "skip", kernel, shape, reasons[why], why | "sort -k 5"
 }
 function reason(line) { sub(/^[^:]*(::[^:]*)*: [^:]*: /, "", line); reasons[line]++ }

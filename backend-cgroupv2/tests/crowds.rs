@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -33,7 +34,7 @@ fn end(group: Group) {
     assert!(!directory.exists());
 }
 
-/// Each of them waits for the other end of a pipe that has none.
+/// Each of them waits for the other end of a pipe that has none; it is told when all are there.
 #[test]
 fn a_thousand_processes_die_with_their_group() {
     for driver in drivers() {
@@ -41,15 +42,20 @@ fn a_thousand_processes_die_with_their_group() {
         let path = pipe.path().join("pipe");
         assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
         let group = create(&driver, "crowd");
-        group.spawn(&sh(&crowd(&path))).unwrap();
-        eventually("a thousand members", || group.members().unwrap().len() >= 1000);
+        let (reader, writer) = std::io::pipe().unwrap();
+        group.spawn(&sh(&crowd(&path)).stdout(writer)).unwrap();
+        let mut line = String::new();
+        BufReader::new(reader).read_line(&mut line).unwrap();
+        assert_eq!((&*line, group.members().unwrap().len()), ("all\n", 1001));
         end(group);
     }
 }
 
 fn crowd(pipe: &Path) -> String {
     let pipe = pipe.display();
-    format!("n=0; while [ $n -lt 1000 ]; do n=$((n+1)); (read line < {pipe}) & done; wait")
+    format!(
+        "n=0; while [ $n -lt 1000 ]; do n=$((n+1)); (read line < {pipe}) & done; echo all; wait"
+    )
 }
 
 /// K03, K23: a bomb without an end of its own, which the limit on processes keeps off the host.

@@ -22,7 +22,13 @@ cannot() {
     exit 77
 }
 
-# What the guests are built by, without debug information: that is most of what they would have to load.
+# Builds the command as it is installed, which is half the work for an emulated processor, and copies it.
+command_to() {
+    cargo build --release --target "$TARGET" --bin contain
+    cp "${CARGO_TARGET_DIR:-target}/$TARGET/release/contain" "$1"
+}
+
+# What the tests are built by, without debug information: that is most of what they would have to load.
 guest_cargo() {
     CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_STRIP=symbols CARGO_INCREMENTAL=0 \
         cargo "$1" --target "$TARGET" --target-dir "$WORK/target" "${@:2}"

@@ -66,9 +66,7 @@ build() {
             esac
         done
     [[ -e $bin/contain.path ]]
-    # The command as it is installed, which is half the work for an emulated processor.
-    cargo build --release --target "$TARGET" --bin contain
-    cp "${CARGO_TARGET_DIR:-target}/$TARGET/release/contain" "$bin/contain"
+    command_to "$bin/contain"
 }
 
 # Boots one shape: SUITE SHAPE STAR, the pattern behind the shape in the list of suites. What they said is kept.

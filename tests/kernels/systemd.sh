@@ -60,12 +60,11 @@ furnish() {
 overlay() {
     local over library
     rustup target add "$TARGET"
-    guest_cargo build --bin contain
-    library=$(guest_cargo test --no-run --message-format=json-render-diagnostics --test systemd |
+    library=$(guest_cargo test --workspace --no-run --message-format=json-render-diagnostics --test systemd |
         sed -n 's/.*"name":"systemd".*"executable":"\([^"]*\)".*/\1/p')
     over=$(mktemp -d)
     mkdir -p "$over"/t "$over"/usr/local/bin "$over"/etc/systemd/system/multi-user.target.wants
-    cp "$WORK/target/$TARGET/debug/contain" "$over/usr/local/bin/"
+    command_to "$over/usr/local/bin/contain"
     cp tests/kernels/systemd/{suite,scope} "$over/t/"
     cp tests/kernels/systemd/contain-suite.service "$over/etc/systemd/system/"
     ln -s ../contain-suite.service "$over/etc/systemd/system/multi-user.target.wants/"

@@ -50,7 +50,7 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + scaled(Duration::from_secs(10));
     while !condition() {
         assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::yield_now();
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

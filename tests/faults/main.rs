@@ -27,6 +27,9 @@ use table::Outcome;
 
 const BACKENDS: [&str; 4] = ["cgroup-v2", "cgroup-v1", "hybrid", "process-group"];
 
+/// After so many strikes it is told how far it is.
+const TOLD: usize = 100;
+
 /// How many strikes are under way at once.
 const WORKERS: usize = 2;
 
@@ -138,7 +141,13 @@ fn all_points(
         let stage = Stage::open(backend)?;
         while let Some(point) = points.get(next.fetch_add(1, Ordering::Relaxed)) {
             let outcome = play(&stage, act, point.clone());
-            outcomes.lock().expect("no worker panics").push(outcome);
+            let mut outcomes = outcomes.lock().expect("no worker panics");
+            outcomes.push(outcome);
+            if outcomes.len().is_multiple_of(TOLD) {
+                // A run takes long, and may be interrupted.
+                let struck = table::summary(&outcomes);
+                eprintln!("{backend}/{}: {} to strike; {struck}", act.name(), points.len());
+            }
         }
         Ok::<(), String>(())
     };

@@ -4,6 +4,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
+use containment::{Backend, Containment, Keeper};
 use serde_json::Value;
 use support::run;
 
@@ -16,9 +17,23 @@ fn every_backend_is_as_strong_as_the_readme_says() {
     let document = run(&["doctor", "--json"]).json();
     for backend in document["backends"].as_array().unwrap() {
         let name = backend["name"].as_str().unwrap();
-        let row = rows.get(name).unwrap_or_else(|| panic!("the README does not tell of {name}"));
+        let row = rows.get(&format!("`{name}`"));
+        let row = row.unwrap_or_else(|| panic!("the README does not tell of {name}"));
         check(name, row, &backend["capabilities"]);
     }
+}
+
+#[test]
+fn process_groups_without_a_keeper_are_as_weak_as_the_readme_says() {
+    let host = Containment::builder().backend(Backend::ProcessGroup).keeper(Keeper::None).build();
+    let host = host.expect("process groups can be used everywhere");
+    let has = host.capabilities();
+    let row = &rows()["`process-group`, in a library without a keeper"];
+    let strengths = [("kill", has.kill.to_string()), ("escape", has.escape.to_string())];
+    let others = [("empty", has.empty.to_string()), ("freeze", has.freeze.to_string())];
+    let strengths =
+        strengths.into_iter().chain(others).map(|(name, is)| (name.to_owned(), is.into()));
+    check("process-group", row, &Value::Object(strengths.collect()));
 }
 
 /// What cannot be used here says nothing of itself.
@@ -33,12 +48,12 @@ fn check(name: &str, row: &[Vec<String>], capabilities: &Value) {
     }
 }
 
-/// The words that stand as code in each cell, by the backend of the row.
+/// The words that stand as code in each cell, by the first cell of the row.
 fn rows() -> BTreeMap<String, Vec<Vec<String>>> {
     let table = include_str!("../README.md").lines().filter(|line| line.starts_with("| `"));
-    let rows = table.map(|line| line.split('|').skip(1).map(code).collect::<Vec<_>>());
-    rows.filter(|cells| cells.len() > STRENGTHS.len())
-        .map(|cells| (cells[0][0].clone(), cells[1..].to_vec()))
+    let cells = table.map(|line| line.split('|').skip(1).map(str::trim).collect::<Vec<_>>());
+    let rows = cells.filter(|cells| cells.len() > STRENGTHS.len());
+    rows.map(|cells| (cells[0].to_owned(), cells[1..].iter().map(|cell| code(cell)).collect()))
         .collect()
 }
 

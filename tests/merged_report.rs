@@ -99,13 +99,13 @@ fn reports_are_read_one_by_one() {
         serde_json::from_str(&report_of(&Job::on("auto"), "n1", "41", "exit 0")).unwrap();
     report["teardown"]["left_behind"] =
         serde_json::json!([{"pid": 5, "comm": "sleep", "args": ["x".repeat(32 << 10)]}]);
-    let count = 2100;
+    let count = 1050;
     let all = format!("{report}\n").repeat(count);
-    assert!(all.len() > 64 << 20, "{}", all.len());
+    assert!(all.len() > 32 << 20, "{}", all.len());
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("reports");
     fs::write(&file, all).unwrap();
-    let limited = "ulimit -v 65536 && exec \"$@\"";
+    let limited = "ulimit -v 28000 && exec \"$@\"";
     let output = Command::new("sh")
         .args(["-c", limited, "sh"])
         .arg(support::binary())

@@ -65,12 +65,13 @@ mod tests {
             std::fs::write(&file, text).unwrap();
             in_file(&file, DEPTH).unwrap().map(|wait| wait.as_secs())
         };
-        std::fs::write(&included, "KillWait=7\nInclude slurm.conf\n").unwrap();
+        std::fs::write(&included, "KillWait=7\n").unwrap();
         assert_eq!(read("ClusterName=x\n"), None);
         assert_eq!(read("killwait=5 # KillWait=6\n# KillWait=7\n"), Some(5));
         assert_eq!(read("KillWait=5\nReturnToService=2 KILLWAIT=9\n"), Some(9));
         assert_eq!(read("ClusterName=x \\\nKillWait=4\n"), Some(4));
         assert_eq!(read("KillWait=5\nInclude more\n"), Some(7));
+        assert_eq!(read("KillWait=5\nInclude slurm.conf\nInclude none\n"), Some(5), "it ends");
         assert_eq!(read("KillWait=soon\n"), None);
         assert!(in_file(&directory.path().join("none"), DEPTH).is_err());
     }

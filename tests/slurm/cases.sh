@@ -178,6 +178,7 @@ case_step_daemon() {
         job=$(GRACE=1s submit contained 5431 -w n1)
         within 60 afoot 3 || fail "the step did not get going"
         contain=$(runner "$job")
+        [[ -n $contain ]] || fail "no contain is in the job"
         daemon=$(ancestor "$contain" slurmstepd)
         case $victims in
             daemon) kill -9 "$daemon" ;;
@@ -214,7 +215,8 @@ case_epilog() {
 contain_of() {
     local pid
     for pid in $(left); do
-        [[ $(cat "/proc/$pid/comm" 2>/dev/null) == contain ]] || continue
+        # A name has 15 bytes at most (proc(5)).
+        [[ $(cat "/proc/$pid/comm" 2>/dev/null) == "$(basename "$CONTAIN" | cut -c-15)" ]] || continue
         ! grep -qzsx "SLURM_JOB_ID=$1" "/proc/$pid/environ" || echo "$pid"
     done
 }

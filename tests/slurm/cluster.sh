@@ -20,9 +20,13 @@ start_cluster() {
         slurmctld -c && slurmd -N n1 && slurmd -N n2 && within 30 is_idle
 } > "$LOG/start" 2>&1
 
-why_not() {
-    local logs=("$LOG/start" "$STATE"/log/* "$STATE/munge/log")
-    { grep -hs fatal: "${logs[@]}" || grep -hs error: "${logs[@]}" || echo "see $LOG/start"; } | head -n 1
+refused() {
+    [[ -n $(refusal) ]]
+}
+
+# Why a daemon did not start, in its own words.
+refusal() {
+    grep -hs fatal: "$LOG/start" "$STATE"/log/* "$STATE/munge/log" | sed -n 1p
 }
 
 # Every node takes jobs, and has none but the one that is aside.

@@ -35,7 +35,8 @@ main() {
 try_proctrack() {
     ASIDE=none STEPS=20 CGROUP_PLUGIN=''
     if ! start_cluster; then
-        say "SKIPPED: Slurm does not come up so: $(why_not)"
+        # Only what its daemons themselves refuse is no failure.
+        if refused; then say "SKIPPED: $(refusal)"; else FAILED=1; say "FAILED: the nodes do not become idle"; fi
         stop_cluster
         return
     fi

@@ -9,6 +9,7 @@ pub mod cgroupfs;
 pub mod channel;
 pub mod child;
 pub mod code;
+pub mod heap;
 mod malformed;
 pub mod pidfd;
 pub mod proc;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 
 use containment_core::Pid;
 
@@ -58,7 +59,9 @@ pub fn fork_apart(work: impl FnOnce() -> u8) -> io::Result<PidFd> {
 }
 
 fn refuse_threads() -> io::Result<()> {
-    if std::fs::read_dir("/proc/self/task")?.count() == 1 {
+    // It has a directory for each thread, and counts them, `.` and `..` as its links.
+    let links = std::fs::metadata("/proc/self/task")?.nlink();
+    if links == 3 || std::fs::read_dir("/proc/self/task")?.count() == 1 {
         return Ok(());
     }
     let why = "a worker can be forked only by a single-threaded process";

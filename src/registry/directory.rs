@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -83,10 +84,27 @@ impl StateDir {
     /// [`AlreadyExists`](ErrorKind::AlreadyExists).
     pub(crate) fn create(&self, name: &str, text: &[u8]) -> Result<()> {
         self.with_temporary(text, |temporary| {
-            rustix::fs::linkat(&self.fd, temporary, &self.fd, name, AtFlags::empty())?;
-            rustix::fs::unlinkat(&self.fd, temporary, AtFlags::empty())
+            let how = RenameFlags::NOREPLACE;
+            match rustix::fs::renameat_with(&self.fd, temporary, &self.fd, name, how) {
+                // A file system that replaces whatever there is.
+                Err(Errno::INVAL | Errno::NOSYS) => {
+                    rustix::fs::linkat(&self.fd, temporary, &self.fd, name, AtFlags::empty())?;
+                    rustix::fs::unlinkat(&self.fd, temporary, AtFlags::empty())
+                }
+                renamed => renamed,
+            }
         })
         .map_err(|errno| self.failure(errno, name))
+    }
+
+    /// Writes more text at the end of the file `name`, which is at `end`. Who reads it meanwhile, or after we
+    /// were killed here, may see a part of that.
+    pub(crate) fn extend(&self, name: &str, end: u64, text: &[u8]) -> Result<()> {
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.fd, name, flags, Mode::empty());
+        let file = file.map_err(|errno| self.failure(errno, name))?;
+        let written = File::from(file).write_all_at(text, end);
+        written.map_err(|error| self.failure(errno_of(&error), name))
     }
 
     /// Gives the file `name` this text, at once.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use containment_core::{
     Backend, Error, ErrorKind, GroupId, GroupName, Identity, Operation, Pid, Result,
 };
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 /// The version of the format that this program writes, and the only one that it reads.
@@ -123,9 +124,12 @@ impl Entry {
         serde_json::to_vec_pretty(&written).map_err(|error| malformed(&error.to_string()))
     }
 
+    /// What was written last: a file holds an entry time after time, as more of it became known.
+    ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) for what is no entry, and for one of another version.
     pub(super) fn from_text(text: &[u8]) -> Result<Self> {
+        let text = last_whole(text);
         let versioned: Versioned =
             serde_json::from_slice(text).map_err(|error| malformed(&error.to_string()))?;
         if versioned.version != VERSION {
@@ -137,6 +141,17 @@ impl Entry {
             serde_json::from_slice(text).map_err(|error| malformed(&error.to_string()))?;
         written.read().ok_or_else(|| malformed("a field holds what it cannot hold"))
     }
+}
+
+/// The last of the JSON documents in a text that is whole: its writer may have been killed, or be at it.
+fn last_whole(text: &[u8]) -> &[u8] {
+    let mut documents = serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>();
+    let (mut last, mut end) = (text, 0);
+    while let Some(Ok(_)) = documents.next() {
+        last = &text[end..documents.byte_offset()];
+        end = documents.byte_offset();
+    }
+    last
 }
 
 impl Written {
@@ -220,6 +235,18 @@ mod tests {
         ] {
             let entry = Entry { identity, ..entry() };
             assert_eq!(Entry::from_text(&entry.to_text().unwrap()).unwrap(), entry);
+        }
+    }
+
+    #[test]
+    fn what_was_written_last_counts_once_it_is_whole() {
+        let known = Entry { identity: Some(Identity::Cgroup(5)), ..entry() };
+        let unknown = Entry { identity: None, ..entry() };
+        let (first, second) = (unknown.to_text().unwrap(), known.to_text().unwrap());
+        for written in 0..=second.len() {
+            let text = [&first[..], &second[..written]].concat();
+            let expected = if written == second.len() { &known } else { &unknown };
+            assert_eq!(Entry::from_text(&text).unwrap(), *expected, "{written} bytes of it");
         }
     }
 

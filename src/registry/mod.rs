@@ -47,6 +47,8 @@ pub struct Registry {
 pub struct Claim {
     dir: StateDir,
     entry: Entry,
+    /// How much of its file is written.
+    length: u64,
 }
 
 /// How long a group is to be on record.
@@ -104,17 +106,17 @@ impl Registry {
         parent: Option<&Path>,
         tenure: Tenure,
     ) -> Result<Claim> {
-        let (boot, home, mark) = (this_boot()?, home()?, fresh_mark()?);
+        let (boot, home, us) = (this_boot()?, home()?, Process::current()?);
         // Last of all: what fails before it leaves no lock behind.
         let owner = match tenure {
-            Tenure::Owner => Some(self.lock()?.process),
+            Tenure::Owner => Some(self.lock_of(us)?.process),
             Tenure::Lasting => None,
         };
         let entry = Entry {
             name: name.clone(),
             backend,
             identity: None,
-            mark,
+            mark: fresh_mark(us),
             owner,
             boot,
             created: now(),
@@ -122,8 +124,9 @@ impl Registry {
             home,
             program: None,
         };
-        match self.dir.create(&entry_file(name), &entry.to_text()?) {
-            Ok(()) => Ok(Claim { dir: self.dir.clone(), entry }),
+        let text = entry.to_text()?;
+        match self.dir.create(&entry_file(name), &text) {
+            Ok(()) => Ok(Claim { dir: self.dir.clone(), entry, length: text.len() as u64 }),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(self.taken(name)),
             Err(error) => Err(error.with_group(name)),
         }
@@ -204,11 +207,15 @@ impl Registry {
 
     /// The lock that tells that this process lives.
     pub(crate) fn lock(&self) -> Result<OwnerLock> {
+        self.lock_of(Process::current()?)
+    }
+
+    fn lock_of(&self, us: Process) -> Result<OwnerLock> {
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lock) = &*lock {
             return Ok(lock.clone());
         }
-        Ok(lock.insert(OwnerLock::take(&self.dir)?).clone())
+        Ok(lock.insert(OwnerLock::take(&self.dir, us)?).clone())
     }
 
     /// The descriptors that a guardian needs to strike groups off the record.
@@ -247,8 +254,13 @@ impl Claim {
         self.dir.remove(&entry_file(&self.entry.name))
     }
 
-    fn write(&self) -> Result<()> {
-        self.dir.replace(&entry_file(&self.entry.name), &self.entry.to_text()?)
+    /// After what is there already, which stays what counts until this is whole: to replace a file makes some
+    /// file systems write it to the disk at once.
+    fn write(&mut self) -> Result<()> {
+        let text = self.entry.to_text()?;
+        self.dir.extend(&entry_file(&self.entry.name), self.length, &text)?;
+        self.length += text.len() as u64;
+        Ok(())
     }
 }
 
@@ -269,10 +281,9 @@ fn is_being_written(name: &str) -> Result<bool> {
 }
 
 /// A text that no other group carries: the process, when it started, and a number.
-fn fresh_mark() -> Result<String> {
+fn fresh_mark(Process { pid, started }: Process) -> String {
     static SERIAL: AtomicU32 = AtomicU32::new(0);
-    let Process { pid, started } = Process::current()?;
-    Ok(format!("{pid}.{started}.{}", SERIAL.fetch_add(1, Ordering::Relaxed)))
+    format!("{pid}.{started}.{}", SERIAL.fetch_add(1, Ordering::Relaxed))
 }
 
 fn this_boot() -> Result<String> {

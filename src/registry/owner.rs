@@ -42,8 +42,8 @@ enum Holder {
 }
 
 impl OwnerLock {
-    pub(super) fn take(dir: &StateDir) -> Result<Self> {
-        let process = Process::current()?;
+    /// That of `process`, which is this one.
+    pub(super) fn take(dir: &StateDir, process: Process) -> Result<Self> {
         let failed = |errno| dir.failure(errno, &file_name(process));
         let file = dir.open_file(&file_name(process), true).map_err(failed)?;
         lock(file.as_fd(), Holder::Owner).map_err(failed)?;

@@ -24,17 +24,43 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// What to do. The options of a subcommand are defined when it is the one that was chosen: most of the
+/// time it takes to start goes there.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
+    /// Runs PROGRAM in a new group, and returns when it has ended and nothing that it started is left
+    ///
+    /// The exit status is PROGRAM's own, or 128+N when signal N ended it or the group; 124 when a time
+    /// limit did; 137 when memory ran out; 125 when contain itself failed; 126 when PROGRAM cannot be executed; 127 when it was
+    /// not found.
     Run(Box<Run>),
+    /// Says of every backend whether it can be used here, why not, and what it guarantees
+    ///
+    /// The exit status is 0 when one is usable, 1 otherwise.
     Doctor(Doctor),
+    /// Lists the groups on record
     Ls(Ls),
     #[command(flatten)]
     Group(Box<GroupCommand>),
+    /// Ends and removes the groups whose owner is dead
+    ///
+    /// Never one with a living owner, never one that was made to stay.
     Gc(Gc),
+    /// Merges the JSON reports of many runs, of any number of machines
+    ///
+    /// A table by node and outcome, what was left behind, escaped or survived, and which runs were the
+    /// slowest and the hungriest. The exit status is 1 when a run lost containment, or a report could not be
+    /// read; the others are merged all the same.
     Report(Merge),
+    /// Mounts the hierarchies of cgroup v1 that are missing, and says which; nothing else ever mounts
+    ///
+    /// Root only. The exit status is 0 when none is missing any more, 5 without the rights, 6 where the kernel
+    /// has no such hierarchy, 1 otherwise.
     Init(Init),
+    /// Prints the completions of a shell, to be put where that looks for them
     Completions(Completions),
+    /// Prints a manual page, to be read by `man -l -`
     #[command(name = "man")]
     Manual(Manual),
 }
@@ -151,11 +177,6 @@ impl Color {
     }
 }
 
-/// Runs PROGRAM in a new group, and returns when it has ended and nothing that it started is left
-///
-/// The exit status is PROGRAM's own, or 128+N when signal N ended it or the group; 124 when a time
-/// limit did; 137 when memory ran out; 125 when contain itself failed; 126 when PROGRAM cannot be executed; 127 when it was
-/// not found.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[derive(Debug, Args)]
 #[command(override_usage = "contain run [OPTIONS] [--] PROGRAM [ARG]...")]
@@ -270,7 +291,6 @@ fn variable_parser() -> impl clap::builder::TypedValueParser<Value = (OsString, 
     })
 }
 
-/// Lists the groups on record
 #[derive(Debug, Args)]
 pub(crate) struct Ls {
     /// Print one JSON document
@@ -278,9 +298,6 @@ pub(crate) struct Ls {
     pub(crate) json: bool,
 }
 
-/// Ends and removes the groups whose owner is dead
-///
-/// Never one with a living owner, never one that was made to stay.
 #[derive(Debug, Args)]
 pub(crate) struct Gc {
     /// Only say what would be removed
@@ -291,11 +308,6 @@ pub(crate) struct Gc {
     pub(crate) json: bool,
 }
 
-/// Merges the JSON reports of many runs, of any number of machines
-///
-/// A table by node and outcome, what was left behind, escaped or survived, and which runs were the
-/// slowest and the hungriest. The exit status is 1 when a run lost containment, or a report could not be
-/// read; the others are merged all the same.
 #[derive(Debug, Args)]
 pub(crate) struct Merge {
     /// Files that contain run --report wrote, each with one report or several; - is stdin
@@ -306,9 +318,6 @@ pub(crate) struct Merge {
     pub(crate) json: bool,
 }
 
-/// Says of every backend whether it can be used here, why not, and what it guarantees
-///
-/// The exit status is 0 when one is usable, 1 otherwise.
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
     /// Print one JSON document
@@ -316,10 +325,6 @@ pub(crate) struct Doctor {
     pub(crate) json: bool,
 }
 
-/// Mounts the hierarchies of cgroup v1 that are missing, and says which; nothing else ever mounts
-///
-/// Root only. The exit status is 0 when none is missing any more, 5 without the rights, 6 where the kernel
-/// has no such hierarchy, 1 otherwise.
 #[derive(Debug, Args)]
 pub(crate) struct Init {
     /// Say what would be mounted, and mount nothing
@@ -327,7 +332,6 @@ pub(crate) struct Init {
     pub(crate) dry_run: bool,
 }
 
-/// Prints the completions of a shell, to be put where that looks for them
 #[derive(Debug, Args)]
 pub(crate) struct Completions {
     /// The shell: bash, elvish, fish, powershell or zsh
@@ -335,7 +339,6 @@ pub(crate) struct Completions {
     pub(crate) shell: clap_complete::Shell,
 }
 
-/// Prints a manual page, to be read by `man -l -`
 #[derive(Debug, Args)]
 pub(crate) struct Manual {
     /// The subcommand [default: contain as a whole]

@@ -8,7 +8,7 @@ use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use containment::{Bind, Error, Operation, Program, Result, Rlimit, find_user};
 
-/// User, root directory, binds, seal.
+// No documentation: it would become the subcommand's.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Isolation")]
 pub(crate) struct IsolationOptions {

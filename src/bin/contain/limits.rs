@@ -31,7 +31,7 @@ impl Source {
     }
 }
 
-/// Limits of the group.
+// No documentation: it would become the subcommand's.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitOptions {

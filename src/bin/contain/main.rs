@@ -22,11 +22,16 @@ mod usage;
 mod values;
 
 use std::ffi::OsStr;
+use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, FromArgMatches as _};
+use containment_process::heap::Heap;
 
 use cli::{Cli, Command};
+
+#[global_allocator]
+static HEAP: Heap = Heap::new();
 
 fn main() -> ExitCode {
     // What a process starts for itself does without the parser, which it would have in memory for ever.
@@ -38,10 +43,17 @@ fn main() -> ExitCode {
 }
 
 fn by_command_line() -> ExitCode {
-    match Cli::try_parse() {
+    match parse() {
         Ok(cli) => ExitCode::from(dispatch(&cli)),
         Err(error) => ExitCode::from(usage::answer(&error)),
     }
+}
+
+/// The parser stays in memory: to take its thousand pieces apart takes as long as to parse.
+fn parse() -> Result<Cli, clap::Error> {
+    let mut command = ManuallyDrop::new(Cli::command());
+    let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
 fn dispatch(cli: &Cli) -> u8 {

@@ -11,22 +11,42 @@ use crate::values;
 
 /// What acts on a group by its name.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum GroupCommand {
+    /// Makes an empty group that stays until it is removed
     Create(Create),
+    /// Runs PROGRAM inside an existing group, and returns when it has ended
+    ///
+    /// What it leaves belongs to the group. Signals to contain go to PROGRAM only. The exit status is
+    /// PROGRAM's own, or 128+N when signal N ended it; 125 when contain itself failed; 126 when PROGRAM
+    /// cannot be executed; 127 when it was not found; 6 when the group's backend cannot take programs in.
     Exec(Exec),
+    /// Moves running processes into a group
     Attach(Attach),
+    /// Changes the limits of a group
     Set(Set),
+    /// Lists the members of a group
     Ps(Ps),
+    /// Shows what a group has used
     Stat(Stat),
+    /// Freezes a group, and returns when it is frozen
+    ///
+    /// A group that does not freeze in time is thawed again, and the exit status is 1.
     Freeze(Freeze),
+    /// Thaws a group, and returns when it is thawed
     Thaw(Thaw),
+    /// Sends a signal to every member of a group
     Signal(Send),
+    /// Ends every member of a group and its sub-groups, and returns when it is empty
     Kill(Kill),
+    /// Removes an empty group and its empty sub-groups
     Rm(Rm),
+    /// Waits until a group is empty
+    ///
+    /// The exit status is 124 when it is not empty in time.
     Wait(Wait),
 }
 
-/// Makes an empty group that stays until it is removed
 #[derive(Debug, Args)]
 pub(crate) struct Create {
     /// Name of the group; may be nested, as a/b/c
@@ -35,11 +55,6 @@ pub(crate) struct Create {
     pub(crate) limits: LimitOptions,
 }
 
-/// Runs PROGRAM inside an existing group, and returns when it has ended
-///
-/// What it leaves belongs to the group. Signals to contain go to PROGRAM only. The exit status is
-/// PROGRAM's own, or 128+N when signal N ended it; 125 when contain itself failed; 126 when PROGRAM
-/// cannot be executed; 127 when it was not found; 6 when the group's backend cannot take programs in.
 #[derive(Debug, Args)]
 #[command(override_usage = "contain exec [OPTIONS] NAME [--] PROGRAM [ARG]...")]
 pub(crate) struct Exec {
@@ -50,7 +65,6 @@ pub(crate) struct Exec {
     pub(crate) program: Vec<OsString>,
 }
 
-/// Moves running processes into a group
 #[derive(Debug, Args)]
 pub(crate) struct Attach {
     /// Name of the group
@@ -60,7 +74,6 @@ pub(crate) struct Attach {
     pub(crate) pids: Vec<Pid>,
 }
 
-/// Changes the limits of a group
 #[derive(Debug, Args)]
 #[command(override_usage = "contain set [OPTIONS] LIMITS NAME", mut_group("LimitOptions", |group| group.required(true)))]
 pub(crate) struct Set {
@@ -70,7 +83,6 @@ pub(crate) struct Set {
     pub(crate) limits: LimitOptions,
 }
 
-/// Lists the members of a group
 #[derive(Debug, Args)]
 pub(crate) struct Ps {
     /// Name of the group
@@ -80,7 +92,6 @@ pub(crate) struct Ps {
     pub(crate) json: bool,
 }
 
-/// Shows what a group has used
 #[derive(Debug, Args)]
 pub(crate) struct Stat {
     /// Name of the group
@@ -93,9 +104,6 @@ pub(crate) struct Stat {
     pub(crate) watch: Option<Duration>,
 }
 
-/// Freezes a group, and returns when it is frozen
-///
-/// A group that does not freeze in time is thawed again, and the exit status is 1.
 #[derive(Debug, Args)]
 pub(crate) struct Freeze {
     /// Name of the group
@@ -105,14 +113,12 @@ pub(crate) struct Freeze {
     pub(crate) timeout: Duration,
 }
 
-/// Thaws a group, and returns when it is thawed
 #[derive(Debug, Args)]
 pub(crate) struct Thaw {
     /// Name of the group
     pub(crate) name: GroupName,
 }
 
-/// Sends a signal to every member of a group
 #[derive(Debug, Args)]
 #[command(name = "signal")]
 pub(crate) struct Send {
@@ -123,7 +129,6 @@ pub(crate) struct Send {
     pub(crate) signal: Signal,
 }
 
-/// Ends every member of a group and its sub-groups, and returns when it is empty
 #[derive(Debug, Args)]
 pub(crate) struct Kill {
     /// Name of the group
@@ -136,7 +141,6 @@ pub(crate) struct Kill {
     pub(crate) json: bool,
 }
 
-/// Removes an empty group and its empty sub-groups
 #[derive(Debug, Args)]
 pub(crate) struct Rm {
     /// Name of the group
@@ -146,9 +150,6 @@ pub(crate) struct Rm {
     pub(crate) force: bool,
 }
 
-/// Waits until a group is empty
-///
-/// The exit status is 124 when it is not empty in time.
 #[derive(Debug, Args)]
 pub(crate) struct Wait {
     /// Name of the group

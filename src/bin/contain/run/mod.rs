@@ -59,11 +59,14 @@ fn run_in_group(global: &Global, options: &Run) -> Result<u8> {
         registry.iter().for_each(close);
     })?;
     tracing::debug!(selection = %launch.containment.selection(), "launched");
-    let end = supervised(launch, options, with, started);
+    let end = supervised(launch, options, &mut with, started);
     if let Some(registry) = &registry {
         leave_record(registry, &end);
     }
-    Ok(conclude(&end, report, options))
+    let status = conclude(&end, report, options);
+    // A guardian that was dismissed has ended meanwhile.
+    drop(with);
+    Ok(status)
 }
 
 /// The registry; a run does without it where it cannot be used.
@@ -132,7 +135,7 @@ fn builder(global: &Global, options: &Run, registry: Option<&Registry>) -> Build
 }
 
 /// Sees the program and its group through to their end.
-fn supervised(launch: Launch, options: &Run, mut with: Provisions, started: Instant) -> End {
+fn supervised(launch: Launch, options: &Run, with: &mut Provisions, started: Instant) -> End {
     let Launch { containment, group, guarantees, mut degraded, child } = launch;
     degraded.extend(with.post.degradation());
     let mut end = End::new(&group, guarantees, degraded);

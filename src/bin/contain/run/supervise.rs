@@ -19,7 +19,7 @@ use crate::engine::Engine;
 #[derive(Debug)]
 pub(super) struct Supervisor<'a> {
     pub(super) child: &'a Child,
-    pub(super) with: Provisions,
+    pub(super) with: &'a mut Provisions,
     pub(super) waiter: Arc<dyn Waiter>,
     /// Whether orphans of the group come to us to be reaped.
     pub(super) adopts: bool,
@@ -47,12 +47,21 @@ enum Ending {
 
 impl<'a> Supervisor<'a> {
     /// A keeper reaps what it adopts; where there is none the orphans come to us.
-    pub(super) fn of(child: &'a Child, with: Provisions, containment: &Containment) -> Self {
+    pub(super) fn of(
+        child: &'a Child,
+        with: &'a mut Provisions,
+        containment: &Containment,
+    ) -> Self {
         let adopts = containment.backend() != Backend::ProcessGroup;
         Self::new(child, with, containment.waiter(), adopts)
     }
 
-    fn new(child: &'a Child, with: Provisions, waiter: Arc<dyn Waiter>, adopts: bool) -> Self {
+    fn new(
+        child: &'a Child,
+        with: &'a mut Provisions,
+        waiter: Arc<dyn Waiter>,
+        adopts: bool,
+    ) -> Self {
         let behind = Cell::new(false);
         Self { child, with, waiter, adopts, outcome: None, asked: None, behind }
     }
@@ -217,14 +226,14 @@ mod tests {
         let child = Child::new(Box::new(child), Arc::clone(&waiter));
         let group = Group::new(Box::new(group), Arc::clone(&waiter));
         let mut end = End::new(&group, group.capabilities().clone(), Vec::new());
-        let with = Provisions {
+        let mut with = Provisions {
             inbox: Inbox::open(SignalSet::default()).unwrap(),
             post: Post::new(options.orphans, None),
             spare: None,
             ancestry: Arc::new(Ancestry::from_now_on()),
             engine: Engine::default(),
         };
-        let supervisor = Supervisor::new(&child, with, waiter, false);
+        let supervisor = Supervisor::new(&child, &mut with, waiter, false);
         supervisor.see_through(group, &options, &mut end, Instant::now());
         end
     }

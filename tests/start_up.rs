@@ -11,10 +11,10 @@ on_each_backend!(a_run_takes_a_bounded_number_of_system_calls, a_run_is_small);
 /// A tenth more than were counted, without those for each CPU that is listened to.
 fn most_calls(backend: &str) -> usize {
     match backend {
-        "cgroup-v2" => 325,
-        "hybrid" => 525,
-        "cgroup-v1" => 470,
-        _ => 275,
+        "cgroup-v2" => 360,
+        "hybrid" => 580,
+        "cgroup-v1" => 520,
+        _ => 320,
     }
 }
 
@@ -42,12 +42,13 @@ fn a_run_takes_a_bounded_number_of_system_calls(backend: &str) {
     assert!(calls <= most, "{calls} system calls, more than {most}: {traces:#?}");
 }
 
-/// Whoever runs a thousand programs has this a thousand times.
+/// Whoever runs a thousand programs has this a thousand times. A third of it are the relocations of a binary
+/// that is not optimized.
 fn a_run_is_small(backend: &str) {
     let job = Job::on(backend);
     job.sh(&[], "cat /proc/$PPID/status > DIR/status").expect(0);
     let status = job.text("status");
     let own = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     let kib = own.and_then(|own| own.trim().strip_suffix(" kB")?.parse::<usize>().ok());
-    assert!(kib.is_some_and(|kib| (1..=1024).contains(&kib)), "{status}");
+    assert!(kib.is_some_and(|kib| (1..=1536).contains(&kib)), "{status}");
 }

@@ -33,7 +33,7 @@ main() {
 
 # All of it where steps are process groups; where Slurm holds them otherwise what that could change.
 try_proctrack() {
-    ASIDE=none STEPS=20 CGROUP_PLUGIN=''
+    ASIDE=none STEPS=20
     if ! start_cluster; then
         # Only what its daemons themselves refuse is no failure.
         if refused; then say "SKIPPED: $(refusal)"; else FAILED=1; say "FAILED: the nodes do not become idle"; fi

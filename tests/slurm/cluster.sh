@@ -3,15 +3,16 @@
 
 # Takes the packages from the mirror that this machine's own apt uses, unless they are there.
 install_slurm() {
-    command -v slurmctld slurmd munged > /dev/null && return
-    command -v apt-get > /dev/null || return
+    type -P slurmctld slurmd sbatch munged > /dev/null && return
+    type -P apt-get > /dev/null || return
     apt-get -q update &&
         DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends slurm-wlm munge
 } > "$LOG/apt" 2>&1
 
 # Starts it, with PROCTRACK and KILL_WAIT.
 start_cluster() {
-    rm -rf "$STATE"
+    # Of a run that was killed.
+    stop_cluster
     mkdir -p "$STATE"/{ctld,n1,n2,munge,log,reports,registry}
     configure
     (umask 077 && head -c 128 /dev/urandom > "$STATE/munge/key")

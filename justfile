@@ -54,14 +54,12 @@ deb: static
     "$contain" completions fish > target/deb/contain.fish
     cargo deb --no-build --target x86_64-unknown-linux-musl
 
-# Does the size of the supervisor matter to a spawn, what does a cgroup v1 cost it, and a look at the figures?
-bench:
-    cargo bench -p containment-process --bench resident
-    cargo bench -p backend-cgroupv1 --bench spawn
-    cargo bench --bench hybrid_spawn
-    cargo bench --bench helper
-    cargo bench --bench orphans
-    cargo bench --bench usage
+# Beside the bare system calls and beside peers, into docs/BENCHMARKS.md: everything, or some rows (`just bench spawn kill`).
+bench *rows: static
+    bench/prepare.sh
+    cargo build --release
+    cargo build --release --manifest-path bench/Cargo.toml
+    bench/target/release/bench {{rows}}
 
 # Fuzzes each parser of kernel text for so many seconds (600 for the full figure); needs a nightly compiler and cargo-fuzz.
 fuzz seconds="60":

@@ -133,6 +133,9 @@ impl GroupOps for AuditedGroup {
     fn subgroups(&self) -> Result<Vec<Box<dyn GroupOps>>> {
         Ok(self.ops.subgroups()?.into_iter().map(|ops| self.inside(ops)).collect())
     }
+    fn has_none_to_name(&self) -> bool {
+        self.ops.has_none_to_name()
+    }
     fn members(&self) -> Result<Vec<Member>> {
         self.ops.members()
     }

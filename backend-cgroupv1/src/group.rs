@@ -134,6 +134,10 @@ impl GroupOps for V1Group {
         Ok(groups)
     }
 
+    fn has_none_to_name(&self) -> bool {
+        self.programs.any_runs()
+    }
+
     fn members(&self) -> Result<Vec<Member>> {
         self.refuse_removed(Operation::Members)?;
         let members = self.programs.members(self.pids(Operation::Members)?);

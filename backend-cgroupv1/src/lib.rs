@@ -96,7 +96,7 @@ impl CgroupV1 {
     /// reading is one `pread` a file, and a group that is measured takes up to twenty descriptors more.
     ///
     /// A look at every figure then takes 0.37 of the time that opening, reading and closing takes, measured by
-    /// `cargo bench --bench usage`; it pays from the second look on.
+    /// `just bench usage`; it pays from the second look on.
     pub fn sampling(mut self) -> Result<Self> {
         let place = Place { sampling: true, ..Place::clone(&self.driver.place) };
         let driver = Driver::new(place, self.driver.figures);

@@ -55,7 +55,7 @@ fn read(controller: &str, files: &impl Texts, usage: &mut Usage) -> Result<(), F
 
 fn cpu_time(files: &impl Texts, usage: &mut Usage) -> Result<(), Failure> {
     let nanos = |file| Ok::<_, Failure>(files.figure(file, number)?.map(Duration::from_nanos));
-    usage.cpu = nanos("cpuacct.usage")?;
+    usage.cpu = files.first_figure("cpuacct.usage", number)?.map(Duration::from_nanos);
     // Since Linux 4.6.
     usage.cpu_user = nanos("cpuacct.usage_user")?;
     usage.cpu_system = nanos("cpuacct.usage_sys")?;
@@ -69,7 +69,7 @@ fn cpu_time(files: &impl Texts, usage: &mut Usage) -> Result<(), Failure> {
 }
 
 fn throttling(files: &impl Texts, usage: &mut Usage) -> Result<(), Failure> {
-    if let Some(stat) = files.figure("cpu.stat", V1CpuStat::parse)? {
+    if let Some(stat) = files.first_figure("cpu.stat", V1CpuStat::parse)? {
         usage.throttled_periods = stat.throttled_periods;
         usage.throttled = stat.throttled.map(Duration::from_nanos);
     }
@@ -77,7 +77,7 @@ fn throttling(files: &impl Texts, usage: &mut Usage) -> Result<(), Failure> {
 }
 
 fn memory(files: &impl Texts, usage: &mut Usage) -> Result<(), Failure> {
-    usage.memory = files.figure("memory.usage_in_bytes", number)?;
+    usage.memory = files.first_figure("memory.usage_in_bytes", number)?;
     usage.memory_peak = files.figure("memory.max_usage_in_bytes", number)?;
     usage.memory_kernel = files.figure("memory.kmem.usage_in_bytes", number)?;
     if let Some(stat) = files.figure("memory.stat", V1MemoryStat::parse)? {
@@ -89,14 +89,14 @@ fn memory(files: &impl Texts, usage: &mut Usage) -> Result<(), Failure> {
 }
 
 fn pids(files: &impl Texts, usage: &mut Usage) -> Result<(), Failure> {
-    usage.pids = files.figure("pids.current", number)?;
+    usage.pids = files.first_figure("pids.current", number)?;
     // Since Linux 6.11.
     usage.pids_peak = files.figure("pids.peak", number)?;
     Ok(())
 }
 
 fn io(files: &impl Texts, usage: &mut Usage) -> Result<(), Failure> {
-    let recursive = files.figure("blkio.throttle.io_service_bytes_recursive", blkio_bytes)?;
+    let recursive = files.first_figure("blkio.throttle.io_service_bytes_recursive", blkio_bytes)?;
     let totals = match recursive {
         Some(totals) => Some(totals),
         None => files.figure("blkio.throttle.io_service_bytes", blkio_bytes)?,

@@ -228,6 +228,10 @@ impl GroupOps for V2Group {
         Ok(groups.map(|group| Box::new(group) as Box<dyn GroupOps>).collect())
     }
 
+    fn has_none_to_name(&self) -> bool {
+        self.programs.any_runs()
+    }
+
     fn members(&self) -> Result<Vec<Member>> {
         self.refuse_removed(Operation::Members)?;
         let members = self.programs.members(self.pids(Operation::Members)?);

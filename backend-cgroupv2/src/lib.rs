@@ -79,7 +79,7 @@ impl CgroupV2 {
     /// reading is one `pread` a file, and a group that is measured takes some ten descriptors more.
     ///
     /// A look at every figure then takes 0.32 of the time that opening, reading and closing takes, measured by
-    /// `cargo bench --bench usage`; it pays from the second look on.
+    /// `just bench usage`; it pays from the second look on.
     #[must_use]
     pub fn sampling(mut self) -> Self {
         Arc::make_mut(&mut self.place).sampling = true;

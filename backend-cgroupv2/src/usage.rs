@@ -37,7 +37,7 @@ pub(crate) fn read(files: &impl Texts) -> Result<Usage, Failure> {
 }
 
 fn cpu(files: &impl Texts, usage: &mut Usage) -> Result<(), Failure> {
-    let Some(stat) = files.figure("cpu.stat", CpuStat::parse)? else { return Ok(()) };
+    let Some(stat) = files.first_figure("cpu.stat", CpuStat::parse)? else { return Ok(()) };
     usage.cpu = stat.usage.map(Duration::from_micros);
     usage.cpu_user = stat.user.map(Duration::from_micros);
     usage.cpu_system = stat.system.map(Duration::from_micros);

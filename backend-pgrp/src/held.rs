@@ -8,8 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use containment_core::{
     Capabilities, Change, ChildOps, Error, ErrorKind, FreezeState, GroupId, GroupOps, KillStep,
-    Member, Operation, ProcessGroup, Program, Reaped, Result, Signal, Signalled, Standing, Usage,
-    Watch,
+    Member, Operation, Pid, ProcessGroup, Program, Reaped, Result, Signal, Signalled, Standing,
+    Usage, Watch,
 };
 use containment_process::child::Started;
 use containment_process::pidfd::{Look, PidFd};
@@ -37,12 +37,25 @@ struct State {
     leader: Option<Started>,
     /// Programs that joined the leader's group.
     joined: Vec<Started>,
+    /// Whether it was killed, and nothing was started since.
+    killed: bool,
+    /// Whether it was empty after that, and so is for good.
+    emptied: bool,
     removed: bool,
 }
 
 impl State {
     fn programs(&self) -> impl Iterator<Item = &Started> {
         self.leader.iter().chain(&self.joined)
+    }
+
+    /// A program of it that runs and has not left: a member that is known without a look at every process.
+    fn running(&self) -> Option<&Started> {
+        let leader = self.leader.as_ref()?.pid().as_raw();
+        let is_inside =
+            |pid| Stat::read(pid).ok().flatten().is_some_and(|stat| stat.group == leader);
+        self.programs()
+            .find(|program| matches!(program.try_wait(), Ok(None)) && is_inside(program.pid()))
     }
 }
 
@@ -74,19 +87,28 @@ impl HeldGroup {
     /// Whether nothing lives, for certain: somebody who forks and exits between the listing of `/proc`
     /// and the reading of it hides his child. Where processes come and go too fast for that it is
     /// not said, and the next look may say it.
-    fn is_empty(&self, state: &State, operation: Operation) -> Result<bool> {
+    fn is_empty(&self, state: &mut State, operation: Operation) -> Result<bool> {
         let Some(leader) = &state.leader else { return Ok(true) };
         if !leader.holds_pid()? {
             return Err(self.hold_lost(operation));
         }
+        if state.running().is_some() {
+            return Ok(false);
+        }
+        let is_empty = state.emptied || self.nobody_lives(leader.pid(), operation)?;
+        state.emptied = is_empty && state.killed;
+        Ok(is_empty)
+    }
+
+    fn nobody_lives(&self, leader: Pid, operation: Operation) -> Result<bool> {
         let failed = |error: std::io::Error| self.error(Error::from_io(operation, &error));
         let mut snapshot = Snapshot::take().map_err(failed)?;
         for _ in 0..CATCH_UPS {
-            if snapshot.in_group(leader.pid()).any(|stat| !stat.state.is_zombie()) {
+            if snapshot.in_group(leader).any(|stat| !stat.state.is_zombie()) {
                 return Ok(false);
             }
             let ended = snapshot.catch_up().map_err(failed)?;
-            let left = snapshot.in_group(leader.pid()).any(|stat| !stat.state.is_zombie());
+            let left = snapshot.in_group(leader).any(|stat| !stat.state.is_zombie());
             if ended == 0 && !left {
                 return Ok(true);
             }
@@ -94,11 +116,10 @@ impl HeldGroup {
         Ok(false)
     }
 
-    fn pass(&self, state: &State, signal: Signal) -> Result<Signalled> {
-        let Some(leader) = &state.leader else { return Ok(Signalled::default()) };
+    /// At once to every member; the kernel does not tell to how many.
+    fn pass(&self, state: &State, signal: Signal) -> Result<()> {
+        let Some(leader) = &state.leader else { return Ok(()) };
         let failed = |error: std::io::Error| self.error(Error::from_io(Operation::Signal, &error));
-        // Counted before, since some of those who get it are gone after it.
-        let count = self.living(state, Operation::Signal).map_or(0, |living| living.len());
         match leader.process().signal_process_group(signal) {
             Ok(_) => {}
             // Before Linux 6.9: by the id, as long as that is held.
@@ -110,7 +131,7 @@ impl HeldGroup {
             }
             Err(error) => return Err(failed(error)),
         }
-        Ok(Signalled { count, failed: Vec::new() })
+        Ok(())
     }
 
     fn hold_lost(&self, operation: Operation) -> Error {
@@ -175,7 +196,13 @@ impl GroupOps for HeldGroup {
             0 => state.leader = Some(child.clone()),
             _ => state.joined.push(child.clone()),
         }
+        (state.killed, state.emptied) = (false, false);
         Ok(Box::new(child))
+    }
+
+    /// Who has left the group is out of reach, and so of no kill.
+    fn has_none_to_name(&self) -> bool {
+        self.state(Operation::Members).is_ok_and(|state| state.running().is_some())
     }
 
     fn members(&self) -> Result<Vec<Member>> {
@@ -187,28 +214,33 @@ impl GroupOps for HeldGroup {
     }
 
     fn populated(&self) -> Result<bool> {
-        let state = self.state(Operation::Populated)?;
-        Ok(!self.is_empty(&state, Operation::Populated)?)
+        let mut state = self.state(Operation::Populated)?;
+        Ok(!self.is_empty(&mut state, Operation::Populated)?)
     }
 
     fn signal(&self, signal: Signal) -> Result<Signalled> {
         let state = self.state(Operation::Signal)?;
-        self.pass(&state, signal)
+        // Counted before, since some of those who get it are gone after it.
+        let count = self.living(&state, Operation::Signal).map_or(0, |living| living.len());
+        self.pass(&state, signal)?;
+        Ok(Signalled { count, failed: Vec::new() })
     }
 
     fn kill(&self) -> Result<KillStep> {
-        let state = self.state(Operation::Kill)?;
-        self.pass(&state, Signal::KILL).map(KillStep::Signalled)
+        let mut state = self.state(Operation::Kill)?;
+        self.pass(&state, Signal::KILL)?;
+        state.killed = true;
+        Ok(KillStep::Signalled(Signalled::default()))
     }
 
     fn request_freeze(&self) -> Result<()> {
         let state = self.state(Operation::Freeze)?;
-        self.pass(&state, Signal::STOP).map(drop)
+        self.pass(&state, Signal::STOP)
     }
 
     fn request_thaw(&self) -> Result<()> {
         let state = self.state(Operation::Thaw)?;
-        self.pass(&state, Signal::CONT).map(drop)
+        self.pass(&state, Signal::CONT)
     }
 
     fn frozen(&self) -> Result<FreezeState> {
@@ -219,6 +251,9 @@ impl GroupOps for HeldGroup {
     /// Not CPU time: who left the group, and who was orphaned and ended, is not known any more.
     fn usage(&self) -> Result<Usage> {
         let state = self.state(Operation::Usage)?;
+        if state.emptied {
+            return Ok(usage_now(&[]));
+        }
         Ok(usage_now(&self.living(&state, Operation::Usage)?))
     }
 
@@ -229,6 +264,9 @@ impl GroupOps for HeldGroup {
             Change::Empty => {}
             Change::Frozen => return Ok(Watch::Backoff),
             Change::Oom => return self.lacks(Operation::Watch),
+        }
+        if let Some(program) = state.running() {
+            return program.watch();
         }
         let living = self.living(&state, Operation::Watch)?;
         let mut open = living.iter().rev().filter_map(|stat| PidFd::open(stat.pid).ok().flatten());
@@ -247,7 +285,7 @@ impl GroupOps for HeldGroup {
 
     fn remove(&self) -> Result<()> {
         let mut state = self.state(Operation::Remove)?;
-        if !self.is_empty(&state, Operation::Remove)? {
+        if !self.is_empty(&mut state, Operation::Remove)? {
             return Err(self.error(Error::new(ErrorKind::Busy, Operation::Remove)));
         }
         for child in state.programs() {

@@ -268,6 +268,10 @@ impl GroupOps for Keeper {
         processes.map(AsRawFd::as_raw_fd).chain([self.pipe.as_raw_fd()]).collect()
     }
 
+    fn has_none_to_name(&self) -> bool {
+        false
+    }
+
     fn members(&self) -> Result<Vec<Member>> {
         Self::tree().members(&[], Operation::Members)
     }

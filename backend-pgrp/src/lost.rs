@@ -177,6 +177,10 @@ impl GroupOps for LostGroup {
         self.lacks(Operation::Spawn)
     }
 
+    fn has_none_to_name(&self) -> bool {
+        false
+    }
+
     fn members(&self) -> Result<Vec<Member>> {
         let standing = |stat: &Stat| {
             let is_program = is_among(&self.trace.programs, stat);

@@ -140,6 +140,10 @@ impl GroupOps for OwnChildren {
         self.lacks(Operation::Spawn)
     }
 
+    fn has_none_to_name(&self) -> bool {
+        false
+    }
+
     fn members(&self) -> Result<Vec<Member>> {
         self.look(Operation::Members)
     }

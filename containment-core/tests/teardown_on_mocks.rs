@@ -4,7 +4,7 @@ mod common;
 
 use common::mock::{
     Expect, acting, acting_with, alive, announced, atomic, dead, drive, error, frozen, group,
-    member, passed, removal, repeated,
+    group_naming, member, passed, removal, repeated,
 };
 use common::{ms, secs};
 use containment_core::{
@@ -99,6 +99,21 @@ fn what_dies_during_the_watch_is_not_waited_for() {
     ];
     let (report, waits) = drive(Teardown::new(Policy::kill()), &group(atomic(), calls));
     assert!(report.is_clean() && waits.is_empty());
+}
+
+#[test]
+fn where_nobody_has_to_be_named_a_kill_at_once_is_the_first_act() {
+    let calls = calls![
+        alive(),
+        alive(),
+        kills(KillStep::Killed),
+        one(announced(Change::Empty)),
+        dead(),
+        removal(),
+    ];
+    let mock = group_naming(false, atomic(), calls);
+    let (report, _) = drive(Teardown::new(Policy::kill()), &mock);
+    assert!(report.is_clean() && report.errors.is_empty() && report.left_behind.is_empty());
 }
 
 fn asked_with_grace() -> Vec<Expect> {

@@ -150,6 +150,11 @@ impl Programs {
         self.lock().iter().filter(|child| !child.has_ended()).map(ChildOps::pid).collect()
     }
 
+    /// Whether one has not been seen to end.
+    pub fn any_runs(&self) -> bool {
+        self.lock().iter().any(|child| !child.has_ended())
+    }
+
     /// The members that these processes are now; one that is gone is none.
     pub fn members(&self, pids: Vec<Pid>) -> Result<Vec<Member>> {
         let programs = self.running();

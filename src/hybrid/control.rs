@@ -79,7 +79,7 @@ impl HybridGroup {
     }
 
     /// The processes in our v1 directories that are not in the v2 group.
-    fn strays(&self, operation: Operation) -> Result<Vec<Pid>> {
+    pub(super) fn strays(&self, operation: Operation) -> Result<Vec<Pid>> {
         let mut pids = self.v1_pids(operation)?;
         if !pids.is_empty() {
             let inside: HashSet<_> = self.v2_pids(operation)?.into_iter().collect();

@@ -175,6 +175,11 @@ impl GroupOps for HybridGroup {
         opened.collect()
     }
 
+    fn has_none_to_name(&self) -> bool {
+        self.v2.has_none_to_name()
+            && (self.v1.is_none() || self.strays(Operation::Members).is_ok_and(|it| it.is_empty()))
+    }
+
     fn members(&self) -> Result<Vec<Member>> {
         let mut members = match self.v2.members() {
             Err(error) if error.kind() == ErrorKind::Gone && self.has_v1_left() => Vec::new(),

@@ -78,7 +78,7 @@ impl Hybrid {
     /// reading is one `pread` a file, and a group that is measured takes up to thirty descriptors more.
     ///
     /// A look at every figure then takes 0.37 of the time that opening, reading and closing takes, measured by
-    /// `cargo bench --bench usage`; it pays from the second look on.
+    /// `just bench usage`; it pays from the second look on.
     #[must_use]
     pub fn sampling(self) -> Self {
         let v1 = Arc::new(self.v1.with_sampling());

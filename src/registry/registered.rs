@@ -227,6 +227,10 @@ impl GroupOps for RegisteredGroup {
         self.group.subgroups()
     }
 
+    fn has_none_to_name(&self) -> bool {
+        self.group.has_none_to_name()
+    }
+
     fn members(&self) -> Result<Vec<Member>> {
         self.group.members()
     }

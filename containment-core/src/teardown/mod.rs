@@ -74,6 +74,8 @@ pub struct Teardown {
     remove_by: Option<Time>,
     /// Whether the members at the program's end were taken down.
     left_behind_known: bool,
+    /// Whether members were told to hold still.
+    held_still: bool,
     /// Whether the last look at the population failed.
     blind: bool,
     /// Pauses where nothing announces a change.
@@ -109,6 +111,7 @@ impl Teardown {
             kill_by: None,
             remove_by: None,
             left_behind_known: false,
+            held_still: false,
             blind: false,
             pauses: Backoff::default(),
             report: TeardownReport::default(),
@@ -153,7 +156,7 @@ impl Teardown {
         let started = *self.started.get_or_insert(now);
         loop {
             let next = match self.phase.clone() {
-                Phase::Begin => self.begin(group),
+                Phase::Begin => self.begin(now, group),
                 Phase::Ask => self.ask(now, group),
                 Phase::Grace { until } => self.grace(now, until, group),
                 Phase::Kill(killing) => self.kill(now, killing, group),
@@ -187,9 +190,14 @@ impl Teardown {
         }
     }
 
-    fn begin(&mut self, group: &dyn GroupOps) -> Next {
+    /// A kill at once that strikes nobody whom the report has to name needs no look at each member first, which
+    /// takes a sixth of the time in which they die.
+    fn begin(&mut self, now: Time, group: &dyn GroupOps) -> Next {
         if let Some(end) = self.ended(group) {
             return Next::Phase(end);
+        }
+        if self.policy.grace.is_zero() && group.has_none_to_name() {
+            return Next::Phase(self.killing(now, now));
         }
         self.hold_still(group);
         self.note_members(group);
@@ -200,6 +208,7 @@ impl Teardown {
     /// Stops members from forking, and from taking our share of the processors, while they are listed
     /// and signalled. Nobody waits for it: it need not be complete to help.
     fn hold_still(&mut self, group: &dyn GroupOps) {
+        self.held_still = true;
         if group.capabilities().freeze != Freeze::None {
             self.note_failure(group.request_freeze());
         }

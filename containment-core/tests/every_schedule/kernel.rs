@@ -179,6 +179,10 @@ impl GroupOps for Disturbed<'_> {
         self.plain().handles()
     }
 
+    fn has_none_to_name(&self) -> bool {
+        self.plain().has_none_to_name()
+    }
+
     fn members(&self) -> Result<Vec<Member>> {
         self.before(Operation::Members).members()
     }

@@ -51,6 +51,15 @@ impl Dir {
         .map_err(|errno| self.file_failure(file, errno))
     }
 
+    /// The same for reading; `None` where there is no such file, whatever the reason.
+    pub(super) fn open_if_any(&self, file: &str) -> Result<Option<OwnedFd>> {
+        match self.try_open(file, Access::Read) {
+            Ok(open) => Ok(Some(open)),
+            Err(Errno::NOENT | Errno::OPNOTSUPP) => Ok(None),
+            Err(_) => self.open_file(file, Access::Read).map(Some),
+        }
+    }
+
     /// The whole text of a file.
     pub fn read(&self, file: &str) -> Result<Vec<u8>> {
         text::read_to_end(self.open_file(file, Access::Read)?)

@@ -5,7 +5,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 
 use containment_core::ErrorKind;
-use rustix::io::{Errno, pread, retry_on_intr};
+use rustix::buffer::spare_capacity;
+use rustix::io::{Errno, pread, read, retry_on_intr};
 
 use super::parse::Parsed;
 use super::{Access, Dir, Failure, Result};
@@ -33,11 +34,39 @@ pub trait Texts {
         let Some(text) = self.text(file)? else { return Ok(None) };
         self.dir().understand(file, &text, parse).map(Some)
     }
+
+    /// The same of a file that such a group has on every kernel, or on all but a few.
+    ///
+    /// # Errors
+    /// [`Gone`](ErrorKind::Gone) where it is missing because the group was removed, which the other figures do not
+    /// tell from one that this kernel lacks.
+    fn first_figure<T>(
+        &self,
+        file: &'static str,
+        parse: impl FnOnce(&[u8]) -> Parsed<T>,
+    ) -> Result<Option<T>>
+    where
+        Self: Sized,
+    {
+        let figure = self.figure(file, parse)?;
+        if figure.is_none() && self.dir().is_gone() {
+            return Err(self.dir().file_failure(file, Errno::NOENT));
+        }
+        Ok(figure)
+    }
 }
 
 impl Texts for Dir {
     fn text(&self, file: &'static str) -> Result<Option<Vec<u8>>> {
-        if_any(self.read(file))
+        let Some(open) = self.open_if_any(file)? else { return Ok(None) };
+        let mut text = Vec::with_capacity(BUFFER);
+        match retry_on_intr(|| read(&open, spare_capacity(&mut text))) {
+            // The kernel writes such a file at once: what does not fill the buffer is the whole of it.
+            Ok(length) if length < BUFFER => Ok(Some(text)),
+            Ok(_) => if_any(self.read(file)),
+            Err(Errno::OPNOTSUPP) => Ok(None),
+            Err(errno) => Err(self.file_failure(file, errno)),
+        }
     }
 
     fn dir(&self) -> &Dir {

@@ -1,0 +1,22 @@
+//! `crowd N`: N processes that sleep until they are killed. It starts when it is told to (a byte on the
+//! standard input), and tells the pids, its own first, when they are there.
+
+use std::error::Error;
+use std::io::{Read as _, Write as _};
+
+use bench::bare;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let count: usize = std::env::args().nth(1).ok_or("how many?")?.parse()?;
+    std::io::stdin().read_exact(&mut [0])?;
+    let mut pids = Vec::with_capacity(4 * count);
+    pids.extend(std::process::id().to_ne_bytes());
+    for _ in 1..count {
+        match bare::fork()? {
+            Some(child) => pids.extend(child.as_raw_nonzero().get().to_ne_bytes()),
+            None => bare::sleep_for_ever(),
+        }
+    }
+    std::io::stdout().write_all(&pids)?;
+    bare::sleep_for_ever()
+}

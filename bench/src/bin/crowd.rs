@@ -17,6 +17,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             None => bare::sleep_for_ever(),
         }
     }
-    std::io::stdout().write_all(&pids)?;
+    let mut output = std::io::stdout();
+    output.write_all(&pids)?;
+    output.flush()?;
     bare::sleep_for_ever()
 }

@@ -196,17 +196,20 @@ fn streams_go_to_files(backend: &str) {
     assert_eq!((job.text("out").as_str(), job.text("err").as_str()), ("out\n", "err\n"));
 }
 
-/// The fields of CLI.md, in its order.
-const REPORT: [&str; 12] = [
+/// The fields of CLI.md, in its order, and among them where it ran and what became of the group.
+const REPORT: [&str; 15] = [
     "version",
     "backend",
     "group",
+    "node",
+    "step",
     "guarantees",
     "degraded",
     "pid",
     "outcome",
     "reason",
     "exit_status",
+    "containment",
     "wall_seconds",
     "usage",
     "teardown",
@@ -247,6 +250,7 @@ fn the_report_has_the_documented_shape(backend: &str) {
     assert_eq!(report["version"], 1);
     assert_eq!(report["backend"], backend);
     assert_eq!(report["group"]["name"], job.name());
+    assert_eq!(report["containment"], "held");
     assert_eq!((&report["degraded"], &report["exit_status"]), (&json!([]), &json!(0)));
     check_figures(report);
     for list in ["left_behind", "escaped", "survivors", "errors"] {

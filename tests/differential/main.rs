@@ -23,6 +23,7 @@ mod world;
 use std::process::ExitCode;
 
 use containment_core::Capabilities;
+use containment_process::signals::is_ignored;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use pairs::Pair;
@@ -34,6 +35,12 @@ fn main() -> ExitCode {
     }
     if let Ok(sequence) = std::env::var(player::SEQUENCE) {
         return player::play_alone(&sequence);
+    }
+    if let Some(signal) = acts::SIGNALS.iter().find(|signal| is_ignored(**signal)) {
+        eprintln!(
+            "members would ignore {signal}, as this process was made to: start it without nohup"
+        );
+        return ExitCode::FAILURE;
     }
     let arguments = Arguments::from_args();
     let pairs = pairs::ALL.iter().map(|pair| Trial::ignorable_test(pair.name, || compare(pair)));

@@ -74,8 +74,8 @@ fn measure() -> Result<Found> {
 fn contest(name: &str, opening: Containment, sampling: Containment) -> Result<Table> {
     let files = files(&opening)?;
     let count: usize = files.iter().map(|(_, files)| files.len()).sum();
-    // The files are open twice, and each group has directories.
-    let most = floors::raise_descriptor_limit()?.saturating_sub(1_000) / (2 * count + 12);
+    // The files are open twice, and so are directories, in each hierarchy.
+    let most = floors::raise_descriptor_limit()?.saturating_sub(1_000) / (2 * count + 32);
     let size = GROUPS.min(most);
     let groups = |host: &Containment| -> Result<Vec<Group>> {
         (0..size).map(|_| Ok(host.group(crowd::name("usage")).create()?)).collect()

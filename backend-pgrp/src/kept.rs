@@ -4,7 +4,7 @@
 //! from then on membership is descent from that process, but for what other groups' keepers keep.
 
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,9 +21,6 @@ use crate::names::Claim;
 use crate::nursery::Nest;
 use crate::tree::{Tree, Trunk, usage_now};
 
-/// So often large process groups are struck, in pauses that double, until somebody looks for who is no member.
-const BLOWS: u8 = 6;
-
 /// A group whose members descend from keepers.
 #[derive(Debug)]
 pub(crate) struct KeptGroup {
@@ -37,16 +34,14 @@ pub(crate) struct KeptGroup {
     /// same.
     orphans: AtomicBool,
     killed: AtomicBool,
-    /// How many kills have struck the programs' process groups and nobody else.
-    blows: AtomicU8,
     removed: AtomicBool,
 }
 
 impl KeptGroup {
     pub(crate) fn new(claim: Claim, capabilities: Capabilities, nest: Nest, lasting: bool) -> Self {
         let [orphans, killed, removed] = [false; 3].map(AtomicBool::new);
-        let (lines, blows) = (Mutex::default(), AtomicU8::new(0));
-        Self { claim, capabilities, lines, nest, lasting, orphans, killed, blows, removed }
+        let lines = Mutex::default();
+        Self { claim, capabilities, lines, nest, lasting, orphans, killed, removed }
     }
 
     /// A group of everything that descends from this process.
@@ -113,14 +108,8 @@ impl KeptGroup {
     /// One pass of a signal that no member can ignore: first at once to every process group that a
     /// program leads, which stops most of a fork bomb before the rest is looked for.
     fn strike(&self, signal: Signal, operation: Operation) -> Result<Signalled> {
-        self.strike_groups(signal)?;
+        self.lines().iter().try_for_each(|line| line.signal_process_group(signal))?;
         self.pass(signal, operation)
-    }
-
-    /// Whether nobody in one of them is left out.
-    fn strike_groups(&self, signal: Signal) -> Result<bool> {
-        let lines = self.lines();
-        lines.iter().try_fold(true, |all, line| Ok(line.signal_process_group(signal)? && all))
     }
 
     fn pass(&self, signal: Signal, operation: Operation) -> Result<Signalled> {
@@ -180,15 +169,9 @@ impl GroupOps for KeptGroup {
         Ok(Box::new(Kept(line)))
     }
 
-    /// A kill strikes the process groups of programs alone, whose other members were left behind when their
-    /// program ended, as long as they die of it. Who has left them lives on until everybody is looked for.
+    /// Who has left the process groups of programs is ended with the group, and has to be named.
     fn has_none_to_name(&self) -> bool {
-        let Ok(standing) = self.standing() else { return false };
-        let blows = self.blows.load(Ordering::Acquire);
-        let is_plain = |(line, keeping): &(Arc<Line>, Keeping)| {
-            *keeping != Keeping::Goes || line.leads_on() || (blows > 0 && line.has_process_group())
-        };
-        blows < BLOWS && !self.has_lost(&standing) && standing.iter().all(is_plain)
+        false
     }
 
     fn members(&self) -> Result<Vec<Member>> {
@@ -212,10 +195,6 @@ impl GroupOps for KeptGroup {
     fn kill(&self) -> Result<KillStep> {
         self.refuse_removed(Operation::Kill)?;
         self.killed.store(true, Ordering::Release);
-        if self.has_none_to_name() && self.strike_groups(Signal::KILL)? {
-            self.blows.fetch_add(1, Ordering::AcqRel);
-            return Ok(KillStep::Signalled(Signalled::default()));
-        }
         self.strike(Signal::KILL, Operation::Kill).map(KillStep::Signalled)
     }
 

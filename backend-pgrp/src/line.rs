@@ -134,30 +134,17 @@ impl Line {
     }
 
     /// Signals the process group that the program leads, if it does: found by pidfd, even when the
-    /// program has ended. Before Linux 6.9 members are found one by one only. Whether nobody in it is left out.
-    pub(crate) fn signal_process_group(&self, signal: Signal) -> Result<bool> {
+    /// program has ended. Before Linux 6.9 members are found one by one only.
+    pub(crate) fn signal_process_group(&self, signal: Signal) -> Result<()> {
         let leads = self.trunk.group == self.trunk.program;
-        let Some(program) = self.program.as_ref().filter(|_| leads) else { return Ok(false) };
+        let Some(program) = self.program.as_ref().filter(|_| leads) else { return Ok(()) };
         match program.signal_process_group(signal) {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(false),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
             // Every member is of another user; the pass over them reports each.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
             Err(error) => Err(self.error(Error::from_io(Operation::Signal, &error))),
         }
-    }
-
-    /// Whether somebody is in the process group that the program leads, or led.
-    pub(crate) fn has_process_group(&self) -> bool {
-        let leads = self.trunk.group == self.trunk.program;
-        let program = self.program.as_ref().filter(|_| leads);
-        program.is_some_and(|program| matches!(program.has_process_group(), Ok(true)))
-    }
-
-    /// Whether its program runs, as far as was heard, at the head of a process group that can be signalled whole.
-    pub(crate) fn leads_on(&self) -> bool {
-        let runs = self.news.lock().unwrap_or_else(PoisonError::into_inner).outcome.is_none();
-        runs && self.trunk.group == self.trunk.program && self.program.is_some()
     }
 
     /// Takes in what the keeper has told meanwhile.

@@ -35,9 +35,6 @@ pub enum Look {
     Reap,
 }
 
-/// `<linux/pidfd.h>`, since Linux 6.9.
-const PIDFD_SIGNAL_PROCESS_GROUP: u32 = 1 << 2;
-
 impl PidFd {
     /// Opens the process that has this pid now; `None` when there is none.
     pub fn open(pid: Pid) -> io::Result<Option<Self>> {
@@ -61,7 +58,7 @@ impl PidFd {
 
     /// Sends a signal; `false` when the process has ended and was reaped.
     pub fn signal(&self, signal: Signal) -> io::Result<bool> {
-        self.send(signal.as_raw(), 0)
+        self.send(signal, 0)
     }
 
     /// Sends a signal to the process group that this process leads, or led: the group is found even
@@ -70,24 +67,17 @@ impl PidFd {
     /// # Errors
     /// `EINVAL` before Linux 6.9 (`PIDFD_SIGNAL_PROCESS_GROUP`).
     pub fn signal_process_group(&self, signal: Signal) -> io::Result<bool> {
-        self.send(signal.as_raw(), PIDFD_SIGNAL_PROCESS_GROUP)
+        const PIDFD_SIGNAL_PROCESS_GROUP: u32 = 1 << 2;
+        self.send(signal, PIDFD_SIGNAL_PROCESS_GROUP)
     }
 
-    /// Whether somebody, a zombie perhaps, is in the process group that this process leads, or led.
-    ///
-    /// # Errors
-    /// `EINVAL` before Linux 6.9; `EPERM` where everybody in it is of another user.
-    pub fn has_process_group(&self) -> io::Result<bool> {
-        self.send(0, PIDFD_SIGNAL_PROCESS_GROUP)
-    }
-
-    fn send(&self, signal: i32, flags: u32) -> io::Result<bool> {
+    fn send(&self, signal: Signal, flags: u32) -> io::Result<bool> {
         // SAFETY: pidfd_send_signal reads a descriptor and integers; a null siginfo is allowed.
         let sent = unsafe {
             libc::syscall(
                 libc::SYS_pidfd_send_signal,
                 self.fd.as_raw_fd(),
-                signal,
+                signal.as_raw(),
                 std::ptr::null::<libc::siginfo_t>(),
                 flags,
             )

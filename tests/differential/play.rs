@@ -135,7 +135,7 @@ struct Author<'a> {
     births: Birth,
     /// Helpers for which SIGTERM is certainly nothing, and those for which it may be.
     term_proof: BTreeMap<Birth, Certainty>,
-    /// Those that stood still when there was a signal.
+    /// Those that stood still when there was a signal, or when they were asked to end.
     signalled_standing: BTreeSet<Birth>,
     facts: Facts,
     scenes: Vec<Scene>,
@@ -164,7 +164,7 @@ impl<'a> Author<'a> {
         let is_signal = matches!(
             &step,
             Step::OnProgram { what: OnProgram::Signal(_), .. }
-                | Step::OnGroup { what: OnGroup::Signal(_), .. }
+                | Step::OnGroup { what: OnGroup::Signal(_) | OnGroup::Terminate(Some(_)), .. }
         );
         if is_signal {
             let facts = &self.facts;

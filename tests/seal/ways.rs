@@ -90,7 +90,9 @@ fn by_hierarchy(hierarchy: &CgroupMount) -> Vec<Way> {
         }),
         of("change the own group in MOUNT", |mount, _| {
             let file = if mount.is_v2 { "cgroup.max.depth" } else { "notify_on_release" };
-            rewrite(&own_group(&mount.point).ok_or("it is not to be found")?.join(file))
+            // A list of version 1 leaves out the newest member while another forks: look again.
+            let own = (0..100).find_map(|_| own_group(&mount.point));
+            rewrite(&own.ok_or("it is not to be found")?.join(file))
         }),
     ];
     if hierarchy.is_v2 {

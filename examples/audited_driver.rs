@@ -133,8 +133,8 @@ impl GroupOps for AuditedGroup {
     fn subgroups(&self) -> Result<Vec<Box<dyn GroupOps>>> {
         Ok(self.ops.subgroups()?.into_iter().map(|ops| self.inside(ops)).collect())
     }
-    fn has_none_to_name(&self) -> bool {
-        self.ops.has_none_to_name()
+    fn program_runs(&self) -> bool {
+        self.ops.program_runs()
     }
     fn members(&self) -> Result<Vec<Member>> {
         self.ops.members()

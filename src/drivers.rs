@@ -343,7 +343,7 @@ pub(crate) mod tests {
             identity: Identity::Serial(1),
         });
         group.expect_capabilities().return_const(capabilities);
-        group.expect_has_none_to_name().return_const(false);
+        group.expect_program_runs().return_const(false);
         group.expect_reap().returning(|| Ok(Reaped::default()));
         group.expect_populated().returning(|| Ok(false));
         group.expect_usage().returning(|| Ok(Usage::default()));

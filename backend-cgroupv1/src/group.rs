@@ -134,7 +134,7 @@ impl GroupOps for V1Group {
         Ok(groups)
     }
 
-    fn has_none_to_name(&self) -> bool {
+    fn program_runs(&self) -> bool {
         self.programs.any_runs()
     }
 

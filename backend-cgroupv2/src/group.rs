@@ -228,7 +228,7 @@ impl GroupOps for V2Group {
         Ok(groups.map(|group| Box::new(group) as Box<dyn GroupOps>).collect())
     }
 
-    fn has_none_to_name(&self) -> bool {
+    fn program_runs(&self) -> bool {
         self.programs.any_runs()
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use containment_core::{
     Applied, Backend, Capabilities, Change, ChildOps, ControllerSet, Error, ErrorKind, FreezeState,
     GroupId, GroupName, GroupOps, HomeOps, KillStep, Limit, Limits, Member, Operation, Pid,
-    Program, Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
+    Program, Reaped, Result, Signal, Signalled, Usage, Watch,
 };
 
 use crate::child::FakeChild;
@@ -250,15 +250,8 @@ impl GroupOps for FakeGroup {
         })
     }
 
-    fn has_none_to_name(&self) -> bool {
-        let world = self.fake.world.lock();
-        let mut members = world.members_of(self.generation);
-        let standing = |birth| world.member(birth, self.handle).map(|member| member.standing);
-        self.fake.persona != Persona::ProcessGroup
-            && members.any(|birth| standing(birth) == Some(Standing::Program))
-            && !world
-                .members_of(self.generation)
-                .any(|birth| standing(birth) == Some(Standing::Escaped))
+    fn program_runs(&self) -> bool {
+        self.fake.world.lock().runs_started_by(self.handle)
     }
 
     fn members(&self) -> Result<Vec<Member>> {

@@ -200,9 +200,9 @@ impl GroupOps for HeldGroup {
         Ok(Box::new(child))
     }
 
-    /// Who has left the group is out of reach, and so of no kill.
-    fn has_none_to_name(&self) -> bool {
-        self.state(Operation::Members).is_ok_and(|state| state.running().is_some())
+    fn program_runs(&self) -> bool {
+        let runs = |program: &Started| matches!(program.try_wait(), Ok(None));
+        self.state(Operation::Members).is_ok_and(|state| state.programs().any(runs))
     }
 
     fn members(&self) -> Result<Vec<Member>> {

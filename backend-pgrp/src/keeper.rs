@@ -268,7 +268,7 @@ impl GroupOps for Keeper {
         processes.map(AsRawFd::as_raw_fd).chain([self.pipe.as_raw_fd()]).collect()
     }
 
-    fn has_none_to_name(&self) -> bool {
+    fn program_runs(&self) -> bool {
         false
     }
 

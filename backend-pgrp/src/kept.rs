@@ -169,8 +169,8 @@ impl GroupOps for KeptGroup {
         Ok(Box::new(Kept(line)))
     }
 
-    /// Who has left the process groups of programs is ended with the group, and has to be named.
-    fn has_none_to_name(&self) -> bool {
+    /// Its keepers know, and a look at the members tells it as soon.
+    fn program_runs(&self) -> bool {
         false
     }
 

@@ -177,7 +177,7 @@ impl GroupOps for LostGroup {
         self.lacks(Operation::Spawn)
     }
 
-    fn has_none_to_name(&self) -> bool {
+    fn program_runs(&self) -> bool {
         false
     }
 

@@ -140,7 +140,7 @@ impl GroupOps for OwnChildren {
         self.lacks(Operation::Spawn)
     }
 
-    fn has_none_to_name(&self) -> bool {
+    fn program_runs(&self) -> bool {
         false
     }
 

@@ -60,10 +60,9 @@ pub trait GroupOps: Debug + Send + Sync {
     fn subgroups(&self) -> Result<Vec<Box<dyn GroupOps>>>;
     /// The living members of the whole subtree. A snapshot.
     fn members(&self) -> Result<Vec<Member>>;
-    /// Whether a kill would strike nobody now whom a report has to name: a program that was spawned by this handle
-    /// runs still, so that nobody was left behind, and nobody who has left the group's bounds is struck unseen. Said
-    /// without a look at each member, as of the last `reap`; `false` where that cannot be told.
-    fn has_none_to_name(&self) -> bool;
+    /// Whether a program that was spawned by this handle runs still, wherever it is now: until the last of them ends,
+    /// nobody was left behind. As of the last `reap`; `false` where it takes a look at each member to tell.
+    fn program_runs(&self) -> bool;
     /// Whether anything in the subtree lives. Reads the very description that `watch` hands out,
     /// which re-arms it.
     fn populated(&self) -> Result<bool>;

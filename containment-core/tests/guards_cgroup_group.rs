@@ -187,7 +187,7 @@ fn mocked(name: &GroupName) -> MockGroupOps {
     let (backend, identity) = (Backend::Fake, Identity::Serial(1));
     group.expect_id().return_const(GroupId { backend, name: name.clone(), identity });
     group.expect_capabilities().return_const(mock::atomic());
-    group.expect_has_none_to_name().return_const(false);
+    group.expect_program_runs().return_const(false);
     group.expect_set_limits().returning(|_| {
         let applied = vec![Limit::Cpuset];
         Ok(Applied { applied, refused: vec![] })

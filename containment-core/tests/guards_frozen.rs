@@ -61,7 +61,7 @@ fn never_frozen(freeze: Freeze, states: [&'static str; 2]) -> MockGroupOps {
     let mut group = MockGroupOps::new();
     group.expect_id().return_const(id());
     group.expect_capabilities().return_const(Capabilities { freeze, ..atomic() });
-    group.expect_has_none_to_name().return_const(false);
+    group.expect_program_runs().return_const(false);
     group.expect_watch().returning(|_| Ok(Watch::Backoff));
     group.expect_request_freeze().returning(|| Ok(()));
     group.expect_request_thaw().times(1).returning(|| Ok(()));

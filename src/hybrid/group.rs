@@ -175,8 +175,8 @@ impl GroupOps for HybridGroup {
         opened.collect()
     }
 
-    fn has_none_to_name(&self) -> bool {
-        self.v2.has_none_to_name()
+    fn program_runs(&self) -> bool {
+        self.v2.program_runs()
             && (self.v1.is_none() || self.strays(Operation::Members).is_ok_and(|it| it.is_empty()))
     }
 

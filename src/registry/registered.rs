@@ -227,8 +227,8 @@ impl GroupOps for RegisteredGroup {
         self.group.subgroups()
     }
 
-    fn has_none_to_name(&self) -> bool {
-        self.group.has_none_to_name()
+    fn program_runs(&self) -> bool {
+        self.group.program_runs()
     }
 
     fn members(&self) -> Result<Vec<Member>> {

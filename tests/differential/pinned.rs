@@ -9,7 +9,7 @@ use crate::acts::{Act, GroupAct, SIGNALS};
 pub(crate) type Pinned = (&'static str, Vec<Act>);
 
 /// Every one.
-pub(crate) fn all() -> [Pinned; 3] {
+pub(crate) fn all() -> [Pinned; 4] {
     [
         (
             "a fatal signal that waits already ends no frozen task",
@@ -25,6 +25,10 @@ pub(crate) fn all() -> [Pinned; 3] {
         (
             "what stands still below a frozen group is not thawed to be asked",
             below_a_frozen_group(true),
+        ),
+        (
+            "while a program runs, wherever it was moved, nobody was left behind",
+            with_its_program_elsewhere(),
         ),
     ]
 }
@@ -43,6 +47,18 @@ fn below_a_frozen_group(asked: bool) -> Vec<Act> {
         Act::OnGroup(1, GroupAct::Spawn),
         Act::OnGroup(0, GroupAct::Freeze),
         Act::OnGroup(1, GroupAct::Terminate(asked)),
+    ]
+}
+
+/// A group comes to its end while its program runs in another.
+fn with_its_program_elsewhere() -> Vec<Act> {
+    vec![
+        Act::Create(0),
+        Act::OnGroup(0, GroupAct::Spawn),
+        Act::Fork(0),
+        Act::Create(1),
+        Act::OnGroup(1, GroupAct::Attach(0)),
+        Act::OnGroup(0, GroupAct::Terminate(false)),
     ]
 }
 

@@ -35,6 +35,8 @@ pub(crate) struct Stage<'a> {
 
 /// How long those who are asked to end get for it, where there are some who never will.
 const GRACE: Duration = Duration::from_millis(400);
+/// How long an end may take. On version 1 nobody dies below a frozen group, and it is waited out.
+const GIVE_UP: Duration = Duration::from_secs(3);
 /// How long a freeze may take that a kill asked for.
 const FREEZE: Duration = Duration::from_secs(1);
 
@@ -174,6 +176,7 @@ impl<'a> Stage<'a> {
             None => Policy::kill(),
             Some(_) => Policy::graceful(scaled(GRACE)),
         };
+        let policy = policy.give_up_after(scaled(GIVE_UP));
         let report = Teardown::new(policy).run(group, &*self.world.driver().waiter());
         self.reported(&report, asking.and_then(|asking| asking.outlive.as_deref()))
     }
@@ -199,7 +202,7 @@ impl<'a> Stage<'a> {
 
     /// Ends a group whatever there is in it; what is left all the same is looked for when all is over.
     fn end(&self, group: &dyn GroupOps) {
-        let policy = Policy::kill().give_up_after(scaled(Duration::from_secs(5)));
+        let policy = Policy::kill().give_up_after(scaled(GIVE_UP));
         drop(Teardown::new(policy).run(group, &*self.world.driver().waiter()));
     }
 

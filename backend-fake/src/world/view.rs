@@ -93,6 +93,11 @@ impl World {
         self.processes.iter().filter(|(_, p)| ours(p)).map(|(birth, _)| *birth).collect()
     }
 
+    /// Whether a program of a handle lives, wherever it is.
+    pub(crate) fn runs_started_by(&self, handle: Handle) -> bool {
+        self.processes.values().any(|p| p.is_alive() && p.starter == Some(handle))
+    }
+
     /// The zombies of a subtree that nobody else reaps.
     pub(crate) fn zombies_of(&self, generation: u64) -> Vec<Birth> {
         let subtree = self.subtree(generation);

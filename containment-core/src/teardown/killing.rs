@@ -104,7 +104,7 @@ impl Teardown {
 
     /// One kill step, and when to make the next.
     fn kill_once(&mut self, now: Time, killing: &mut Killing, group: &dyn GroupOps) {
-        if killing.begun && is_swept(group) && !group.has_none_to_name() {
+        if killing.begun && is_swept(group) {
             if !self.held_still {
                 self.hold_still(group);
             }

@@ -12,7 +12,8 @@ impl Teardown {
             Err(error) => return self.note_failure(Err(error)),
         };
         let striking = matches!(self.phase, Phase::Kill(_));
-        let program = members.iter().any(|m| m.standing == Standing::Program);
+        let program = group.program_runs()
+            || members.iter().any(|member| member.standing == Standing::Program);
         if !self.left_behind_known && !striking && !program {
             self.left_behind_known = true;
             let left = self.report.left_behind_among(&members);

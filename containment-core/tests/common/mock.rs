@@ -116,7 +116,7 @@ pub(crate) fn group_naming(
     let mut mock = MockGroupOps::new();
     mock.expect_id().return_const(id());
     mock.expect_capabilities().return_const(capabilities);
-    mock.expect_has_none_to_name().return_const(!some);
+    mock.expect_program_runs().return_const(!some);
     let mut order = Sequence::new();
     for call in calls {
         expect(&mut mock, &mut order, call);
@@ -170,7 +170,7 @@ pub(crate) fn acting_with(
     let (seen, sent) = (acts.clone(), acts.clone());
     mock.expect_id().return_const(id());
     mock.expect_capabilities().return_const(capabilities);
-    mock.expect_has_none_to_name().return_const(false);
+    mock.expect_program_runs().return_const(false);
     mock.expect_reap().returning(|| Ok(Reaped::default()));
     mock.expect_populated().returning(move || Ok(lives(&seen.list())));
     mock.expect_members().returning(|| Ok(vec![member(7, Standing::Program)]));

@@ -179,8 +179,8 @@ impl GroupOps for Disturbed<'_> {
         self.plain().handles()
     }
 
-    fn has_none_to_name(&self) -> bool {
-        self.plain().has_none_to_name()
+    fn program_runs(&self) -> bool {
+        self.plain().program_runs()
     }
 
     fn members(&self) -> Result<Vec<Member>> {

@@ -200,7 +200,7 @@ mod tests {
             let mut group = MockGroupOps::new();
             group.expect_id().return_const(clean_end().id);
             group.expect_capabilities().return_const(clean_end().capabilities);
-            group.expect_has_none_to_name().return_const(false);
+            group.expect_program_runs().return_const(false);
             group.expect_reap().returning(|| Ok(Reaped::default()));
             group.expect_members().returning(|| Ok(Vec::new()));
             group.expect_usage().returning(|| Ok(Usage::default()));

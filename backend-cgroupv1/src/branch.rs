@@ -28,8 +28,8 @@ pub(crate) struct Branch {
     top: Dir,
     /// Its name below `top`.
     local: GroupName,
-    /// How many levels directly above it were made for it.
-    made_above: usize,
+    /// The inodes of the levels directly above it that were made for it.
+    made_above: Vec<u64>,
 }
 
 /// Where a branch is made or opened.
@@ -67,7 +67,7 @@ impl Spot<'_> {
     pub(crate) fn open(self) -> Result<Branch, Failure> {
         let dir = self.top.open_beneath(self.name.as_str())?;
         let inode = dir.inode()?;
-        Ok(self.branch(dir, inode, 0))
+        Ok(self.branch(dir, inode, Vec::new()))
     }
 
     /// Opens what bears the name now if it belongs to the group `owner`.
@@ -79,7 +79,7 @@ impl Spot<'_> {
         }
     }
 
-    fn branch(self, dir: Dir, inode: u64, made_above: usize) -> Branch {
+    fn branch(self, dir: Dir, inode: u64, made_above: Vec<u64>) -> Branch {
         let (top, local) = (self.top.clone(), self.name.clone());
         let files = Arc::new(KeptOpen::new(dir.clone()));
         Branch { index: self.index, dir, files, inode, top, local, made_above }
@@ -116,7 +116,7 @@ impl Branch {
     /// levels that were made for it: that it is gone is success.
     pub(crate) fn remove(&self) -> Result<(), Failure> {
         self.top.remove_named(&self.local, self.inode)?;
-        self.top.remove_levels_above(&self.local, self.made_above);
+        self.top.remove_levels_above(&self.local, &self.made_above);
         Ok(())
     }
 }

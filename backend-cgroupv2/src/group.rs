@@ -32,8 +32,8 @@ pub struct V2Group {
     top: Dir,
     /// Its name below `top`.
     local: GroupName,
-    /// How many levels directly above it were made for it.
-    made_above: usize,
+    /// The inodes of the levels directly above it that were made for it.
+    made_above: Vec<u64>,
     /// Its path below the mount.
     pub(crate) relative: PathBuf,
     /// How often it was killed: a spawn that sees this change never runs its program.
@@ -54,7 +54,7 @@ impl V2Group {
         local: &GroupName,
         name: GroupName,
         dir: Dir,
-        made_above: usize,
+        made_above: Vec<u64>,
     ) -> Result<Self> {
         let opened = |failure: Failure| top.place.describe(failure.during(Operation::Open), &name);
         let inode = dir.inode().map_err(opened)?;
@@ -319,7 +319,7 @@ impl GroupOps for V2Group {
         if let Err(error) = self.programs.reap() {
             tracing::warn!(%error, group = %self.id.name, "a program may be left a zombie");
         }
-        self.top.remove_levels_above(&self.local, self.made_above);
+        self.top.remove_levels_above(&self.local, &self.made_above);
         Ok(())
     }
 }

@@ -43,15 +43,15 @@ impl Top<'_> {
             .filter(|one| self.place.offer.controllers.contains(*one))
             .fold(wanted, Controllers::with);
         if let Err(error) = self.hand_down(name, wanted) {
-            self.unmake(name, &dir, made_above);
+            self.unmake(name, &dir, &made_above);
             return Err(self.place.describe(error, &full));
         }
-        let made = V2Group::new(self, name, full, dir.clone(), made_above);
-        made.inspect_err(|_| self.unmake(name, &dir, made_above))
+        let made = V2Group::new(self, name, full, dir.clone(), made_above.clone());
+        made.inspect_err(|_| self.unmake(name, &dir, &made_above))
     }
 
     /// Removes a group that was just made, and the levels that were made above it.
-    fn unmake(self, name: &GroupName, dir: &Dir, made_above: usize) {
+    fn unmake(self, name: &GroupName, dir: &Dir, made_above: &[u64]) {
         let removed = dir.inode().and_then(|inode| self.dir.remove_named(name, inode));
         if let Err(failure) = removed {
             tracing::warn!(%failure, group = %name, "cannot remove a half-made group; remove it by hand");
@@ -65,7 +65,7 @@ impl Top<'_> {
         let dir = self.dir.open_beneath(name.as_str());
         let dir =
             dir.map_err(|failure| self.place.describe(failure.during(Operation::Open), &full))?;
-        V2Group::new(self, name, full, dir, 0)
+        V2Group::new(self, name, full, dir, Vec::new())
     }
 
     /// The name below the driver's parent group.

@@ -385,16 +385,33 @@ fn levels_of_a_name_are_made_and_unmade_from_where_they_were_missing() {
                 Ok(())
             })
             .unwrap();
-        assert_eq!((seen, above), (vec![(0, false), (1, true), (2, true), (3, true)], 2));
+        assert_eq!(seen, vec![(0, false), (1, true), (2, true), (3, true)]);
+        let inode = |path| dir.open_beneath(path).unwrap().inode().unwrap();
+        assert_eq!(above, vec![inode("a/b"), inode("a/b/c")]);
         let taken = dir.create_levels(&name, |_| Ok(())).unwrap_err();
         assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
         assert_eq!(dir.open_beneath("a/b/c").unwrap().groups().unwrap().len(), 1);
         dir.remove_named(&name, group.inode().unwrap() + 1).unwrap();
         assert!(!group.is_gone(), "a namesake stays");
         dir.remove_named(&name, group.inode().unwrap()).unwrap();
-        dir.remove_levels_above(&name, above);
+        dir.remove_levels_above(&name, &above);
         assert_eq!(dir.open_beneath("a").unwrap().groups().unwrap(), []);
         assert_eq!(group.groups().unwrap_err().kind(), ErrorKind::Gone);
+    });
+}
+
+#[test]
+fn a_namesake_of_a_level_that_was_made_stays() {
+    on_each_version(|dir| {
+        let name = "a/b/group".parse().unwrap();
+        let (_, above) = dir.create_levels(&name, |_| Ok(())).unwrap();
+        dir.open_beneath("a").unwrap().remove_tree("b").unwrap();
+        let another = dir.open_beneath("a").unwrap().create("b").unwrap();
+        dir.remove_levels_above(&name, &above);
+        assert!(!another.is_gone());
+        dir.open_beneath("a").unwrap().remove_child("b").unwrap();
+        dir.remove_levels_above(&name, &above);
+        assert_eq!(dir.groups().unwrap(), [], "the level around it is the one that was made");
     });
 }
 

@@ -9,7 +9,7 @@ use crate::acts::{Act, GroupAct, SIGNALS};
 pub(crate) type Pinned = (&'static str, Vec<Act>);
 
 /// Every one.
-pub(crate) fn all() -> [Pinned; 4] {
+pub(crate) fn all() -> [Pinned; 5] {
     [
         (
             "a fatal signal that waits already ends no frozen task",
@@ -29,6 +29,10 @@ pub(crate) fn all() -> [Pinned; 4] {
         (
             "while a program runs, wherever it was moved, nobody was left behind",
             with_its_program_elsewhere(),
+        ),
+        (
+            "a namesake of a level that was made for a group outlives that group",
+            beside_a_namesake_of_its_level(),
         ),
     ]
 }
@@ -59,6 +63,18 @@ fn with_its_program_elsewhere() -> Vec<Act> {
         Act::Create(1),
         Act::OnGroup(1, GroupAct::Attach(0)),
         Act::OnGroup(0, GroupAct::Terminate(false)),
+    ]
+}
+
+/// A group is removed whose level was removed before, and made again as a group by somebody else.
+fn beside_a_namesake_of_its_level() -> Vec<Act> {
+    vec![
+        Act::Create(0),
+        Act::OnGroup(0, GroupAct::Spawn),
+        Act::OnGroup(0, GroupAct::Nest(2)),
+        Act::OnGroup(0, GroupAct::Remove),
+        Act::OnGroup(0, GroupAct::Nest(0)),
+        Act::OnGroup(1, GroupAct::Remove),
     ]
 }
 

@@ -21,8 +21,8 @@ pub struct Level<'a> {
 
 impl Dir {
     /// Makes the group `name` beneath this directory and the levels above it that are missing, and shows
-    /// each level to `each`. Also answers how many levels above the group were made. What was made is
-    /// removed again when something fails.
+    /// each level to `each`. Also answers the inodes of the levels above the group that were made, outermost
+    /// first. What was made is removed again when something fails.
     ///
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists) for the group itself; those of `each`.
@@ -30,20 +30,27 @@ impl Dir {
         &self,
         name: &GroupName,
         mut each: impl FnMut(Level<'_>) -> Result<()>,
-    ) -> Result<(Self, usize)> {
+    ) -> Result<(Self, Vec<u64>)> {
         let mut made = Vec::new();
-        let created = self.descend(name, &mut made, &mut each);
-        let above = made.len().saturating_sub(1);
-        created.map(|group| (group, above)).inspect_err(|_| {
-            made.iter().rev().for_each(|path| self.remove_level(path, name));
+        let created = self.descend(name, &mut made, &mut each).and_then(|group| {
+            let above = made.iter().take(made.len().saturating_sub(1));
+            Ok((group, above.map(|(_, dir)| dir.inode()).collect::<Result<_>>()?))
+        });
+        created.inspect_err(|_| {
+            made.iter().rev().for_each(|(path, _)| Self::note_kept(self.remove_level(path), name));
         })
     }
 
-    /// Removes the `made` levels directly above the group `name`, innermost first, as far as they are
-    /// empty: others may have put groups there meanwhile.
-    pub fn remove_levels_above(&self, name: &GroupName, made: usize) {
+    /// Removes the levels directly above the group `name` that `made` identifies, outermost first in it, as far
+    /// as they are empty: others may have put groups there meanwhile. A namesake of one that is gone is another's.
+    pub fn remove_levels_above(&self, name: &GroupName, made: &[u64]) {
         let paths = paths(name);
-        paths.iter().rev().skip(1).take(made).for_each(|path| self.remove_level(path, name));
+        for (path, inode) in paths.iter().rev().skip(1).zip(made.iter().rev()) {
+            let removed = self.open_beneath(path).and_then(|level| {
+                if level.inode()? == *inode { self.remove_level(path) } else { Ok(()) }
+            });
+            Self::note_kept(removed, name);
+        }
     }
 
     /// This directory and those on the way down to `relative`, that one being the last.
@@ -77,7 +84,7 @@ impl Dir {
     fn descend<'n>(
         &self,
         name: &'n GroupName,
-        made: &mut Vec<&'n str>,
+        made: &mut Vec<(&'n str, Self)>,
         each: &mut dyn FnMut(Level<'_>) -> Result<()>,
     ) -> Result<Self> {
         let mut here = self.clone();
@@ -87,7 +94,7 @@ impl Dir {
             let (dir, is_new) =
                 if is_group { (here.create(level)?, true) } else { here.level(level)? };
             if is_new {
-                made.push(path);
+                made.push((path, dir.clone()));
             }
             each(Level { depth, around: &here, dir: &dir, is_new })?;
             here = dir;
@@ -109,9 +116,13 @@ impl Dir {
         }
     }
 
-    fn remove_level(&self, path: &str, name: &GroupName) {
+    fn remove_level(&self, path: &str) -> Result<()> {
         let (above, last) = split(path);
-        let removed = self.open_beneath(above).and_then(|parent| parent.remove_child(last));
+        self.open_beneath(above)?.remove_child(last)
+    }
+
+    /// A level that others use by now stays, and is theirs to remove.
+    fn note_kept(removed: Result<()>, name: &GroupName) {
         if let Err(failure) = removed
             && failure.kind() != ErrorKind::Busy
             && !failure.is_gone()

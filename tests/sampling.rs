@@ -71,7 +71,7 @@ fn shown(usage: &Usage) -> [bool; 8] {
 }
 
 fn end(group: Group) {
-    let report = group.terminate(&Policy::kill()).unwrap();
+    let report = group.terminate(&Policy::kill().measuring()).unwrap();
     assert!(report.is_clean() && report.errors.is_empty(), "{report:?}");
     assert_eq!(report.usage.and_then(|usage| usage.pids), Some(0));
 }

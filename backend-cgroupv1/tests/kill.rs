@@ -253,7 +253,7 @@ fn k10_a_zombie_is_no_member() {
         // The pids controller gives its place back when it is reaped (`pids_release` in pids.c).
         let counted = group.usage().unwrap().pids;
         assert!(counted.is_none_or(|pids| pids == 1), "{counted:?}");
-        let report = group.terminate(&patient(&Policy::kill())).unwrap();
+        let report = group.terminate(&patient(&Policy::kill().measuring())).unwrap();
         assert!(report.is_clean() && report.errors.is_empty(), "{report:?}");
         assert_eq!(report.usage.and_then(|usage| usage.pids), counted.and(Some(0)));
         assert!(!child.wait().unwrap().success());

@@ -68,9 +68,8 @@ impl V2Group {
 
     /// The supervisor is never killed, signalled or frozen with what it supervises (K38).
     fn refuse_own(&self, operation: Operation) -> Result<()> {
-        let text = cgroup::read_self().map_err(|error| Error::from_io(operation, &error))?;
-        let own = cgroup::memberships(&text).find(cgroup::Membership::is_unified);
-        let own = own.and_then(|own| cgroup::below_mount(own.path, &self.place.mount_root));
+        let own = cgroup::own_unified().map_err(|error| Error::from_io(operation, &error))?;
+        let own = own.and_then(|own| cgroup::below_mount(&own, &self.place.mount_root));
         if own.is_some_and(|own| own.starts_with(&self.relative)) {
             return Err(self
                 .error(Error::new(ErrorKind::HoldsCaller, operation))

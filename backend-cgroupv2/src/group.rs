@@ -275,8 +275,12 @@ impl GroupOps for V2Group {
 
     fn usage(&self) -> Result<Usage> {
         self.refuse_removed(Operation::Usage)?;
-        let usage =
-            if self.place.sampling { usage::read(&self.files) } else { usage::read(&self.dir) };
+        let offered = self.place.offer.controllers;
+        let usage = if self.place.sampling {
+            usage::read(&self.files, offered)
+        } else {
+            usage::read(&self.dir, offered)
+        };
         usage.map_err(|failure| self.error(failure.during(Operation::Usage)))
     }
 

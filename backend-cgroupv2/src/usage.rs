@@ -11,20 +11,22 @@ use containment_process::cgroupfs::parse::{
 };
 use containment_process::cgroupfs::{Failure, Texts};
 
-/// Every figure that the group's controllers give it: without one its files are not there.
-pub(crate) fn read(files: &impl Texts) -> Result<Usage, Failure> {
+use crate::controllers::{Controller, Controllers};
+
+/// Every figure that the group's controllers give it: without one its files are not there, and are not looked for
+/// where no group here is `offered` it.
+pub(crate) fn read(files: &impl Texts, offered: Controllers) -> Result<Usage, Failure> {
     let mut usage = Usage::default();
     cpu(files, &mut usage)?;
-    usage.memory = files.figure("memory.current", number)?;
-    if usage.memory.is_some() {
+    if offered.contains(Controller::Memory) {
         memory(files, &mut usage)?;
     }
-    usage.pids = files.figure("pids.current", number)?;
-    if usage.pids.is_some() {
-        // Since Linux 6.11, and in later releases of some older ones.
-        usage.pids_peak = files.figure("pids.peak", number)?;
+    if offered.contains(Controller::Pids) {
+        pids(files, &mut usage)?;
     }
-    if let Some(totals) = files.figure("io.stat", io_stat)? {
+    if offered.contains(Controller::Io)
+        && let Some(totals) = files.figure("io.stat", io_stat)?
+    {
         usage.io_read = Some(totals.read);
         usage.io_write = Some(totals.written);
     }
@@ -46,7 +48,20 @@ fn cpu(files: &impl Texts, usage: &mut Usage) -> Result<(), Failure> {
     Ok(())
 }
 
+fn pids(files: &impl Texts, usage: &mut Usage) -> Result<(), Failure> {
+    usage.pids = files.figure("pids.current", number)?;
+    if usage.pids.is_some() {
+        // Since Linux 6.11, and in later releases of some older ones.
+        usage.pids_peak = files.figure("pids.peak", number)?;
+    }
+    Ok(())
+}
+
 fn memory(files: &impl Texts, usage: &mut Usage) -> Result<(), Failure> {
+    usage.memory = files.figure("memory.current", number)?;
+    if usage.memory.is_none() {
+        return Ok(());
+    }
     // Since Linux 5.19.
     usage.memory_peak = files.figure("memory.peak", number)?;
     usage.swap = files.figure("memory.swap.current", number)?;

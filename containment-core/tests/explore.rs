@@ -135,7 +135,7 @@ const KILL_TIMEOUT: Duration = secs(5);
 
 fn check(world: &World) -> Result<(), TestCaseError> {
     let (fake, group) = build(world);
-    let policy = Policy::graceful(ms(world.grace)).give_up_after(KILL_TIMEOUT);
+    let policy = Policy::graceful(ms(world.grace)).give_up_after(KILL_TIMEOUT).measuring();
     let (report, _) = tear_down(&fake, &*group, &policy);
     let after = fake.snapshot();
     let strangers = after.living().filter(|p| p.comm == "stranger").count();

@@ -59,7 +59,7 @@ fn gone(operation: Operation) -> containment_core::Error {
 }
 
 fn run(capabilities: Capabilities, policy: Policy, calls: Vec<Expect>) -> TeardownReport {
-    drive(Teardown::new(policy), &group(capabilities, calls)).0
+    drive(Teardown::new(policy.measuring()), &group(capabilities, calls)).0
 }
 
 #[test]
@@ -73,7 +73,6 @@ fn an_empty_group_is_measured_and_removed() {
 fn an_atomic_kill_is_one_step_and_one_announcement() {
     let calls = calls![
         begins(),
-        alive(),
         kills(KillStep::Killed),
         one(announced(Change::Empty)),
         alive(),
@@ -81,7 +80,7 @@ fn an_atomic_kill_is_one_step_and_one_announcement() {
         removal(),
     ];
     let mock = group(atomic(), calls);
-    let (report, waits) = drive(Teardown::new(Policy::kill()), &mock);
+    let (report, waits) = drive(Teardown::new(Policy::kill().measuring()), &mock);
     assert!(report.is_clean() && report.errors.is_empty());
     assert_eq!((report.rounds, waits.len()), (1, 1));
     assert!(!waits[0].timed_out(), "{waits:?}");
@@ -91,28 +90,21 @@ fn an_atomic_kill_is_one_step_and_one_announcement() {
 fn what_dies_during_the_watch_is_not_waited_for() {
     let calls = calls![
         begins(),
-        alive(),
         kills(KillStep::Killed),
         one(announced(Change::Empty)),
         dead(),
         removal(),
     ];
-    let (report, waits) = drive(Teardown::new(Policy::kill()), &group(atomic(), calls));
+    let (report, waits) = drive(Teardown::new(Policy::kill().measuring()), &group(atomic(), calls));
     assert!(report.is_clean() && waits.is_empty());
 }
 
 #[test]
 fn where_nobody_has_to_be_named_a_kill_at_once_is_the_first_act() {
-    let calls = calls![
-        alive(),
-        alive(),
-        kills(KillStep::Killed),
-        one(announced(Change::Empty)),
-        dead(),
-        removal(),
-    ];
+    let calls =
+        calls![alive(), kills(KillStep::Killed), one(announced(Change::Empty)), dead(), removal(),];
     let mock = group_naming(false, atomic(), calls);
-    let (report, _) = drive(Teardown::new(Policy::kill()), &mock);
+    let (report, _) = drive(Teardown::new(Policy::kill().measuring()), &mock);
     assert!(report.is_clean() && report.errors.is_empty() && report.left_behind.is_empty());
 }
 
@@ -132,7 +124,7 @@ fn the_grace_is_left_at_once_when_all_die() {
         removal()
     ];
     let policy = Policy::graceful(secs(100_000));
-    let (report, waits) = drive(Teardown::new(policy), &group(atomic(), calls));
+    let (report, waits) = drive(Teardown::new(policy.measuring()), &group(atomic(), calls));
     assert!(report.is_clean() && report.rounds == 0);
     assert_eq!(waits[0].bound, secs(100_000));
     assert!(report.elapsed < ms(1));
@@ -146,14 +138,13 @@ fn hurry_ends_the_grace() {
         alive(),
         one(members()),
         alive(),
-        alive(),
         kills(KillStep::Killed),
         one(announced(Change::Empty)),
         dead(),
         removal(),
     ];
     let mock = group(atomic(), calls);
-    let mut teardown = Teardown::new(Policy::graceful(secs(100_000)));
+    let mut teardown = Teardown::new(Policy::graceful(secs(100_000)).measuring());
     let now = Time::since_epoch(ms(1));
     assert!(matches!(teardown.step(now, &mock), Step::Again));
     assert!(matches!(teardown.step(now, &mock), Step::Wait { .. }));
@@ -166,7 +157,7 @@ fn hurry_ends_the_grace() {
 
 #[test]
 fn a_group_that_is_gone_at_any_step_is_done_without_an_error() {
-    let kill = || calls![begins(), alive(), kills(KillStep::Killed)];
+    let kill = || calls![begins(), kills(KillStep::Killed)];
     // What was made besides the group is still to be removed.
     let lost = || {
         calls![
@@ -180,14 +171,19 @@ fn a_group_that_is_gone_at_any_step_is_done_without_an_error() {
         ("at reaping", calls![one(Expect::ReapFails(ErrorKind::Gone)), lost().into_iter().skip(1)]),
         (
             "at listing",
-            calls![alive(), freezes(), one(Expect::Members(Err(gone(Operation::Members)))), lost()],
+            calls![
+                alive(),
+                freezes(),
+                one(Expect::Members(Err(gone(Operation::Members)))),
+                one(Expect::Kill(Err(gone(Operation::Kill)))),
+                one(announced(Change::Empty)),
+                lost()
+            ],
         ),
-        ("before the kill", calls![begins(), lost()]),
         (
             "at the kill",
             calls![
                 begins(),
-                alive(),
                 one(Expect::Kill(Err(gone(Operation::Kill)))),
                 one(announced(Change::Empty)),
                 lost()
@@ -237,7 +233,6 @@ fn a_group_that_is_gone_during_a_freeze_is_done_without_an_error() {
     ];
     let calls = calls![
         begins(),
-        alive(),
         kills(KillStep::Freezing),
         one(announced(Change::Frozen)),
         alive(),
@@ -252,7 +247,6 @@ fn a_group_that_is_gone_during_a_freeze_is_done_without_an_error() {
 fn a_frozen_kill_freezes_signals_and_thaws() {
     let calls = calls![
         begins(),
-        alive(),
         kills(KillStep::Freezing),
         one(announced(Change::Frozen)),
         alive(),
@@ -277,7 +271,7 @@ fn a_frozen_kill_freezes_signals_and_thaws() {
 fn after_two_freezes_that_stick_the_running_are_signalled() {
     let (mock, acts) =
         acting(frozen(), |acts| !acts.contains(&"SIGKILL"), || Ok(KillStep::Freezing));
-    let (report, _) = drive(Teardown::new(Policy::kill()), &mock);
+    let (report, _) = drive(Teardown::new(Policy::kill().measuring()), &mock);
     assert!(report.is_clean(), "{report:?}");
     assert_eq!(acts.list(), ["freeze", "kill", "thaw", "kill", "thaw", "SIGKILL", "remove"]);
     assert_eq!(kinds(&report), [(ErrorKind::TimedOut, Operation::Freeze)]);
@@ -288,7 +282,7 @@ fn after_two_freezes_that_stick_the_running_are_signalled() {
 fn a_kill_may_take_five_rounds() {
     let lives = |acts: &[&str]| acts.iter().filter(|act| **act == "kill").count() < 5;
     let (mock, acts) = acting(repeated(), lives, || Ok(KillStep::Signalled(passed())));
-    let (report, _) = drive(Teardown::new(Policy::kill()), &mock);
+    let (report, _) = drive(Teardown::new(Policy::kill().measuring()), &mock);
     assert!(report.is_clean() && report.rounds == 5, "{report:?}");
     assert_eq!(acts.list(), ["freeze", "kill", "kill", "kill", "kill", "kill", "remove"]);
     assert!(report.elapsed < ms(40), "{report:?}");
@@ -322,7 +316,8 @@ fn a_removal_that_is_busy_is_tried_again() {
             still_empty(),
             one(Expect::Remove(ending)),
         ];
-        let (report, waits) = drive(Teardown::new(Policy::kill()), &group(atomic(), calls));
+        let (report, waits) =
+            drive(Teardown::new(Policy::kill().measuring()), &group(atomic(), calls));
         assert!(report.is_clean() && report.errors.is_empty() && waits.len() == 2, "{report:?}");
     }
 }
@@ -342,7 +337,6 @@ fn members_that_could_not_be_signalled_are_named() {
     let pass = Signalled { count: 0, failed: vec![refused] };
     let calls = calls![
         begins(),
-        alive(),
         kills(KillStep::Signalled(pass)),
         one(announced(Change::Empty)),
         dead(),
@@ -399,7 +393,7 @@ fn a_kill_that_fails_is_made_up_for_by_signals_and_soon_repeated() {
         let lives = |acts: &[&str]| acts.iter().filter(|act| **act == "SIGKILL").count() < 3;
         let refused = move || Err(error(kind, Operation::Kill));
         let (mock, acts) = acting(capabilities, lives, refused);
-        let (report, _) = drive(Teardown::new(Policy::kill()), &mock);
+        let (report, _) = drive(Teardown::new(Policy::kill().measuring()), &mock);
         assert_eq!(acts.list(), [&["freeze"], round, round, round, &["remove"]].concat());
         assert_eq!(kinds(&report), [(kind, Operation::Kill)]);
         assert!(report.is_clean() && report.elapsed < ms(20), "{report:?}");

@@ -130,7 +130,19 @@ impl PidFd {
     /// also when somebody else reaped it. `None` where that cannot be told.
     pub fn told_end(&self) -> io::Result<Option<Outcome>> {
         const PIDFD_INFO_EXIT: u64 = 1 << 3;
-        let mut info = Info { mask: PIDFD_INFO_EXIT, ..Info::default() };
+        Ok(self.told(PIDFD_INFO_EXIT)?.and_then(|info| of_status(info.exit_code)))
+    }
+
+    /// The id of the group of the unified hierarchy that the process is in, which no other group ever bears, if
+    /// the kernel tells: since Linux 6.13.
+    pub fn cgroup_id(&self) -> io::Result<Option<u64>> {
+        const PIDFD_INFO_CGROUPID: u64 = 1 << 2;
+        Ok(self.told(PIDFD_INFO_CGROUPID)?.map(|info| info.cgroup))
+    }
+
+    /// What the kernel tells of this, if it can.
+    fn told(&self, what: u64) -> io::Result<Option<Info>> {
+        let mut info = Info { mask: what, ..Info::default() };
         // SAFETY: the request says how large the structure is that is read and written, which is ours.
         let done = unsafe { libc::ioctl(self.fd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
         if done != 0 {
@@ -140,8 +152,7 @@ impl PidFd {
                 error => Err(error),
             };
         }
-        let told = info.mask & PIDFD_INFO_EXIT != 0;
-        Ok(told.then(|| of_status(info.exit_code)).flatten())
+        Ok((info.mask & what != 0).then_some(info))
     }
 
     /// What to poll for its end.

@@ -93,9 +93,10 @@ impl HybridGroup {
         }
     }
 
-    fn has_only_strays(&self) -> Result<bool> {
+    /// Whether who is left, if anybody, are strays.
+    fn has_at_most_strays(&self) -> Result<bool> {
         let may_have = self.v1.is_some() || self.v2.is_nested();
-        Ok(may_have && !self.v2.populated()? && !self.stray_members()?.is_empty())
+        Ok(may_have && !self.v2.populated()?)
     }
 
     /// Removes the v1 directories: its own, and those of groups inside it, which may have joined
@@ -258,7 +259,7 @@ impl GroupOps for HybridGroup {
             Err(error) if error.kind() == ErrorKind::Gone && self.has_v1_left() => {
                 Ok(Watch::Backoff)
             }
-            Ok(_) if change == Change::Empty && self.has_only_strays()? => Ok(Watch::Backoff),
+            Ok(_) if change == Change::Empty && self.has_at_most_strays()? => Ok(Watch::Backoff),
             watch => watch,
         }
     }

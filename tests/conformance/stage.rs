@@ -126,7 +126,7 @@ impl dyn World + '_ {
 
     /// The same, and how it went.
     pub(crate) fn killed(&self, group: Group, members: &[Member]) -> TeardownReport {
-        let report = self.finish(group, &Policy::kill());
+        let report = self.finish(group, &Policy::kill().measuring());
         for member in members {
             assert!(!self.lives(Known::from(member)), "{member:?} lives on: {report:?}");
         }

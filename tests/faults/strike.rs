@@ -77,7 +77,9 @@ pub(crate) fn strike_running(
     command.args(["-p", &pid.to_string()]).stdin(Stdio::null());
     let mut tracer = command.stdout(Stdio::null()).stderr(file(job, "stderr")?).spawn();
     let tracer = tracer.as_mut().map_err(|error| format!("strace cannot be run: {error}"))?;
-    if within(deadline(), || audit::is_traced(pid)).is_none() {
+    // A wait that it is in begins anew when it is traced, and may be the call that it is struck at.
+    let is_over = || text(job, "trace").contains("+++ ");
+    if within(deadline(), || audit::is_traced(pid) || is_over()).is_none() {
         return Err(format!("strace does not trace: {}", text(job, "stderr")));
     }
     act();

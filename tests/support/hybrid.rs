@@ -114,7 +114,7 @@ pub(crate) fn end(group: Group) {
 
 /// The same, and how it went.
 pub(crate) fn ended(group: Group) -> TeardownReport {
-    let report = group.terminate(&Policy::kill()).expect("it is ours");
+    let report = group.terminate(&Policy::kill().measuring()).expect("it is ours");
     assert!(report.is_clean() && report.errors.is_empty(), "{report:?}");
     report
 }

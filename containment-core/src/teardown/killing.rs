@@ -28,13 +28,16 @@ pub(super) struct Killing {
     failed_freezes: u8,
     /// Whether a step was made.
     begun: bool,
+    /// Whether the population was looked at just now.
+    looked: bool,
 }
 
 impl Killing {
-    fn new(first: Time, give_up: Time) -> Self {
+    fn new(now: Time, first: Time, give_up: Time) -> Self {
         Self {
             give_up,
             next: first,
+            looked: first <= now,
             pauses: Backoff::new(Duration::from_millis(1), Duration::from_millis(20)),
             freezing: None,
             failed_freezes: 0,
@@ -75,17 +78,19 @@ impl Freezing {
 }
 
 impl Teardown {
-    /// The phase that kills, first at `first`.
+    /// The phase that kills, first at `first`; where that is now, the population was looked at just before.
     pub(super) fn killing(&mut self, now: Time, first: Time) -> Phase {
         if self.kill_by.is_none() {
             self.pauses = Backoff::default();
         }
         let kill_by = *self.kill_by.get_or_insert(now + self.policy.kill_timeout);
-        Phase::Kill(Killing::new(first, self.remove_by.unwrap_or(kill_by)))
+        Phase::Kill(Killing::new(now, first, self.remove_by.unwrap_or(kill_by)))
     }
 
     pub(super) fn kill(&mut self, now: Time, mut killing: Killing, group: &dyn GroupOps) -> Next {
-        if let Some(end) = self.ended(group) {
+        if !std::mem::take(&mut killing.looked)
+            && let Some(end) = self.ended(group)
+        {
             return Next::Phase(end);
         }
         if now >= killing.give_up && killing.begun {

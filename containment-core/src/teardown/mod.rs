@@ -348,6 +348,9 @@ impl Teardown {
     }
 
     fn read_usage(&mut self, group: &dyn GroupOps) {
+        if !self.policy.measure {
+            return;
+        }
         match group.usage() {
             Ok(usage) => self.report.usage = Some(usage),
             Err(error) if error.kind() == ErrorKind::Unsupported || is_gone(&error) => {}

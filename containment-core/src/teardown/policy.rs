@@ -15,6 +15,9 @@ pub struct Policy {
     pub freeze_timeout: Duration,
     /// How long the kill, and after it the removal, may take until the teardown gives up.
     pub kill_timeout: Duration,
+    /// Whether the report tells what the group had used when it was empty. Reading it may take longer than the
+    /// end of a small group.
+    pub measure: bool,
     /// Whether the group is removed once nothing lives in it.
     pub remove: bool,
 }
@@ -32,6 +35,7 @@ impl Policy {
             grace,
             freeze_timeout: Duration::from_millis(500),
             kill_timeout: Duration::from_secs(10),
+            measure: false,
             remove: true,
         }
     }
@@ -47,6 +51,13 @@ impl Policy {
     #[must_use]
     pub fn give_up_after(mut self, timeout: Duration) -> Self {
         self.kill_timeout = timeout;
+        self
+    }
+
+    /// The same, and the report tells what the group had used.
+    #[must_use]
+    pub fn measuring(mut self) -> Self {
+        self.measure = true;
         self
     }
 

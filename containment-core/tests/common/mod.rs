@@ -87,7 +87,7 @@ pub(crate) fn tear_down(
     policy: &Policy,
 ) -> (TeardownReport, Vec<Waited>) {
     let recorder = Recorder::new(fake.waiter());
-    let report = Teardown::new(policy.clone()).run(group, &recorder);
+    let report = Teardown::new(policy.clone().measuring()).run(group, &recorder);
     (report, recorder.waits())
 }
 

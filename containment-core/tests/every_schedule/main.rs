@@ -124,7 +124,7 @@ fn depth(persona: Persona) -> u32 {
 fn policies(persona: Persona) -> [Policy; 2] {
     [Duration::ZERO, GRACE].map(|grace| Policy {
         freeze_timeout: Duration::from_millis(10),
-        ..Policy::graceful(grace).give_up_after(kill_timeout(persona))
+        ..Policy::graceful(grace).give_up_after(kill_timeout(persona)).measuring()
     })
 }
 

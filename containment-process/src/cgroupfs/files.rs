@@ -62,7 +62,7 @@ impl Dir {
 
     /// The whole text of a file.
     pub fn read(&self, file: &str) -> Result<Vec<u8>> {
-        text::read_to_end(self.open_file(file, Access::Read)?)
+        text::read_records(self.open_file(file, Access::Read)?)
             .map_err(|errno| self.file_failure(file, errno))
     }
 

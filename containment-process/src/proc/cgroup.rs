@@ -6,16 +6,44 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use containment_core::Pid;
 use rustix::io::Errno;
 
 use super::text::{self, number};
 use crate::malformed::Malformed;
+use crate::pidfd::PidFd;
 
 /// The text for the calling process.
 pub fn read_self() -> io::Result<Vec<u8>> {
     read_checked("/proc/self/cgroup")
+}
+
+/// The calling process's group in the unified hierarchy, as `/proc/self/cgroup` has it; `None` where it is in none.
+///
+/// The kernel formats every hierarchy for that text, so it is read again only when the process was moved since,
+/// where the kernel tells that (Linux 6.13): groups are never renamed, and no id is given twice.
+pub fn own_unified() -> io::Result<Option<PathBuf>> {
+    static KNOWN: Mutex<Option<(u64, Option<PathBuf>)>> = Mutex::new(None);
+    // Whatever keeps the kernel from telling it, the text is there.
+    let id = || PidFd::open(Pid::current()).ok()??.cgroup_id().ok()?;
+    let before = id();
+    // Another thread may have held it when this process was forked: then it is never to be had.
+    let mut known = KNOWN.try_lock().ok();
+    if let (Some(now), Some((last, path))) = (before, known.as_deref().and_then(Option::as_ref))
+        && *last == now
+    {
+        return Ok(path.clone());
+    }
+    let text = read_self()?;
+    let own = memberships(&text).find(Membership::is_unified).map(|own| own.path.to_owned());
+    if let (Some(before), Some(known)) = (before, known.as_deref_mut())
+        && id() == Some(before)
+    {
+        *known = Some((before, own.clone()));
+    }
+    Ok(own)
 }
 
 /// The text for another process, `None` when there is none of this pid.

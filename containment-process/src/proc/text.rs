@@ -30,6 +30,18 @@ pub(crate) fn read_to_end(file: impl AsFd) -> rustix::io::Result<Vec<u8>> {
     }
 }
 
+/// What is left of an open file of records that are all shorter than half a page, as cgroupfs has them: the
+/// kernel formats a page of them at a time, so what is shorter than the other half is the end.
+pub(crate) fn read_records(file: impl AsFd) -> rustix::io::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(CHUNK);
+    loop {
+        text.reserve(CHUNK);
+        if retry_on_intr(|| rustix::io::read(&file, spare_capacity(&mut text)))? < CHUNK / 2 {
+            return Ok(text);
+        }
+    }
+}
+
 /// The lines of a text, without their newlines and without empty ones.
 pub(crate) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())

@@ -253,6 +253,11 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// Whether somebody will read what the run used.
+    pub(crate) fn wants_figures(&self) -> bool {
+        self.report.is_some() || self.stats
+    }
+
     /// What ends the run before PROGRAM does.
     pub(crate) fn bounds(&self) -> Bounds {
         let bounds = match self.on_oom {

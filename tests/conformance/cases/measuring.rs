@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use containment_core::{Element, Measure, Pressure, Usage};
+use containment_core::{Element, Measure, Policy, Pressure, Usage};
 
 use super::{Case, Need, case};
 use crate::world::{Deed, World};
@@ -83,6 +83,8 @@ fn the_report_holds_the_usage(world: &dyn World) {
     world.start(&group, Deed::Exits(0));
     let report = world.killed(group, &[]);
     assert_eq!(report.usage.is_some(), measured, "{report:?}");
+    let unasked = world.finish(world.group(), &Policy::kill());
+    assert_eq!(unasked.usage, None, "it takes time that nobody asked for");
 }
 
 fn cpu_time_is_counted(world: &dyn World) {

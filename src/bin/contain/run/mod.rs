@@ -106,7 +106,7 @@ fn builder(global: &Global, options: &Run, registry: Option<&Registry>) -> Build
         .systemd(global.systemd.into());
     // Where a figure has its price it is measured for those who look at it. What is throttled has a CPU
     // limit, and is measured by that.
-    if options.report.is_some() || options.stats {
+    if options.wants_figures() {
         let figures = Measure::ALL.iter().copied().filter(|figure| *figure != Measure::Throttling);
         builder = builder.measuring(figures.collect());
     }

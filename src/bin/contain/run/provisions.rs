@@ -51,7 +51,7 @@ impl Provisions {
 
 /// The kernel is listened to for those who look at what is found out: it takes 35 µs a CPU.
 fn ancestry(options: &Run) -> Ancestry {
-    if options.report.is_none() && !options.stats {
+    if !options.wants_figures() {
         return Ancestry::from_now_on();
     }
     Ancestry::from_now_on().listening().unwrap_or_else(|error| {

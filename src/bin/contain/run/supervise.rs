@@ -150,14 +150,16 @@ impl<'a> Supervisor<'a> {
 /// Members are asked to end by the signal that was chosen, else by the one that was sent to us. Where
 /// the OOM killer took one, the others are taken like it.
 fn policy(options: &Run, ending: &Ending, engine: &Engine) -> Policy {
+    let figures =
+        |policy: Policy| if options.wants_figures() { policy.measuring() } else { policy };
     let (ours, grace) = match ending {
-        Ending::Overrun(Overrun::Oom) => return Policy::kill(),
+        Ending::Overrun(Overrun::Oom) => return figures(Policy::kill()),
         Ending::Asked(signal) => (*signal, engine.grace(options.grace)),
         Ending::Program | Ending::Overrun(_) | Ending::Abandoned | Ending::Lost(_) => {
             (Signal::TERM, options.grace)
         }
     };
-    Policy::graceful(grace).asking_by(options.kill_signal.unwrap_or(ours))
+    figures(Policy::graceful(grace)).asking_by(options.kill_signal.unwrap_or(ours))
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use containment::{Child, Containment, Group, Limits, Program};
 use containment_process::proc::{cgroup, mountinfo};
-use rustix::process::Pid;
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitOptions, waitpid};
 
 use crate::measure::Result;
 
@@ -113,10 +114,14 @@ fn serves(membership: &cgroup::Membership<'_>, mount: &mountinfo::Mount<'_>) -> 
 }
 
 /// Waits until nothing is left of these processes, so that the next run is not disturbed by their end: the
-/// orphans among them are zombies until the init process reaps them.
+/// orphans among them are ours to reap where we adopt them.
 pub fn settle(pids: &[Pid]) -> Result<()> {
     let started = Instant::now();
     for pid in pids {
+        match waitpid(Some(*pid), WaitOptions::empty()) {
+            Ok(_) | Err(Errno::CHILD) => {}
+            Err(errno) => return Err(errno.into()),
+        }
         while rustix::process::test_kill_process(*pid).is_ok() {
             if started.elapsed() > Duration::from_secs(20) {
                 return Err(format!("process {} does not go", pid.as_raw_nonzero()).into());

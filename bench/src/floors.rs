@@ -111,10 +111,9 @@ pub fn kill_and_reap(leader: Pid) -> Result<()> {
     }
 }
 
-/// Has the orphans among our descendants come to us, or not any more.
-pub fn adopt(on: bool) -> Result<()> {
-    let own = rustix::process::getpid();
-    Ok(set_child_subreaper(on.then_some(own))?)
+/// Has the orphans among our descendants come to us.
+pub fn adopt() -> Result<()> {
+    Ok(set_child_subreaper(Some(rustix::process::getpid()))?)
 }
 
 /// A process group whose orphans go elsewhere: the leader is held unreaped, so that the group's id stays

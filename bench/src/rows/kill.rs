@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use containment::Policy;
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Found, Plan};
 use crate::backends::Held;
@@ -21,7 +21,8 @@ pub(super) const PLAN: Plan = Plan {
     method: "N processes that sleep, forked by one that was spawned into a new group. Timed from the decision to kill \
              until nothing lives, the spawned process was reaped, and the group's directories are removed. Young \
              groups are killed as soon as their members are there, settled ones 30 ms later: the kernel announces at \
-             most one change of a group in 10 ms. Each run begins when nothing is left of the members of the last.",
+             most one change of a group in 10 ms. The process that measures is a sub-reaper, \
+             and each run begins when nothing is left of the members of the last.",
     measure,
 };
 
@@ -39,6 +40,8 @@ const LOOKING: &str = "killpg, and look through /proc";
 
 fn measure() -> Result<Found> {
     floors::raise_descriptor_limit()?;
+    // An init process may take seconds to reap orphans, and each run begins when those of the last are gone.
+    floors::adopt()?;
     let hosts = Hosts {
         v2: Held::v2()?,
         v1: Held::v1()?,
@@ -111,10 +114,7 @@ impl Hosts {
 type ByHand = fn(&[PathBuf], Pid) -> Result<()>;
 
 fn kill_and_reap(_: &[PathBuf], leader: Pid) -> Result<()> {
-    floors::adopt(true)?;
-    let killed = floors::kill_and_reap(leader);
-    floors::adopt(false)?;
-    killed
+    floors::kill_and_reap(leader)
 }
 
 fn kill_and_look(_: &[PathBuf], leader: Pid) -> Result<()> {
@@ -179,10 +179,16 @@ impl Scene {
         peers::add_to_manager(&manager, &child)?;
         let pids = line.gather(self.size)?;
         std::thread::sleep(self.rest);
-        let ((), time) = timed(|| peers::remove_manager(&manager))?;
-        waitpid(Some(pids[0]), WaitOptions::empty())?;
+        let removed = timed(|| peers::remove_manager(&manager));
+        // Whom it gave up on would be in the way of the others.
+        for pid in &pids {
+            let _ = kill_process(*pid, Signal::KILL);
+        }
         crowd::settle(&pids)?;
-        Ok(time)
+        if removed.is_err() {
+            peers::remove_manager(&manager)?;
+        }
+        Ok(removed?.1)
     }
 
     /// A crowd that somebody else starts.

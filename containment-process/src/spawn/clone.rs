@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use super::child::Plan;
 use super::gate::Gate;
 use super::region::Region;
-use super::{Entry, Launch, Memory, checked_pid};
+use super::{Entry, Memory, checked_pid};
 use crate::pidfd::PidFd;
 
 /// A child.
@@ -39,23 +39,20 @@ struct CloneArgs {
 const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// Clones a child that carries out `plan`.
+/// Clones a child on this memory that carries out `plan`.
 pub(super) fn clone(
     plan: &mut Plan<'_>,
-    launch: &Launch<'_>,
+    entry: Entry<'_>,
     region: &Region,
+    memory: Memory,
 ) -> io::Result<Cloned> {
-    let born = matches!(launch.entry, Entry::Born(..));
-    let own = launch.program.isolation().needs_own_memory();
-    if launch.memory == Memory::Share && !own {
-        match clone_on_stack(plan, launch.entry, region, SHARING) {
-            // Kernels before 5.5 lack a flag (EINVAL), others or their seccomp filters the call. A
-            // birth in a cgroup needs it; the caller then lets the child move itself.
-            Err(error) if is_missing(&error) && !born => {}
-            pid => return Ok(Cloned { process: pid?, gate: None }),
+    match memory {
+        Memory::Share => {
+            let process = clone_on_stack(plan, entry, region, SHARING)?;
+            Ok(Cloned { process, gate: None })
         }
+        Memory::Copy => clone_apart(plan, entry, region),
     }
-    clone_apart(plan, launch.entry, region)
 }
 
 /// On memory of its own, where it waits at the gate.
@@ -70,7 +67,9 @@ fn clone_apart(plan: &mut Plan<'_>, entry: Entry<'_>, region: &Region) -> io::Re
     Ok(Cloned { process: process?, gate: plan.gate.take() })
 }
 
-fn is_missing(error: &io::Error) -> bool {
+/// Whether kernels before 5.5, which lack a flag (`EINVAL`), or others or their seccomp filters, which lack the
+/// call, may refuse it by this.
+pub(super) fn is_missing(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM | libc::EINVAL | libc::E2BIG))
 }
 

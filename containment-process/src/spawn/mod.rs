@@ -122,12 +122,28 @@ impl<'a> Mark<'a> {
 /// A program that changes user or has mounts of its own is started on a copy of the memory, whatever
 /// the launch asks for.
 pub fn spawn(launch: &Launch<'_>) -> Result<PidFd, Failure> {
+    let own = launch.program.isolation().needs_own_memory();
+    let memory = if own { Memory::Copy } else { launch.memory };
+    match spawn_on(memory, launch) {
+        // A birth in a cgroup needs the call that is missing; the caller then lets the child move itself.
+        Err(Failure::Clone(error))
+            if memory == Memory::Share
+                && clone::is_missing(&error)
+                && !matches!(launch.entry, Entry::Born(..)) =>
+        {
+            spawn_on(Memory::Copy, launch)
+        }
+        spawned => spawned,
+    }
+}
+
+fn spawn_on(memory: Memory, launch: &Launch<'_>) -> Result<PidFd, Failure> {
     let mut image = Image::prepare(launch.program).map_err(Failure::Prepare)?;
-    let region = Region::map().map_err(Failure::Prepare)?;
+    let region = Region::map(memory).map_err(Failure::Prepare)?;
     let blocked = AllBlocked::new().map_err(Failure::Prepare)?;
     let mask = launch.program.mask().unwrap_or(blocked.before());
     let mut plan = child::Plan::new(&mut image, launch, region.notes(), mask);
-    let cloned = clone::clone(&mut plan, launch, &region).map_err(Failure::Clone)?;
+    let cloned = clone::clone(&mut plan, launch.entry, &region, memory).map_err(Failure::Clone)?;
     drop(blocked);
     let Cloned { process, gate } = cloned;
     if let Some(gate) = gate {

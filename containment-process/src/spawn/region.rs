@@ -1,7 +1,7 @@
-//! One shared mapping a spawn: the child's notes and its stack, with a guard page between.
+//! One mapping a spawn: a guard page, the child's stack, and above its top, on the same page, the child's
+//! notes, so that one page is touched for both.
 //!
-//! Shared (`MAP_SHARED`), so that the notes are seen however the child was made: on the parent's
-//! memory or on a copy of it.
+//! Shared (`MAP_SHARED`) where the child gets a copy of the memory, so that its notes are seen; that costs more.
 
 use std::io;
 use std::ptr::NonNull;
@@ -9,10 +9,15 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 
+use super::Memory;
+
 /// Large enough for the largest page size of Linux (64 KiB).
 const PAGE: usize = 64 * 1024;
 const STACK: usize = 128 * 1024;
-const SIZE: usize = PAGE + PAGE + STACK;
+/// What the notes take; the stack below has to begin at a multiple of 16.
+const NOTES: usize = 64;
+const SIZE: usize = PAGE + STACK;
+const _: () = assert!(size_of::<Notes>() <= NOTES && align_of::<Notes>() <= NOTES);
 
 /// What the child tells.
 #[derive(Debug, Default)]
@@ -53,31 +58,36 @@ pub(super) struct Region {
 }
 
 impl Region {
-    pub(super) fn map() -> io::Result<Self> {
+    /// For a child on this memory.
+    pub(super) fn map(memory: Memory) -> io::Result<Self> {
         let prot = ProtFlags::READ | ProtFlags::WRITE;
+        let flags = match memory {
+            Memory::Share => MapFlags::PRIVATE,
+            Memory::Copy => MapFlags::SHARED,
+        };
         // SAFETY: a new anonymous mapping at an address of the kernel's choice touches nothing else.
-        let base = unsafe { mmap_anonymous(std::ptr::null_mut(), SIZE, prot, MapFlags::SHARED)? };
+        let base = unsafe { mmap_anonymous(std::ptr::null_mut(), SIZE, prot, flags)? };
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         let region = Self { base };
         // SAFETY: the page lies within the mapping and nothing is stored there.
-        unsafe { mprotect(base.as_ptr().add(PAGE).cast(), PAGE, MprotectFlags::empty())? };
+        unsafe { mprotect(base.as_ptr().cast(), PAGE, MprotectFlags::empty())? };
         Ok(region)
     }
 
     pub(super) fn notes(&self) -> &Notes {
-        // SAFETY: the first page is ours for as long as `self` lives, is aligned, and zeroes are
+        // SAFETY: these bytes are ours for as long as `self` lives, no part of the stack, aligned, and zeroes are
         // valid `Notes`; both sides access them by atomics only.
-        unsafe { self.base.cast::<Notes>().as_ref() }
+        unsafe { self.base.add(SIZE - NOTES).cast::<Notes>().as_ref() }
     }
 
     /// The lowest address of the child's stack, above the guard.
     pub(super) fn stack(&self) -> *mut u8 {
         // SAFETY: the offset lies within the mapping.
-        unsafe { self.base.as_ptr().add(PAGE + PAGE) }
+        unsafe { self.base.as_ptr().add(PAGE) }
     }
 
     pub(super) const fn stack_size() -> usize {
-        STACK
+        STACK - NOTES
     }
 }
 

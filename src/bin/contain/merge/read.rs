@@ -136,9 +136,10 @@ impl Iterator for Reports {
                 self.documents += 1;
                 Some(understood(document).map_err(|why| self.message(&why, "leave it out")))
             }
-            Some(Err(error)) => {
-                Some(Err(self.give_up(&error.to_string(), "what follows there was not read")))
-            }
+            Some(Err(error)) => Some(Err(self.give_up(
+                &error.to_string(),
+                "what follows there was not read: mend the file, or leave it out",
+            ))),
             None if self.documents == 0 => {
                 Some(Err(self.give_up("it is empty", "contain still runs, or was killed")))
             }

@@ -21,7 +21,7 @@ pub struct TeardownReport {
     pub rounds: u32,
     /// Every error on the way, each once.
     pub errors: Vec<Error>,
-    /// What the group used, read when it was empty and before it was removed.
+    /// What the group used, read when it was empty and before it was removed; where the policy asks for it.
     pub usage: Option<Usage>,
     /// Whether it was seen that nothing lives in the group any more.
     pub emptied: bool,

@@ -88,12 +88,21 @@ fn many_groups_end_on_one_thread(backend: &str) {
     }
     let host = host(backend);
     crowd_ends(&host);
-    // What the allocator keeps for the next crowd is there by now.
-    let before = (descriptors(), resident());
-    crowd_ends(&host);
-    assert_eq!(descriptors(), before.0);
-    let grown = resident().saturating_sub(before.1);
-    assert!(grown < 256, "{grown} KiB more than after the first crowd: {}", before.1);
+    let open = descriptors();
+    // What the allocator keeps for the next crowd goes up and down: the least of several is compared.
+    let least = || {
+        (0..2)
+            .map(|_| {
+                crowd_ends(&host);
+                resident()
+            })
+            .min()
+            .expect("two")
+    };
+    let (first, then) = (least(), least());
+    assert_eq!(descriptors(), open);
+    let allowed = 5 * groups() as u64;
+    assert!(then <= first + allowed, "{then} KiB after four crowds, {first} after two");
 }
 
 fn crowd_ends(host: &Containment) {

@@ -176,6 +176,7 @@ impl GroupOps for HybridGroup {
         opened.collect()
     }
 
+    /// Where there are strays, a look at each member has to tell: they are to be named.
     fn program_runs(&self) -> bool {
         self.v2.program_runs()
             && (self.v1.is_none() || self.strays(Operation::Members).is_ok_and(|it| it.is_empty()))

@@ -124,32 +124,33 @@ impl<'a> Mark<'a> {
 pub fn spawn(launch: &Launch<'_>) -> Result<PidFd, Failure> {
     let own = launch.program.isolation().needs_own_memory();
     let memory = if own { Memory::Copy } else { launch.memory };
-    match spawn_on(memory, launch) {
+    let cloned = match clone_on(memory, launch) {
         // A birth in a cgroup needs the call that is missing; the caller then lets the child move itself.
         Err(Failure::Clone(error))
             if memory == Memory::Share
                 && clone::is_missing(&error)
                 && !matches!(launch.entry, Entry::Born(..)) =>
         {
-            spawn_on(Memory::Copy, launch)
+            clone_on(Memory::Copy, launch)
         }
-        spawned => spawned,
+        cloned => cloned,
+    };
+    let (Cloned { process, gate }, region) = cloned?;
+    if let Some(gate) = gate {
+        see_through(gate, &process, launch.mark)?;
     }
+    verdict(&process, &region)
 }
 
-fn spawn_on(memory: Memory, launch: &Launch<'_>) -> Result<PidFd, Failure> {
+/// Makes the child, and what it tells by. One that shares our memory has executed or died by then.
+fn clone_on(memory: Memory, launch: &Launch<'_>) -> Result<(Cloned, Region), Failure> {
     let mut image = Image::prepare(launch.program).map_err(Failure::Prepare)?;
     let region = Region::map(memory).map_err(Failure::Prepare)?;
     let blocked = AllBlocked::new().map_err(Failure::Prepare)?;
     let mask = launch.program.mask().unwrap_or(blocked.before());
     let mut plan = child::Plan::new(&mut image, launch, region.notes(), mask);
     let cloned = clone::clone(&mut plan, launch.entry, &region, memory).map_err(Failure::Clone)?;
-    drop(blocked);
-    let Cloned { process, gate } = cloned;
-    if let Some(gate) = gate {
-        see_through(gate, &process, launch.mark)?;
-    }
-    verdict(&process, &region)
+    Ok((cloned, region))
 }
 
 /// Waits until a child on memory of its own has executed or died; nothing is left of one that may not.

@@ -124,16 +124,18 @@ impl ProcessGroups {
 }
 
 impl ProcessGroups {
-    /// What there is of a group that another process made: whoever carries its id in the variable
-    /// `CONTAIN_GROUP`, its programs with the groups and the sessions that they lead, their descendants, and
-    /// those of its keepers.
-    pub fn lost(&self, id: &GroupId, trace: Trace) -> Box<dyn GroupOps> {
-        Box::new(lost::LostGroup {
-            id: id.clone(),
+    /// What there is of groups that another process made, as one group: whoever carries one of their ids in the
+    /// variable `CONTAIN_GROUP`, their programs with the groups and the sessions that these lead, their
+    /// descendants, and those of their keepers. `None` without an id.
+    pub fn lost(&self, ids: Vec<GroupId>, trace: Trace) -> Option<Box<dyn GroupOps>> {
+        let marks = ids.iter().map(|id| id.to_string().into_bytes()).collect();
+        Some(Box::new(lost::LostGroup {
+            id: ids.into_iter().next()?,
+            marks,
             capabilities: self.capabilities.clone(),
             trace,
             removed: AtomicBool::new(false),
-        })
+        }))
     }
 
     /// Everything that descends from this process, as a group, whatever became of it. For a process

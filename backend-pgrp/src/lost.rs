@@ -23,19 +23,29 @@ use crate::tree::freeze_state;
 /// The variable that marks programs: the ids of the groups around each, outermost first, `:` between.
 const MARK: &[u8] = b"CONTAIN_GROUP=";
 
-/// What is known of a group that another process made: processes, each with when it started.
+/// What is known of groups that another process made: processes, each with when it started.
 #[derive(Debug, Clone, Default)]
 pub struct Trace {
-    /// Its programs.
+    /// Their programs.
     pub programs: Vec<(Pid, u64)>,
-    /// Its keepers: what descends from them is the group's, and they are not.
+    /// Their keepers: what descends from them is a group's, and they are not.
     pub keepers: Vec<(Pid, u64)>,
 }
 
-/// A process group that is not ours, as far as it can be found.
+impl Trace {
+    /// Adds what is known of another group.
+    pub fn extend(&mut self, other: Self) {
+        self.programs.extend(other.programs);
+        self.keepers.extend(other.keepers);
+    }
+}
+
+/// A process group that is not ours, as far as it can be found; or several, which end together.
 #[derive(Debug)]
 pub(crate) struct LostGroup {
+    /// The one that errors name.
     pub(crate) id: GroupId,
+    pub(crate) marks: HashSet<Vec<u8>>,
     pub(crate) capabilities: Capabilities,
     pub(crate) trace: Trace,
     pub(crate) removed: AtomicBool,
@@ -78,8 +88,7 @@ impl LostGroup {
     /// What descends from a keeper, the programs, their process groups and sessions, and whoever carries
     /// the mark.
     fn roots<'a>(&self, snapshot: &'a Snapshot) -> Vec<&'a Stat> {
-        let id = self.id.to_string();
-        let marked = snapshot.processes().iter().filter(|stat| carries(stat.pid, id.as_bytes()));
+        let marked = snapshot.processes().iter().filter(|stat| carries(stat.pid, &self.marks));
         let mut roots: Vec<_> = marked.collect();
         for keeper in still(&self.trace.keepers, snapshot) {
             roots.extend(snapshot.descendants_of(keeper.pid));
@@ -133,9 +142,9 @@ fn is_among(known: &[(Pid, u64)], stat: &Stat) -> bool {
     known.contains(&(stat.pid, stat.started))
 }
 
-/// Whether a process of our own user carries this id in its mark. Another user's environment could say
+/// Whether a process of our own user carries one of these ids in its mark. Another user's environment could say
 /// anything: nobody else is to be ended for it.
-fn carries(pid: Pid, id: &[u8]) -> bool {
+fn carries(pid: Pid, ids: &HashSet<Vec<u8>>) -> bool {
     let directory = format!("/proc/{pid}");
     let ours = rustix::process::geteuid().as_raw();
     if !std::fs::metadata(&directory).is_ok_and(|directory| directory.uid() == ours) {
@@ -144,7 +153,7 @@ fn carries(pid: Pid, id: &[u8]) -> bool {
     let environment = std::fs::read(format!("{directory}/environ")).unwrap_or_default();
     let mut variables = environment.split(|byte| *byte == 0);
     let marks = variables.find_map(|variable| variable.strip_prefix(MARK)).unwrap_or_default();
-    marks.split(|byte| *byte == b':').any(|mark| mark == id)
+    marks.split(|byte| *byte == b':').any(|mark| ids.contains(mark))
 }
 
 impl OfProcesses for LostGroup {

@@ -35,7 +35,8 @@ impl Tree {
 
     /// Those who are excepted, and everybody else, zombies too.
     fn all(&self, operation: Operation) -> Result<(Vec<Stat>, Vec<Stat>)> {
-        let snapshot = Snapshot::take().map_err(|error| Error::from_io(operation, &error))?;
+        let snapshot = Snapshot::below(&self.roots, &self.others)
+            .map_err(|error| Error::from_io(operation, &error))?;
         let descendants = self.roots.iter().flat_map(|root| snapshot.descendants_of(*root));
         let theirs: HashSet<Pid> = self
             .others

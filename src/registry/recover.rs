@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use backend_pgrp::{Keeper, ProcessGroups, Trace};
 use containment_core::{
-    Backend, Error, ErrorKind, GroupName, GroupOps, Identity, Operation, Pid, Policy, Result,
-    SystemWaiter, Teardown, Waiter,
+    Backend, Error, ErrorKind, GroupId, GroupName, GroupOps, Identity, Operation, Pid, Policy,
+    Result, SystemWaiter, Teardown, Waiter,
 };
 use containment_process::proc::Base;
 
-use super::{Entry, KeptProgram, Owner, Process, Registry, owner, this_boot};
+use super::{Entry, Owner, Process, Registry, owner, this_boot};
 use crate::drivers::{Driver, Host as _, Place, ThisHost};
 
 /// What became of the groups on record.
@@ -37,31 +37,25 @@ impl Registry {
     /// # Errors
     /// When the registry itself cannot be read; what fails with one group is listed.
     pub fn collect(&self, dry_run: bool) -> Result<Collected> {
-        let (mut collected, mut drivers) = (Collected::default(), Drivers::default());
+        let (mut collected, mut dead) = (Collected::default(), Vec::new());
         for entry in self.entries()? {
             match entry.and_then(|entry| Ok((self.owner(&entry)?, entry))) {
                 Ok((Owner::Dead, entry)) if dry_run => collected.removed.push(entry.name),
-                Ok((Owner::Dead, entry)) => {
-                    match self.end(&entry, self.open_by(&entry, &mut drivers)) {
-                        Ok(()) => collected.removed.push(entry.name),
-                        Err(error) => collected.errors.push(error),
-                    }
-                }
+                Ok((Owner::Dead, entry)) => dead.push(entry),
                 Ok((Owner::Alive | Owner::None, entry)) => collected.kept.push(entry.name),
                 Err(error) => collected.errors.push(error),
             }
         }
+        self.end_all(&dead, &mut collected);
         if !dry_run {
             self.tidy()?;
         }
         Ok(collected)
     }
 
-    /// Ends and removes the groups of `owner`, which is dead: for whoever stands beside its lock. Everybody
-    /// is killed before the end of anybody is waited for.
+    /// Ends and removes the groups of `owner`, which is dead: for whoever stands beside its lock.
     pub(crate) fn collect_of(&self, owner: Process) -> Result<Collected> {
-        let mut collected = Collected::default();
-        let (mut own, mut drivers) = (Vec::new(), Drivers::default());
+        let (mut collected, mut own) = (Collected::default(), Vec::new());
         for entry in self.entries()? {
             match entry {
                 Ok(entry) if entry.owner == Some(owner) => own.push(entry),
@@ -70,24 +64,65 @@ impl Registry {
                 Err(error) => tracing::debug!(%error, "an entry was passed over"),
             }
         }
-        for batch in own.chunks(AT_ONCE) {
-            let groups: Vec<_> =
-                batch.iter().map(|entry| self.open_by(entry, &mut drivers)).collect();
-            for group in groups.iter().flatten() {
+        self.end_all(&own, &mut collected);
+        if collected.errors.is_empty() {
+            self.dir.remove(&owner::file_name(owner))?;
+        }
+        Ok(collected)
+    }
+
+    /// Ends and removes groups. Everybody is killed before the end of anybody is waited for.
+    fn end_all(&self, entries: &[Entry], collected: &mut Collected) {
+        let mut drivers = Drivers::default();
+        for batch in entries.chunks(AT_ONCE) {
+            let (processes, groups): (Vec<_>, Vec<_>) =
+                batch.iter().partition(|entry| entry.backend == Backend::ProcessGroup);
+            // What fails with all together is tried again with each, and told then.
+            let together = self.end_together(&processes).is_ok();
+            let (over, apart) =
+                if together { (processes, groups) } else { (Vec::new(), batch.iter().collect()) };
+            let opened: Vec<_> =
+                apart.iter().map(|entry| self.open_by(entry, &mut drivers)).collect();
+            for group in opened.iter().flatten() {
                 // What fails is tried again below, and told then.
                 let _ = group.kill();
             }
-            for (entry, group) in batch.iter().zip(groups) {
-                match self.end(entry, group) {
+            let ended =
+                apart.into_iter().zip(opened).map(|(entry, group)| (entry, self.end(entry, group)));
+            let over = over.into_iter().map(|entry| (entry, self.forget_entry(entry)));
+            for (entry, ended) in over.chain(ended) {
+                match ended {
                     Ok(()) => collected.removed.push(entry.name.clone()),
                     Err(error) => collected.errors.push(error),
                 }
             }
         }
-        if collected.errors.is_empty() {
-            self.dir.remove(&owner::file_name(owner))?;
+    }
+
+    /// Ends process groups, whose members are looked for among all processes: once for all of them.
+    fn end_together(&self, entries: &[&Entry]) -> Result<()> {
+        let boot = this_boot()?;
+        let (mut ids, mut trace) = (Vec::new(), Trace::default());
+        for entry in entries.iter().filter(|entry| entry.boot == boot) {
+            ids.extend(entry.id());
+            trace.extend(self.trace(entry)?);
         }
-        Ok(collected)
+        match lost(ids, trace)? {
+            Some(group) => end_group(&*group),
+            None => Ok(()),
+        }
+    }
+
+    /// What is known of the processes of a process group.
+    fn trace(&self, entry: &Entry) -> Result<Trace> {
+        let known = |process: Process| Some((Pid::new(process.pid)?, process.started));
+        let kept = self.programs(entry)?;
+        let programs = kept.iter().map(|program| program.process).chain(entry.program);
+        let keepers = kept.iter().map(|program| program.keeper);
+        Ok(Trace {
+            programs: programs.filter_map(known).collect(),
+            keepers: keepers.filter_map(known).collect(),
+        })
     }
 
     /// Opens the group that an entry is about, as it is now: of its identity and with its mark, or not
@@ -110,7 +145,8 @@ impl Registry {
             return Err(missing());
         }
         if entry.backend == Backend::ProcessGroup {
-            return lost(entry, &self.programs(entry)?)?.ok_or_else(missing);
+            let ids = entry.id().into_iter().collect();
+            return lost(ids, self.trace(entry)?)?.ok_or_else(missing);
         }
         let driver = drivers.of(entry)?;
         let group = match entry.id() {
@@ -167,17 +203,9 @@ fn named(driver: &dyn Driver, name: &GroupName) -> Result<Option<Box<dyn GroupOp
     Ok(Some(group))
 }
 
-/// The process group of an entry, as far as it can be found; none where it was never made.
-fn lost(entry: &Entry, kept: &[KeptProgram]) -> Result<Option<Box<dyn GroupOps>>> {
-    let Some(id) = entry.id() else { return Ok(None) };
-    let known = |process: Process| Some((Pid::new(process.pid)?, process.started));
-    let programs = kept.iter().map(|program| program.process).chain(entry.program);
-    let keepers = kept.iter().map(|program| program.keeper);
-    let trace = Trace {
-        programs: programs.filter_map(known).collect(),
-        keepers: keepers.filter_map(known).collect(),
-    };
-    Ok(Some(ProcessGroups::probe(Keeper::None)?.lost(&id, trace)))
+/// The process groups of these ids as one, as far as they can be found; none where none was ever made.
+fn lost(ids: Vec<GroupId>, trace: Trace) -> Result<Option<Box<dyn GroupOps>>> {
+    Ok(ProcessGroups::probe(Keeper::None)?.lost(ids, trace))
 }
 
 /// The drivers of groups on record, each looked for once: most groups were made at one place.

@@ -6,6 +6,7 @@
 mod base;
 mod boot;
 pub mod cgroup;
+mod descent;
 pub mod mountinfo;
 mod process;
 mod stat;

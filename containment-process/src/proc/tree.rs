@@ -1,4 +1,4 @@
-//! All processes in one pass, and who descends from whom.
+//! Processes as they were in one pass, and who descends from whom.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -8,13 +8,14 @@ use containment_core::Pid;
 use rustix::fs::{CWD, Mode, OFlags, PROC_SUPER_MAGIC, RawDir};
 use rustix::io::Errno;
 
+use super::descent;
 use super::stat::{LONGEST, Stat};
 use super::text::number;
 
 /// What `getdents` fills at a time: some 1,300 processes.
 const LISTING: usize = 32 * 1024;
 
-/// Every process that `/proc` shows, read in one pass.
+/// Processes that `/proc` shows, all of them or those of some families, read in one pass.
 ///
 /// The pass is not atomic: a process that forks while it runs may have children that are missing,
 /// and a parent's pid may have been recycled. Who must find everybody repeats it until nothing new
@@ -35,6 +36,18 @@ impl Snapshot {
         let mut snapshot = Self::default();
         snapshot.catch_up()?;
         Ok(snapshot)
+    }
+
+    /// Reads at least these processes and whoever descends from them, unless through one of `others`, by way of
+    /// their children where there are not too many, else every process.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take).
+    pub fn below(roots: &[Pid], others: &[Pid]) -> io::Result<Self> {
+        match descent::below(roots, others)? {
+            Some(processes) => Ok(Self::of(processes)),
+            None => Self::take(),
+        }
     }
 
     /// Adds those who are listed now and were not seen before; says how many of them had ended by the
@@ -133,7 +146,7 @@ impl Snapshot {
 
 /// Opens `/proc` and makes sure that it is one: an empty directory there would read as "no process
 /// is left".
-fn open_proc() -> io::Result<OwnedFd> {
+pub(super) fn open_proc() -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let proc = rustix::fs::openat(CWD, "/proc", flags, Mode::empty())?;
     if rustix::fs::fstatfs(&proc)?.f_type == PROC_SUPER_MAGIC {
@@ -143,7 +156,7 @@ fn open_proc() -> io::Result<OwnedFd> {
     }
 }
 
-fn is_hidden(error: &io::Error) -> bool {
+pub(super) fn is_hidden(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::ACCESS | Errno::PERM))
 }
 

@@ -1,0 +1,222 @@
+//! Who descends from some processes, walked down from each to its children.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
+
+use containment_core::Pid;
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, RawDir};
+use rustix::io::retry_on_intr;
+
+use super::cgroup::is_gone;
+use super::stat::{LONGEST, Stat};
+use super::text::{number, read_records};
+use super::tree::{is_hidden, open_proc};
+
+/// So many processes are walked to. Of more, a pass over all of `/proc` takes half the calls for each.
+const MOST: usize = 256;
+
+/// A walk is repeated until it meets nobody new, but not more often: who forks without end is not waited for.
+const WALKS: usize = 3;
+
+/// What `getdents` fills at a time: some 150 threads.
+const LISTING: usize = 4096;
+
+/// These processes, as far as they live, and who descends from them, but not through `others`. `None` where they
+/// are too many, or where the kernel lists no children (`CONFIG_PROC_CHILDREN`).
+///
+/// Who is re-parented while it is looked for, or has a sibling that is reaped meanwhile, may be missed (proc(5)),
+/// so the children of all are looked at twice at least.
+pub(super) fn below(roots: &[Pid], others: &[Pid]) -> io::Result<Option<Vec<Stat>>> {
+    if !lists_children() {
+        return Ok(None);
+    }
+    let proc = open_proc()?;
+    let mut buffer = [0; LONGEST];
+    let mut pids = roots.to_vec();
+    let mut met: Vec<Option<Stat>> = Vec::new();
+    for _ in 0..WALKS {
+        let before = met.len();
+        let mut next = 0;
+        while let Some(pid) = pids.get(next).copied() {
+            if next == met.len() {
+                met.push(read(&proc, pid, &mut buffer)?);
+            }
+            if let Some(stat) = met[next].as_ref().filter(|_| !others.contains(&pid)) {
+                for child in children(&proc, stat)? {
+                    if !pids.contains(&child) {
+                        pids.push(child);
+                    }
+                    if pids.len() > MOST {
+                        return Ok(None);
+                    }
+                }
+            }
+            next += 1;
+        }
+        if met.len() == before {
+            break;
+        }
+    }
+    Ok(Some(met.into_iter().flatten().collect()))
+}
+
+fn lists_children() -> bool {
+    static LISTS: OnceLock<bool> = OnceLock::new();
+    let path = "/proc/thread-self/children";
+    *LISTS.get_or_init(|| rustix::fs::accessat(CWD, path, Access::EXISTS, AtFlags::empty()).is_ok())
+}
+
+/// One process, if it lives and is shown.
+fn read(proc: &OwnedFd, pid: Pid, buffer: &mut [u8]) -> io::Result<Option<Stat>> {
+    match Stat::read_at(proc, format!("{pid}/stat").as_bytes(), buffer) {
+        Err(error) if is_hidden(&error) => Ok(None),
+        read => read,
+    }
+}
+
+/// The children of each of its threads.
+fn children(proc: &OwnedFd, parent: &Stat) -> io::Result<Vec<Pid>> {
+    let threads = match parent.threads {
+        1 if parent.state.is_zombie() => Vec::new(),
+        1 => vec![parent.pid],
+        _ => threads(proc, parent.pid)?,
+    };
+    let mut children = Vec::new();
+    for thread in threads {
+        let path = format!("{}/task/{thread}/children", parent.pid);
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let text = retry_on_intr(|| rustix::fs::openat(proc, &path, flags, Mode::empty()))
+            .and_then(read_records)
+            .map_err(io::Error::from);
+        let text = unless_away(text)?.unwrap_or_default();
+        children.extend(text.split(|byte| *byte == b' ').filter_map(pid));
+    }
+    Ok(children)
+}
+
+fn threads(proc: &OwnedFd, process: Pid) -> io::Result<Vec<Pid>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = rustix::fs::openat(proc, format!("{process}/task"), flags, Mode::empty());
+    let Some(task) = unless_away(opened.map_err(io::Error::from))? else { return Ok(Vec::new()) };
+    let mut listing = [MaybeUninit::uninit(); LISTING];
+    let mut entries = RawDir::new(&task, &mut listing);
+    let mut threads = Vec::new();
+    while let Some(entry) = entries.next() {
+        // A directory of a process that has gone meanwhile.
+        let Some(entry) = unless_away(entry.map_err(io::Error::from))? else { break };
+        threads.extend(pid(entry.file_name().to_bytes()));
+    }
+    Ok(threads)
+}
+
+fn pid(field: &[u8]) -> Option<Pid> {
+    number::<i32>(field).and_then(Pid::new)
+}
+
+/// Nothing of a process that has ended or is not shown.
+fn unless_away<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if is_gone(&error) || is_hidden(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
+
+    fn pids(found: &[Stat]) -> Vec<Pid> {
+        found.iter().map(|stat| stat.pid).collect()
+    }
+
+    /// A shell that has said a line, and its pid.
+    fn shell(script: &str) -> (std::process::Child, Pid) {
+        let mut child = Command::new("sh")
+            .args(["-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+        let pid = Pid::new(child.id().try_into().unwrap()).unwrap();
+        (child, pid)
+    }
+
+    /// A shell goes when its standard input ends.
+    fn end(mut child: std::process::Child) {
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn all_generations_are_met_but_not_those_of_others() {
+        let below_shell =
+            "(sh -c 'read end <&3; :' & sh -c 'read end <&3; :' & echo up; wait) 3<&0";
+        let (child, shell) = shell(below_shell);
+        let found = below(&[shell], &[]).unwrap();
+        let whole = super::super::Snapshot::take().unwrap();
+        let expected: Vec<_> = whole.descendants_of(shell).iter().map(|stat| stat.pid).collect();
+        let middle = expected.iter().copied().find(|pid| whole.descendants_of(*pid).len() == 2);
+        let without = middle.map(|middle| below(&[shell], &[middle]).unwrap());
+        end(child);
+        let Some(found) = found else {
+            eprintln!("SKIPPED: this kernel lists no children of a process");
+            return;
+        };
+        let mut met = pids(&found);
+        assert_eq!(met.remove(0), shell);
+        met.sort_unstable();
+        let mut expected = expected;
+        expected.sort_unstable();
+        assert_eq!(met, expected);
+        let left = without.flatten().map(|found| pids(&found));
+        assert_eq!(left, middle.map(|middle| vec![shell, middle]));
+    }
+
+    #[test]
+    fn the_children_of_every_thread_are_met() {
+        if !lists_children() {
+            eprintln!("SKIPPED: this kernel lists no children of a process");
+            return;
+        }
+        let start = || Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let (done, wait) = std::sync::mpsc::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            tell.send(start()).unwrap();
+            // A thread that has ended leaves its children to another one.
+            let _ = wait.recv();
+        });
+        let child = told.recv().unwrap();
+        let its_pid = Pid::new(child.id().try_into().unwrap()).unwrap();
+        // Others test in this process, and may have more children than are walked to.
+        let found = below(&[Pid::current()], &[]).unwrap();
+        end(child);
+        drop(done);
+        thread.join().unwrap();
+        assert!(found.is_none_or(|found| pids(&found).contains(&its_pid)));
+    }
+
+    #[test]
+    fn who_has_gone_is_not_met() {
+        let (child, pid) = shell("echo up; read end");
+        end(child);
+        assert_eq!(below(&[pid], &[]).unwrap().filter(|found| !found.is_empty()), None);
+    }
+
+    #[test]
+    fn a_crowd_is_left_to_a_pass_over_all() {
+        let script = format!(
+            "i=0; while [ $i -lt {MOST} ]; do i=$((i + 1)); read end <&3 & done 3<&0; echo up; read end"
+        );
+        let (child, pid) = shell(&script);
+        let found = below(&[pid], &[]).unwrap();
+        end(child);
+        assert_eq!(found, None);
+    }
+}

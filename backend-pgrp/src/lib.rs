@@ -35,8 +35,8 @@ use std::sync::atomic::AtomicBool;
 
 use containment_core::{
     Backend, Capabilities, CgroupOps, ControllerSet, Empty, Error, ErrorKind, Escape, Freeze,
-    GroupId, GroupName, GroupOps, Kill, LeaveBy, Measure, Operation, Result, Set, SystemWaiter,
-    Waiter,
+    GroupId, GroupName, GroupOps, Kill, LeaveBy, Measure, Operation, Pid, Result, Set,
+    SystemWaiter, Waiter,
 };
 use containment_process::pidfd::PidFd;
 use containment_process::proc::Snapshot;
@@ -81,7 +81,7 @@ impl ProcessGroups {
     /// # Errors
     /// [`Unusable`](ErrorKind::Unusable), with the reason and a remedy.
     pub fn probe(keeper: Keeper) -> Result<Self> {
-        PidFd::open(containment_core::Pid::current()).map_err(|error| match error.kind() {
+        PidFd::open(Pid::current()).map_err(|error| match error.kind() {
             std::io::ErrorKind::Unsupported => unusable(&error)
                 .because("the kernel has no pidfds")
                 .advise("use Linux 5.3 or later"),
@@ -115,7 +115,8 @@ impl ProcessGroups {
 
     /// Proves that groups work here: `/proc` can be read, and with a keeper orphans come to us.
     pub fn prove(&self) -> Result<()> {
-        Snapshot::take().map(drop).map_err(|error| {
+        let us = [Pid::current()];
+        Snapshot::below(&us, &us).map(drop).map_err(|error| {
             unusable(&error)
                 .because("/proc cannot be read")
                 .advise("as root: mount -t proc proc /proc")

@@ -105,7 +105,7 @@ pub(crate) fn of_other_processes(trace: &str, main: u32, faults: Faults) -> Vec<
     all
 }
 
-/// So many processes of `/proc` are struck while they are read one after the other; there may be thousands.
+/// So many files of processes are struck of those that are read one after the other; there may be thousands.
 const LISTED: usize = 8;
 
 fn numbered<'a>(calls: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Call> {
@@ -121,10 +121,11 @@ fn numbered<'a>(calls: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Call> {
     calls.filter(|(name, _)| is_name(name)).filter_map(number).collect()
 }
 
-/// The reading of `/proc`, process by process.
+/// One reading of `/proc`, process by process.
 #[derive(Debug, Default)]
 struct Listing {
-    processes: usize,
+    /// How many files of processes it opened.
+    files: usize,
     inside: bool,
 }
 
@@ -132,16 +133,22 @@ impl Listing {
     /// Whether a call does for one more process what was done for many.
     fn repeats(&mut self, call: &Call) -> bool {
         match call.name.as_str() {
-            "open" | "openat" => {
-                let path = call.arguments.split("\"/proc/").nth(1).unwrap_or_default();
-                self.inside = path.starts_with(|c: char| c.is_ascii_digit());
-                self.processes += usize::from(self.inside);
+            "open" | "openat" if is_of_a_process(&call.arguments) => {
+                self.files = if self.inside { self.files + 1 } else { 1 };
+                self.inside = true;
             }
-            "read" | "close" | "fcntl" | "fstat" => {}
+            "stat" if is_of_a_process(&call.arguments) => {}
+            "read" | "close" | "fcntl" | "fstat" | "geteuid" => {}
             _ => self.inside = false,
         }
-        self.inside && self.processes > LISTED
+        self.inside && self.files > LISTED
     }
+}
+
+/// Whether the path among a call's arguments is one below `/proc/PID`, or below `PID` in an open `/proc`.
+fn is_of_a_process(arguments: &str) -> bool {
+    let path = arguments.split('"').nth(1).unwrap_or_default();
+    path.strip_prefix("/proc/").unwrap_or(path).starts_with(|c: char| c.is_ascii_digit())
 }
 
 fn points(calls: &[Call], faults: Faults) -> Vec<Point> {

@@ -14,16 +14,22 @@ pub(crate) fn main() -> Result<()> {
         eprintln!("usage: restart CONTAIN STATE_DIR");
         return Ok(());
     };
-    let registry = Registry::open(Some(Path::new(&state)))?;
-    if registry.entries()?.is_empty() {
-        let host = Containment::builder();
-        let host = host.registry(&registry, Tenure::Lasting).helper(&helper).build()?;
-        start(&host, 3)?;
-    }
-    for (task, status) in collect(&registry)? {
+    for (task, status) in agent(Path::new(&helper), Path::new(&state))? {
         println!("{task}: {status}");
     }
     Ok(())
+}
+
+/// Starts tasks unless there are some from an earlier life, and tells how each ended.
+pub(crate) fn agent(helper: &Path, state: &Path) -> Result<Vec<(String, String)>> {
+    let registry = Registry::open(Some(state))?;
+    // As long as an agent lives, so does what it starts its tasks by.
+    let host =
+        Containment::builder().registry(&registry, Tenure::Lasting).helper(helper).build()?;
+    if registry.entries()?.is_empty() {
+        start(&host, 3)?;
+    }
+    collect(&registry)
 }
 
 /// Starts tasks that outlive this process.
@@ -32,8 +38,8 @@ fn start(host: &Containment, tasks: usize) -> Result<()> {
         eprintln!("doing without {what}");
     }
     for task in 0..tasks {
-        let group = host.group(format!("task-{task}")).create()?;
-        group.spawn(&Program::new("sh").args(["-c", &format!("sleep 3; exit {task}")]))?;
+        let group = host.group(format!("agent-{}-{task}", std::process::id())).create()?;
+        group.spawn(&Program::new("sh").args(["-c", &format!("sleep 1; exit {task}")]))?;
         group.keep();
     }
     Ok(())

@@ -25,10 +25,10 @@ use std::ffi::OsStr;
 use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::Parser;
 use containment_process::heap::Heap;
 
-use cli::{Cli, Command};
+use cli::{Cli, Command, RunLine};
 
 #[global_allocator]
 static HEAP: Heap = Heap::new();
@@ -38,22 +38,27 @@ fn main() -> ExitCode {
     match std::env::args_os().nth(1).as_deref().and_then(OsStr::to_str) {
         Some("guard") => ExitCode::from(guard::guard()),
         Some("keep") => ExitCode::from(keep::keep()),
-        _ => by_command_line(),
+        Some("run") => match parse::<RunLine>(1) {
+            Ok(line) => ExitCode::from(dispatch(&line.into())),
+            Err(_) => by_whole_command_line(),
+        },
+        _ => by_whole_command_line(),
     }
 }
 
-fn by_command_line() -> ExitCode {
-    match parse() {
+/// The parser of everything also says what is wrong with a line, and helps.
+fn by_whole_command_line() -> ExitCode {
+    match parse::<Cli>(0) {
         Ok(cli) => ExitCode::from(dispatch(&cli)),
         Err(error) => ExitCode::from(usage::answer(&error)),
     }
 }
 
 /// The parser stays in memory: to take its thousand pieces apart takes as long as to parse.
-fn parse() -> Result<Cli, clap::Error> {
-    let mut command = ManuallyDrop::new(Cli::command());
-    let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
-    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+fn parse<Line: Parser>(skip: usize) -> Result<Line, clap::Error> {
+    let mut command = ManuallyDrop::new(Line::command());
+    let mut matches = command.try_get_matches_from_mut(std::env::args_os().skip(skip))?;
+    Line::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
 fn dispatch(cli: &Cli) -> u8 {

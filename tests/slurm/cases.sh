@@ -5,7 +5,7 @@ script() {
     printf '#!/bin/sh\n'
     case $1 in
         alone) echo "exec $HERE/step.sh $2" ;;
-        contained) echo "exec $CONTAIN --state-dir $STATE/registry run --grace ${GRACE:-200ms} --report $REPORTS/\$SLURM_JOB_ID.json ${OPTIONS:-} -- $HERE/step.sh $2" ;;
+        contained) echo "exec $CONTAIN --state-dir ${REGISTRY:-$STATE/registry} run --grace ${GRACE:-200ms} --report $REPORTS/\$SLURM_JOB_ID.json ${OPTIONS:-} -- $HERE/step.sh $2" ;;
     esac
 }
 
@@ -86,6 +86,25 @@ case_array_contained() {
     [[ $(field 'report["totals"]["left_behind"] + report["totals"]["escaped"]') == $((2 * STEPS)) ]] ||
         fail "found $(field 'report["totals"]') of $((2 * STEPS))"
     say "nothing is left of $STEPS steps on both nodes; the merged report lists all, with the $((2 * STEPS)) that were ended"
+}
+
+# Steps of a user without rights, whose reports and records are that user's.
+case_unprivileged() {
+    local job user=65534
+    fresh unprivileged
+    mkdir -p "$STATE/records"
+    chown "$user" "$REPORTS" "$STATE/records"
+    if ! setpriv --reuid "$user" --regid "$user" --clear-groups test -x "$CONTAIN" -a -x "$HERE/step.sh" -a -w "$REPORTS"; then
+        say "SKIPPED: a user without rights cannot get at $CONTAIN"
+        return
+    fi
+    job=$(REGISTRY=$STATE/records submit contained 0 --uid="$user" --gid="$user" --error=/dev/null --array=0-9)
+    over "$job" 120
+    within 10 none_left || fail "left: $(left | tr '\n' ' ')"
+    merged || fail "the merged report says that a run lost containment"
+    [[ $(field '[len(report["runs"]), report["totals"]["left_behind"] + report["totals"]["escaped"]]') == '[10, 20]' ]] ||
+        fail "of 10 steps and 20 processes the merged report lists $(field '[len(report["runs"]), report["totals"]]')"
+    say "nothing is left of 10 steps of a user without rights, and the merged report lists all, with the 20 that were ended"
 }
 
 # scancel in the middle: when the grace is over nothing is left, on both nodes.

@@ -45,7 +45,7 @@ try_proctrack() {
         submit_limited
         try drain
     fi
-    for case in ${CONTAIN_SLURM_CASES:-array_alone array_contained scancel kill_wait step_daemon epilog}; do
+    for case in ${CONTAIN_SLURM_CASES:-array_alone array_contained unprivileged scancel kill_wait step_daemon epilog}; do
         try "$case"
     done
     [[ $PROCTRACK != pgid ]] || try time_limit

@@ -47,8 +47,9 @@ fn median(mut times: Vec<Duration>) -> Duration {
 
 /// The time until `build` returns, with a helper and without.
 fn start(backend: Backend, helper: &Path, state: &Path) -> Result<()> {
-    let (mut with, mut without) = (Vec::new(), Vec::new());
+    let (mut with, mut without, mut bare) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
+        bare.push(bare_spawn(helper));
         let registry = Registry::open(Some(state))?;
         let builder = Containment::builder().backend(backend).registry(&registry, Tenure::Owner);
         let started = Instant::now();
@@ -61,9 +62,21 @@ fn start(backend: Backend, helper: &Path, state: &Path) -> Result<()> {
         assert!(host.degraded().is_empty(), "{:?}", host.degraded());
         registry.close()?;
     }
-    let (with, without) = (median(with), median(without));
-    println!("{backend}: a helper is started in {:?}", with.saturating_sub(without));
+    let (with, without, bare) = (median(with), median(without), median(bare));
+    let took = with.saturating_sub(without);
+    println!("{backend}: a helper is started in {took:.0?}; posix_spawn alone takes {bare:.0?}");
     Ok(())
+}
+
+/// The time in which the standard library starts the same program, which then finds no supervisor and ends.
+fn bare_spawn(helper: &Path) -> Duration {
+    let mut command = Command::new(helper);
+    command.arg("guard").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let started = Instant::now();
+    let mut child = command.spawn().expect("it can be run");
+    let took = started.elapsed();
+    child.wait().expect("it is our child");
+    took
 }
 
 /// `/bin/true` in a lasting group, started by a keeper and by ourselves.

@@ -191,7 +191,8 @@ impl V1Group {
 /// Whether a listed process lives; one outside of our pid namespace counts as alive. A leader that has
 /// ended while its threads run is shown as a zombie.
 fn any_lives(listing: &Listing) -> std::io::Result<bool> {
-    for pid in &listing.pids {
+    // Whoever was listed, and so signalled, last dies last.
+    for pid in listing.pids.iter().rev() {
         if Stat::read(*pid)?.is_some_and(|stat| !stat.state.is_zombie() || stat.threads > 1) {
             return Ok(true);
         }

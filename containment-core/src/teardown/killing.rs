@@ -16,6 +16,13 @@ const FREEZES: u8 = 2;
 /// any other one for those that were forked meanwhile.
 const MOVED_IN_AFTER: Duration = Duration::from_secs(1);
 
+/// What a process takes to die, on two cores. Whoever was struck has its share of the time until everybody is
+/// struck again, for those who were forked meanwhile: to strike the dying again delays them.
+const DYING: Duration = Duration::from_micros(100);
+
+/// After so long everybody is struck again, however many are dying.
+const DYING_AT_MOST: Duration = Duration::from_millis(250);
+
 /// A kill under way.
 #[derive(Debug, Clone)]
 pub(super) struct Killing {
@@ -77,6 +84,11 @@ impl Freezing {
     }
 }
 
+/// How long so many take to die.
+fn dying(count: usize) -> Duration {
+    DYING.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX)).min(DYING_AT_MOST)
+}
+
 impl Teardown {
     /// The phase that kills, first at `first`; where that is now, the population was looked at just before.
     pub(super) fn killing(&mut self, now: Time, first: Time) -> Phase {
@@ -127,11 +139,15 @@ impl Teardown {
             killing.give_up = now;
             return self.note_failure(step.map(drop));
         }
-        let whole = matches!(step, Ok(KillStep::Killed));
+        let pause = match &step {
+            Ok(KillStep::Killed) => MOVED_IN_AFTER,
+            Ok(KillStep::Signalled(pass)) => killing.pauses.pause().max(dying(pass.count)),
+            _ => killing.pauses.pause(),
+        };
         self.follow_up(step, group);
         self.thaw_the_killed(group);
         self.report.rounds += 1;
-        killing.next = now + if whole { MOVED_IN_AFTER } else { killing.pauses.pause() };
+        killing.next = now + pause;
     }
 
     /// What a kill step said, and the weaker one that stands in for a step that failed.

@@ -3,7 +3,7 @@
 //!
 //! A spawn and a kill exclude each other, so that nothing runs once the kill returned (K49).
 
-use std::os::fd::{AsRawFd as _, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use containment_core::{
@@ -37,6 +37,8 @@ struct State {
     leader: Option<Started>,
     /// Programs that joined the leader's group.
     joined: Vec<Started>,
+    /// The member whose end is waited for.
+    watched: Option<PidFd>,
     /// Whether it was killed, and nothing was started since.
     killed: bool,
     /// Whether it was empty after that, and so is for good.
@@ -51,11 +53,20 @@ impl State {
 
     /// A program of it that runs and has not left: a member that is known without a look at every process.
     fn running(&self) -> Option<&Started> {
-        let leader = self.leader.as_ref()?.pid().as_raw();
-        let is_inside =
-            |pid| Stat::read(pid).ok().flatten().is_some_and(|stat| stat.group == leader);
         self.programs()
-            .find(|program| matches!(program.try_wait(), Ok(None)) && is_inside(program.pid()))
+            .find(|program| matches!(program.try_wait(), Ok(None)) && self.has(program.pid()))
+    }
+
+    /// Whether the member whose end is waited for lives, and has not left.
+    fn watches_a_member(&self) -> bool {
+        let lives = |member: &&PidFd| matches!(member.has_ended(), Ok(false));
+        self.watched.as_ref().filter(lives).is_some_and(|member| self.has(member.pid()))
+    }
+
+    fn has(&self, pid: Pid) -> bool {
+        let leader = self.leader.as_ref().map(|leader| leader.pid().as_raw());
+        let stat = Stat::read(pid).ok().flatten();
+        stat.is_some_and(|stat| Some(stat.group) == leader)
     }
 }
 
@@ -92,7 +103,7 @@ impl HeldGroup {
         if !leader.holds_pid()? {
             return Err(self.hold_lost(operation));
         }
-        if state.running().is_some() {
+        if state.watches_a_member() || state.running().is_some() {
             return Ok(false);
         }
         let is_empty = state.emptied || self.nobody_lives(leader.pid(), operation)?;
@@ -170,7 +181,8 @@ impl GroupOps for HeldGroup {
 
     fn handles(&self) -> Vec<RawFd> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.programs().map(|program| program.process().as_raw_fd()).collect()
+        let programs = state.programs().map(|program| program.process().as_raw_fd());
+        programs.chain(state.watched.iter().map(AsRawFd::as_raw_fd)).collect()
     }
 
     /// The first program leads the group, and the others join it, whatever they ask for.
@@ -259,7 +271,7 @@ impl GroupOps for HeldGroup {
 
     /// One living member's pidfd: when it ends, the next one's.
     fn watch(&self, change: Change) -> Result<Watch> {
-        let state = self.state(Operation::Watch)?;
+        let mut state = self.state(Operation::Watch)?;
         match change {
             Change::Empty => {}
             Change::Frozen => return Ok(Watch::Backoff),
@@ -268,10 +280,13 @@ impl GroupOps for HeldGroup {
         if let Some(program) = state.running() {
             return program.watch();
         }
-        let living = self.living(&state, Operation::Watch)?;
-        let mut open = living.iter().rev().filter_map(|stat| PidFd::open(stat.pid).ok().flatten());
-        let member = open.find(|process| matches!(process.has_ended(), Ok(false)));
-        Ok(member.map_or(Watch::Backoff, |member| Watch::Sources(vec![member.source()])))
+        if !state.watches_a_member() {
+            let living = self.living(&state, Operation::Watch)?;
+            let open = living.iter().rev().filter_map(|stat| PidFd::open(stat.pid).ok().flatten());
+            state.watched = open.into_iter().find(|member| matches!(member.has_ended(), Ok(false)));
+        }
+        let watched = state.watched.as_ref().map(|member| vec![member.source()]);
+        Ok(watched.map_or(Watch::Backoff, Watch::Sources))
     }
 
     fn reap(&self) -> Result<Reaped> {
@@ -292,6 +307,7 @@ impl GroupOps for HeldGroup {
             child.release()?;
         }
         state.removed = true;
+        state.watched = None;
         self.claim.release();
         Ok(())
     }

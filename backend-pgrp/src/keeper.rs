@@ -282,7 +282,7 @@ impl GroupOps for Keeper {
     }
 
     fn signal(&self, signal: Signal) -> Result<Signalled> {
-        Self::tree().signal(signal, &[])
+        Self::tree().signal(signal, &[], &[])
     }
 
     fn kill(&self) -> Result<KillStep> {

@@ -105,16 +105,21 @@ impl KeptGroup {
         Ok(programs)
     }
 
-    /// One pass of a signal that no member can ignore: first at once to every process group that a
-    /// program leads, which stops most of a fork bomb before the rest is looked for.
-    fn strike(&self, signal: Signal, operation: Operation) -> Result<Signalled> {
-        self.lines().iter().try_for_each(|line| line.signal_process_group(signal))?;
-        self.pass(signal, operation)
+    /// One pass of a signal that no member can ignore: at once to every process group that a program leads,
+    /// which stops most of a fork bomb before the rest is looked for, and then to who has left those. With
+    /// `each` also to each of their members: who joined one meanwhile, or is not ours to signal, which is told.
+    fn strike(&self, signal: Signal, operation: Operation, each: bool) -> Result<Signalled> {
+        let struck: Result<Vec<_>> =
+            self.lines().iter().map(|line| line.signal_process_group(signal)).collect();
+        let struck = struck?.into_iter().flatten().filter(|_| !each);
+        self.pass(signal, operation, &struck.collect::<Vec<_>>())
     }
 
-    fn pass(&self, signal: Signal, operation: Operation) -> Result<Signalled> {
+    /// One pass of a signal over everybody who is in none of the process groups `struck`.
+    fn pass(&self, signal: Signal, operation: Operation, struck: &[Pid]) -> Result<Signalled> {
         self.refuse_removed(operation)?;
-        let pass = self.tree()?.signal(signal, &self.programs()?).map_err(|e| self.error(e))?;
+        let pass = self.tree()?.signal(signal, &self.programs()?, struck);
+        let pass = pass.map_err(|error| self.error(error))?;
         let failed = pass.failed.into_iter().map(|error| self.error(error)).collect();
         Ok(Signalled { failed, ..pass })
     }
@@ -189,21 +194,21 @@ impl GroupOps for KeptGroup {
     }
 
     fn signal(&self, signal: Signal) -> Result<Signalled> {
-        self.pass(signal, Operation::Signal)
+        self.pass(signal, Operation::Signal, &[])
     }
 
     fn kill(&self) -> Result<KillStep> {
         self.refuse_removed(Operation::Kill)?;
-        self.killed.store(true, Ordering::Release);
-        self.strike(Signal::KILL, Operation::Kill).map(KillStep::Signalled)
+        let again = self.killed.swap(true, Ordering::AcqRel);
+        self.strike(Signal::KILL, Operation::Kill, again).map(KillStep::Signalled)
     }
 
     fn request_freeze(&self) -> Result<()> {
-        self.strike(Signal::STOP, Operation::Freeze).map(drop)
+        self.strike(Signal::STOP, Operation::Freeze, false).map(drop)
     }
 
     fn request_thaw(&self) -> Result<()> {
-        self.pass(Signal::CONT, Operation::Thaw).map(drop)
+        self.pass(Signal::CONT, Operation::Thaw, &[]).map(drop)
     }
 
     fn frozen(&self) -> Result<FreezeState> {

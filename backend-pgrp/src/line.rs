@@ -134,15 +134,15 @@ impl Line {
     }
 
     /// Signals the process group that the program leads, if it does: found by pidfd, even when the
-    /// program has ended. Before Linux 6.9 members are found one by one only.
-    pub(crate) fn signal_process_group(&self, signal: Signal) -> Result<()> {
+    /// program has ended. Which group that was; before Linux 6.9 members are found one by one only.
+    pub(crate) fn signal_process_group(&self, signal: Signal) -> Result<Option<Pid>> {
         let leads = self.trunk.group == self.trunk.program;
-        let Some(program) = self.program.as_ref().filter(|_| leads) else { return Ok(()) };
+        let Some(program) = self.program.as_ref().filter(|_| leads) else { return Ok(None) };
         match program.signal_process_group(signal) {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            Ok(signalled) => Ok(signalled.then_some(self.trunk.group)),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(None),
             // Every member is of another user; the pass over them reports each.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
             Err(error) => Err(self.error(Error::from_io(Operation::Signal, &error))),
         }
     }

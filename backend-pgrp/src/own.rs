@@ -154,7 +154,7 @@ impl GroupOps for OwnChildren {
 
     fn signal(&self, signal: Signal) -> Result<Signalled> {
         self.look(Operation::Signal)?;
-        tree().signal(signal, &[]).map_err(|error| self.error(error))
+        tree().signal(signal, &[], &[]).map_err(|error| self.error(error))
     }
 
     fn kill(&self) -> Result<KillStep> {

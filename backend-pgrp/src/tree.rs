@@ -92,10 +92,19 @@ impl Tree {
         Ok(living.iter().map(|stat| stat.member(standing(stat))).collect())
     }
 
-    /// One pass of a signal, `first` before the others. A member stays a descendant until it dies, so
+    /// One pass of a signal, `first` before the others, over who is in none of the process groups `struck`, which
+    /// have got it already. A member stays a descendant until it dies, so
     /// it is confirmed by its start time alone, though its parent may have died meanwhile.
-    pub(crate) fn signal(&self, signal: Signal, first: &[Pid]) -> Result<Signalled> {
-        let living = self.living(Operation::Signal)?;
+    pub(crate) fn signal(
+        &self,
+        signal: Signal,
+        first: &[Pid],
+        struck: &[Pid],
+    ) -> Result<Signalled> {
+        let mut living = self.living(Operation::Signal)?;
+        let all = living.len();
+        living.retain(|stat| !struck.iter().any(|group| group.as_raw() == stat.group));
+        let done = all - living.len();
         let started: HashMap<Pid, u64> = living.iter().map(|s| (s.pid, s.started)).collect();
         let confirm = |batch: &[PidFd]| {
             let same = |pid: Pid| {
@@ -104,7 +113,9 @@ impl Tree {
             };
             Ok(batch.iter().map(PidFd::pid).filter(|pid| same(*pid)).collect::<HashSet<_>>())
         };
-        signal_all(signal, first, living.iter().map(|stat| stat.pid).collect(), confirm)
+        let pass =
+            signal_all(signal, first, living.iter().map(|stat| stat.pid).collect(), confirm)?;
+        Ok(Signalled { count: pass.count + done, ..pass })
     }
 
     /// Frozen when every member is stopped.

@@ -187,8 +187,16 @@ impl GroupOps for KeptGroup {
     fn populated(&self) -> Result<bool> {
         self.refuse_removed(Operation::Populated)?;
         let standing = self.standing()?;
-        if standing.iter().any(|(_, keeping)| *keeping == Keeping::Goes) {
-            return Ok(true);
+        for (line, keeping) in &standing {
+            // A keeper's last word comes before its exit, and until that the group cannot be removed.
+            let is_kept = match keeping {
+                Keeping::Goes => true,
+                Keeping::Over(_) => !line.has_keeper_ended()?,
+                Keeping::Lost => false,
+            };
+            if is_kept {
+                return Ok(true);
+            }
         }
         Ok(self.has_lost(&standing) && !self.members()?.is_empty())
     }

@@ -181,6 +181,12 @@ impl Line {
         self.news.lock().unwrap_or_else(PoisonError::into_inner).keeper_reaped
     }
 
+    /// Whether the keeper has ended, reaped or not.
+    pub(crate) fn has_keeper_ended(&self) -> Result<bool> {
+        let ended = if self.is_keeper_reaped() { Ok(true) } else { self.keeper.has_ended() };
+        ended.map_err(|e| self.error(Error::from_io(Operation::Populated, &e)))
+    }
+
     /// Reaps the keeper if it has ended; whether it is gone.
     pub(crate) fn reap_keeper(&self) -> Result<bool> {
         let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);

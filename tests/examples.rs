@@ -2,7 +2,7 @@
 
 mod support;
 
-#[allow(dead_code, reason = "the conformance suite tries the rest of it")]
+#[expect(dead_code, reason = "the conformance suite tries the rest of it")]
 #[path = "../examples/audited_driver.rs"]
 mod audited_driver;
 #[path = "../examples/build_with_daemons.rs"]
@@ -15,7 +15,7 @@ mod first_lines;
 mod hundred_tasks;
 #[path = "../examples/on_tokio.rs"]
 mod on_tokio;
-#[allow(dead_code, reason = "its arguments are given here")]
+#[expect(dead_code, reason = "its arguments are given here")]
 #[path = "../examples/restart.rs"]
 mod restart;
 #[path = "../examples/scenario_on_a_mock.rs"]

@@ -2,7 +2,6 @@
 
 mod support;
 
-#[expect(dead_code, reason = "the conformance suite tries the rest of it")]
 #[path = "../examples/audited_driver.rs"]
 mod audited_driver;
 #[path = "../examples/build_with_daemons.rs"]

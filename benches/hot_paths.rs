@@ -23,9 +23,6 @@ const ROUNDS: usize = 60;
 
 fn main() -> ExitCode {
     let hosts = BACKENDS.into_iter().filter_map(host).collect::<Vec<_>>();
-    if std::env::args().any(|word| word == "--list") {
-        return ExitCode::SUCCESS;
-    }
     let mut collapsed = false;
     for host in &hosts {
         let looks = host.backend() == Backend::ProcessGroup;
@@ -52,7 +49,9 @@ fn main() -> ExitCode {
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_secs(1))
         .configure_from_args();
-    hosts.iter().for_each(|host| of_groups(&mut criterion, host));
+    for host in &hosts {
+        of_groups(&mut criterion, host);
+    }
     of_texts(&mut criterion);
     criterion.final_summary();
     ExitCode::SUCCESS

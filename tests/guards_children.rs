@@ -148,7 +148,7 @@ fn own_group() -> String {
 }
 
 fn is_alive(pid: i32) -> bool {
-    traces::state(pid).is_some_and(|state| state != 'Z')
+    traces::runs(pid)
 }
 
 fn pid_of(child: &Child) -> i32 {

@@ -67,7 +67,7 @@ fn daemons_and_forks_die_with_their_group() {
 }
 
 fn is_alive(pid: Pid) -> bool {
-    containment_process::proc::Stat::read(pid).unwrap().is_some_and(|stat| !stat.state.is_zombie())
+    containment_process::proc::Stat::read(pid).unwrap().is_some_and(|stat| !stat.has_ended())
 }
 
 /// The same figures by files that are kept open, which are closed with the group.

@@ -77,7 +77,8 @@ impl Tree {
         })
     }
 
-    /// The members; who left the process group of every program has escaped.
+    /// The members; who left the process group of every program has escaped. Who has ended but for the
+    /// kernel's last steps still counts as alive, until its resources are free, and is listed no more.
     pub(crate) fn members(&self, trunks: &[Trunk], operation: Operation) -> Result<Vec<Member>> {
         let standing = |stat: &Stat| {
             if trunks.iter().any(|trunk| trunk.program == stat.pid) {
@@ -89,7 +90,8 @@ impl Tree {
             }
         };
         let living = self.living(operation)?;
-        Ok(living.iter().map(|stat| stat.member(standing(stat))).collect())
+        let running = living.iter().filter(|stat| !stat.has_ended());
+        Ok(running.map(|stat| stat.member(standing(stat))).collect())
     }
 
     /// One pass of a signal, `first` before the others, over who is in none of the process groups `struck`, which

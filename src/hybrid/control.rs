@@ -72,7 +72,7 @@ impl HybridGroup {
                 self.error(Error::from_io(Operation::Members, &error)).with_pid(pid)
             })?;
             // What has ended since it was listed is no longer in the v2 group either.
-            let living = stat.filter(|stat| !stat.state.is_zombie());
+            let living = stat.filter(|stat| !stat.has_ended());
             members.extend(living.map(|stat| stat.member(Standing::Escaped)));
         }
         Ok(members)

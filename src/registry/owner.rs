@@ -119,7 +119,7 @@ impl Process {
     pub(super) fn runs(self) -> Result<bool> {
         let Some(pid) = Pid::new(self.pid) else { return Ok(false) };
         let stat = Stat::read(pid).map_err(|error| Error::from_io(Operation::Register, &error))?;
-        Ok(stat.is_some_and(|stat| stat.started == self.started && !stat.state.is_zombie()))
+        Ok(stat.is_some_and(|stat| stat.started == self.started && !stat.has_ended()))
     }
 
     /// The process of this pid, if there is one.

@@ -51,6 +51,12 @@ pub(crate) fn state(pid: i32) -> Option<char> {
     stat(pid).map(|stat| stat.state)
 }
 
+/// Whether `pid` executes anything: it is there, no zombie, and not on its way to become one. The kernel tells
+/// that a group is empty shortly before it shows a zombie.
+pub(crate) fn runs(pid: i32) -> bool {
+    stat(pid).is_some_and(|stat| stat.state != 'Z' && !stat.exiting)
+}
+
 /// The parent of `pid`, if there is such a process.
 pub(crate) fn parent(pid: i32) -> Option<i32> {
     stat(pid).map(|stat| stat.parent)
@@ -60,7 +66,11 @@ struct Stat {
     state: char,
     parent: i32,
     session: i32,
+    exiting: bool,
 }
+
+/// `PF_EXITING` (`include/linux/sched.h`).
+const EXITING: u32 = 0x4;
 
 fn stat(pid: i32) -> Option<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -69,7 +79,8 @@ fn stat(pid: i32) -> Option<Stat> {
     let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok()?;
     let session = fields.nth(1)?.parse().ok()?;
-    Some(Stat { state, parent, session })
+    let flags: u32 = fields.nth(2)?.parse().ok()?;
+    Some(Stat { state, parent, session, exiting: flags & EXITING != 0 })
 }
 
 fn pids() -> impl Iterator<Item = i32> {

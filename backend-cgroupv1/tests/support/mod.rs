@@ -171,7 +171,7 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 pub fn is_alive(pid: Pid) -> bool {
-    containment_process::proc::Stat::read(pid).unwrap().is_some_and(|stat| !stat.state.is_zombie())
+    containment_process::proc::Stat::read(pid).unwrap().is_some_and(|stat| !stat.has_ended())
 }
 
 pub fn freeze(group: &dyn GroupOps) {

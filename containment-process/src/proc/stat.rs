@@ -13,6 +13,9 @@ use super::text::number;
 /// The longest text: 52 numbers of 20 digits, their blanks, and a name of 64 bytes.
 pub(super) const LONGEST: usize = 2048;
 
+/// `PF_EXITING` among a process's flags (`include/linux/sched.h`), the same in every kernel so far.
+const EXITING: u32 = 0x4;
+
 /// What `/proc/PID/stat` says, as far as we need it. Times are in clock ticks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stat {
@@ -22,6 +25,8 @@ pub struct Stat {
     pub comm: String,
     /// Its state.
     pub state: ProcessState,
+    /// Whether it is on its way out of the kernel (`PF_EXITING`): it runs no instruction any more.
+    pub exiting: bool,
     /// Its parent's pid, 0 when that lies outside our pid namespace.
     pub parent: i32,
     /// Its process group, 0 when that lies outside our pid namespace, -1 while it is being reaped.
@@ -89,7 +94,8 @@ impl Stat {
             group: number(fields.next()?)?,
             session: number(fields.next()?)?,
             tty: number(fields.next()?)?,
-            user_ticks: number(fields.nth(6)?)?, // field 14
+            exiting: number::<u32>(fields.nth(1)?)? & EXITING != 0, // field 9
+            user_ticks: number(fields.nth(4)?)?,                    // field 14
             system_ticks: number(fields.next()?)?,
             waited_user_ticks: number(fields.next()?)?,
             waited_system_ticks: number(fields.next()?)?,
@@ -97,6 +103,12 @@ impl Stat {
             started: number(fields.nth(1)?)?,        // field 22
             resident_pages: number(fields.nth(1)?)?, // field 24
         })
+    }
+
+    /// Whether its first thread runs no instruction any more: it is a zombie, or about to be one. The kernel
+    /// takes a process out of its groups, and so tells that they are empty, shortly before it shows a zombie.
+    pub fn has_ended(&self) -> bool {
+        self.exiting || self.state.is_zombie()
     }
 
     /// This process as a member of a group to which it stands so.
@@ -156,7 +168,14 @@ mod tests {
         assert_eq!((bash.user_ticks, bash.system_ticks, bash.threads), (7, 3, 1));
         assert_eq!((bash.waited_user_ticks, bash.waited_system_ticks), (21, 9));
         assert_eq!((bash.started, bash.resident_pages), (889_321, 1303));
-        assert!(!bash.state.is_zombie());
+        assert!(!bash.state.is_zombie() && !bash.has_ended());
+    }
+
+    #[test]
+    fn a_process_on_its_way_out_has_ended() {
+        let text = String::from_utf8_lossy(BASH).replacen("4194304", "4194308", 1);
+        let stat = Stat::parse(text.as_bytes()).unwrap();
+        assert!(!stat.state.is_zombie() && stat.exiting && stat.has_ended());
     }
 
     #[test]

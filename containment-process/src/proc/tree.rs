@@ -176,6 +176,7 @@ mod tests {
             group: pid / 10,
             session: pid / 100,
             tty: 0,
+            exiting: false,
             user_ticks: 0,
             system_ticks: 0,
             waited_user_ticks: 0,

@@ -64,7 +64,7 @@ impl World for RealWorld {
     }
 
     fn lives(&self, process: Known) -> bool {
-        stat(process).is_some_and(|stat| !stat.state.is_zombie())
+        stat(process).is_some_and(|stat| !stat.has_ended())
     }
 
     fn exists(&self, process: Known) -> bool {

@@ -120,7 +120,7 @@ impl RealWorld {
 impl Helper {
     fn lives(&self) -> bool {
         let stat = Stat::read(self.pid).expect("/proc can be read");
-        stat.is_some_and(|stat| stat.started == self.started && !stat.state.is_zombie())
+        stat.is_some_and(|stat| stat.started == self.started && !stat.has_ended())
     }
 
     /// Whether it is on its line and owes nothing.

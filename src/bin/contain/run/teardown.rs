@@ -100,7 +100,7 @@ impl Supervisor<'_> {
     fn end_program(&mut self, report: &mut TeardownReport) {
         let deadline = self.waiter.now() + Duration::from_secs(5);
         match Stat::read(self.child.pid()) {
-            Ok(Some(stat)) if !stat.state.is_zombie() => {
+            Ok(Some(stat)) if !stat.has_ended() => {
                 let mut program = [stat.member(Standing::Program)];
                 let alone = program.clone();
                 self.with.ancestry.trace(&mut program, &alone);

@@ -7,6 +7,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 
+use containment_process::spawn::separates_processes;
+
 use support::backends::{have, on_each_backend, skip};
 use support::isolation::{Root, assert_no_mounts, assert_refused, can_isolate, text};
 use support::job::Job;
@@ -298,7 +300,14 @@ fn each_system_call_that_fails_is_told_and_nothing_runs(backend: &str) {
     if !can_isolate() || !have("strace", &["strace"]) {
         return;
     }
+    let seals = separates_processes();
+    if !seals {
+        skip("isolation", "this kernel has no Landlock of Linux 5.19, so no seal fails");
+    }
     for (call, step) in CALLS {
+        if !seals && ["landlock_restrict_self", "seccomp"].contains(&call) {
+            continue;
+        }
         let inject = format!("inject={call}:error=EXDEV");
         let words = ["strace", "-f", "-qqq", "-o", "/dev/null", "-e", &format!("trace={call}")];
         let job = Job::on(backend).behind(&words).behind(&["-e", &*inject]);

@@ -83,14 +83,15 @@ fn kill(running: &Running<'_>) {
 fn orphans_are_kept_where_that_is_asked_for(backend: &str) {
     let job = Job::on(backend);
     let pid = started(&job, &["--orphans", "keep"]);
+    let sleeping = || job.processes().iter().filter(|process| process.comm == "sleep").count();
+    eventually("all of them are what they are to be", || sleeping() == 3);
     signal(pid, Signal::KILL);
     eventually("contain is dead", || {
         !job.processes().iter().any(|process| process.comm == "contain" && process.pid == pid)
     });
     // Whoever would have ended them has had the time to.
     std::thread::sleep(Duration::from_millis(100));
-    let living = job.processes();
-    assert_eq!(living.iter().filter(|process| process.comm == "sleep").count(), 3, "{living:?}");
+    assert_eq!(sleeping(), 3, "{:?}", job.processes());
 }
 
 /// The guardian: it carries the mark as we do, and is our only child that does not run the program.

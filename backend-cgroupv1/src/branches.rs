@@ -228,6 +228,19 @@ impl Branches {
         Ok(pids)
     }
 
+    /// Those of `asked` that are in the subtrees. Only as many hierarchies are listed as it takes to see them all.
+    pub(crate) fn members_among(&self, mut asked: HashSet<Pid>) -> Result<HashSet<Pid>, Failure> {
+        let mut members = HashSet::new();
+        self.walk(|dir| {
+            if !asked.is_empty() {
+                let listed = dir.pids("cgroup.procs")?.pids;
+                members.extend(listed.into_iter().filter(|pid| asked.remove(pid)));
+            }
+            Ok(())
+        })?;
+        Ok(members)
+    }
+
     /// Visits every directory of the group, and every one below them.
     pub(crate) fn walk(
         &self,

@@ -27,12 +27,26 @@ impl V1Group {
     /// One pass of a signal, the programs first. Each process is opened by pidfd and then listed
     /// again, so that none is hit that is no member; the caller is not, while it is one.
     pub(crate) fn signal_pass(&self, signal: Signal, operation: Operation) -> Result<Signalled> {
+        self.signal_all(signal, operation, |_| ())
+    }
+
+    /// The same, and `opened` is shown who is about to be signalled.
+    fn signal_all(
+        &self,
+        signal: Signal,
+        operation: Operation,
+        opened: impl Fn(&[PidFd]),
+    ) -> Result<Signalled> {
         let programs = self.programs.running();
         let listed = self.pids(operation)?;
         if listed.contains(&Pid::current()) {
             return Err(self.holds_caller(operation));
         }
-        let again = |_: &[PidFd]| Ok(self.pids(operation)?.into_iter().collect());
+        let again = |batch: &[PidFd]| {
+            opened(batch);
+            let members = self.branches.members_among(batch.iter().map(PidFd::pid).collect());
+            members.map_err(|failure| self.failed(operation, failure))
+        };
         let pass = signal_all(signal, &programs, listed, again);
         pass.map_err(|error| self.error(error)).map(|pass| {
             let failed = pass.failed.into_iter().map(|error| self.error(error)).collect();
@@ -63,8 +77,10 @@ impl V1Group {
         self.strike()
     }
 
+    /// Whoever was listed, and so signalled, last dies last: its end is what is watched for first.
     fn strike(&self) -> Result<KillStep> {
-        self.signal_pass(Signal::KILL, Operation::Kill).map(KillStep::Signalled)
+        let watch_last = |batch: &[PidFd]| *self.watched() = batch.last().cloned();
+        self.signal_all(Signal::KILL, Operation::Kill, watch_last).map(KillStep::Signalled)
     }
 
     fn with_pids(&self, act: fn(&Dir) -> Result<(), Failure>) -> Result<(), Failure> {
@@ -150,9 +166,10 @@ impl V1Group {
         }
         let mut populated = false;
         let mut broken = Ok(());
+        let watched = self.watched().clone();
         let walked = self.branches.walk(|dir| {
             if !populated {
-                let lives = any_lives(&dir.pids("cgroup.procs")?);
+                let lives = any_lives(&dir.pids("cgroup.procs")?, watched.as_ref());
                 populated = *lives.as_ref().unwrap_or(&true);
                 broken = lives.map(drop);
             }
@@ -189,8 +206,14 @@ impl V1Group {
 }
 
 /// Whether a listed process lives; one outside of our pid namespace counts as alive. A leader that has
-/// ended while its threads run is shown as a zombie.
-fn any_lives(listing: &Listing) -> std::io::Result<bool> {
+/// ended while its threads run is shown as a zombie. Of the one that is `watched` the kernel tells that at once.
+fn any_lives(listing: &Listing, watched: Option<&PidFd>) -> std::io::Result<bool> {
+    if let Some(watched) = watched
+        && listing.pids.contains(&watched.pid())
+        && !watched.has_ended()?
+    {
+        return Ok(true);
+    }
     // Whoever was listed, and so signalled, last dies last.
     for pid in listing.pids.iter().rev() {
         if Stat::read(*pid)?.is_some_and(|stat| !stat.state.is_zombie() || stat.threads > 1) {

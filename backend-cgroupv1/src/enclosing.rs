@@ -85,9 +85,12 @@ fn lower(least: &mut Option<u64>, other: Option<u64>) {
 
 /// The CPU time of a group; a quota of -1 is none.
 fn cpus(dir: &Dir) -> std::result::Result<Option<Cpus>, Failure> {
-    let quota = dir.text("cpu.cfs_quota_us")?.filter(|text| !text.starts_with(b"-"));
-    let Some(quota) = quota else { return Ok(None) };
-    let quota = Duration::from_micros(dir.understand("cpu.cfs_quota_us", &quota, number)?);
+    let quota = |text: &[u8]| match text {
+        [b'-', ..] => Ok(None),
+        quota => number(quota).map(Some),
+    };
+    let Some(quota) = dir.figure("cpu.cfs_quota_us", quota)?.flatten() else { return Ok(None) };
+    let quota = Duration::from_micros(quota);
     let period = dir.figure("cpu.cfs_period_us", number)?.map(Duration::from_micros);
     Ok(period.and_then(|period| Quota { quota, period }.cpus()))
 }

@@ -101,8 +101,13 @@ fn what_dies_during_the_watch_is_not_waited_for() {
 
 #[test]
 fn where_nobody_has_to_be_named_a_kill_at_once_is_the_first_act() {
-    let calls =
-        calls![alive(), kills(KillStep::Killed), one(announced(Change::Empty)), dead(), removal(),];
+    let calls = calls![
+        one(Expect::Reap),
+        kills(KillStep::Killed),
+        one(announced(Change::Empty)),
+        dead(),
+        removal()
+    ];
     let mock = group_naming(false, atomic(), calls);
     let (report, _) = drive(Teardown::new(Policy::kill().measuring()), &mock);
     assert!(report.is_clean() && report.errors.is_empty() && report.left_behind.is_empty());

@@ -35,7 +35,7 @@ pub(super) struct Killing {
     failed_freezes: u8,
     /// Whether a step was made.
     begun: bool,
-    /// Whether the population was looked at just now.
+    /// Whether somebody was known to live just now.
     looked: bool,
 }
 
@@ -90,7 +90,7 @@ fn dying(count: usize) -> Duration {
 }
 
 impl Teardown {
-    /// The phase that kills, first at `first`; where that is now, the population was looked at just before.
+    /// The phase that kills, first at `first`; where that is now, somebody was known to live just before.
     pub(super) fn killing(&mut self, now: Time, first: Time) -> Phase {
         if self.kill_by.is_none() {
             self.pauses = Backoff::default();

@@ -1,20 +1,24 @@
 //! Where the texts of a group's files come from: opened for each reading, or kept open.
 
-use std::collections::HashMap;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 
 use containment_core::ErrorKind;
-use rustix::buffer::spare_capacity;
-use rustix::io::{Errno, pread, read, retry_on_intr};
+use rustix::io::{Errno, pread, read};
 
 use super::parse::Parsed;
 use super::{Access, Dir, Failure, Result};
 
 /// The files of one group, for reading.
 pub trait Texts {
-    /// The whole text of a file; `None` where this kernel does not have it, or refuses to fill it.
-    fn text(&self, file: &'static str) -> Result<Option<Vec<u8>>>;
+    /// Shows the whole text of a file to `understand`; `None` where this kernel does not have it, or refuses to
+    /// fill it.
+    fn with_text<T>(
+        &self,
+        file: &'static str,
+        understand: impl FnOnce(&[u8]) -> T,
+    ) -> Result<Option<T>>;
 
     /// What the file was opened in, for messages.
     fn dir(&self) -> &Dir;
@@ -27,12 +31,8 @@ pub trait Texts {
         &self,
         file: &'static str,
         parse: impl FnOnce(&[u8]) -> Parsed<T>,
-    ) -> Result<Option<T>>
-    where
-        Self: Sized,
-    {
-        let Some(text) = self.text(file)? else { return Ok(None) };
-        self.dir().understand(file, &text, parse).map(Some)
+    ) -> Result<Option<T>> {
+        self.with_text(file, |text| self.dir().understand(file, text, parse))?.transpose()
     }
 
     /// The same of a file that such a group has on every kernel, or on all but a few.
@@ -44,10 +44,7 @@ pub trait Texts {
         &self,
         file: &'static str,
         parse: impl FnOnce(&[u8]) -> Parsed<T>,
-    ) -> Result<Option<T>>
-    where
-        Self: Sized,
-    {
+    ) -> Result<Option<T>> {
         let figure = self.figure(file, parse)?;
         if figure.is_none() && self.dir().is_gone() {
             return Err(self.dir().file_failure(file, Errno::NOENT));
@@ -57,16 +54,21 @@ pub trait Texts {
 }
 
 impl Texts for Dir {
-    fn text(&self, file: &'static str) -> Result<Option<Vec<u8>>> {
+    fn with_text<T>(
+        &self,
+        file: &'static str,
+        understand: impl FnOnce(&[u8]) -> T,
+    ) -> Result<Option<T>> {
         let Some(open) = self.open_if_any(file)? else { return Ok(None) };
-        let mut text = Vec::with_capacity(BUFFER);
-        match retry_on_intr(|| read(&open, spare_capacity(&mut text))) {
-            // The kernel writes such a file at once: what does not fill the buffer is the whole of it.
-            Ok(length) if length < BUFFER => Ok(Some(text)),
-            Ok(_) => if_any(self.read(file)),
-            Err(Errno::OPNOTSUPP) => Ok(None),
-            Err(errno) => Err(self.file_failure(file, errno)),
-        }
+        let mut buffer = [MaybeUninit::uninit(); BUFFER];
+        // The kernel writes such a file at once.
+        let read = loop {
+            match read(&open, &mut buffer) {
+                Err(Errno::INTR) => {}
+                read => break read.map(|(text, _)| &*text),
+            }
+        };
+        whole(self, file, read, understand)
     }
 
     fn dir(&self) -> &Dir {
@@ -78,8 +80,8 @@ impl Texts for Dir {
 #[derive(Debug)]
 pub struct KeptOpen {
     dir: Dir,
-    /// `None` for a file that this kernel does not have.
-    files: Mutex<HashMap<&'static str, Option<OwnedFd>>>,
+    /// `None` for a file that this kernel does not have. They are few.
+    files: Mutex<Vec<(&'static str, Option<OwnedFd>)>>,
 }
 
 /// Larger than any of these files are: `memory.stat` has some 1,800 bytes.
@@ -94,7 +96,7 @@ impl KeptOpen {
     /// The descriptors of those that are open.
     pub fn handles(&self) -> Vec<RawFd> {
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        files.values().flatten().map(AsRawFd::as_raw_fd).collect()
+        files.iter().filter_map(|(_, file)| file.as_ref()).map(AsRawFd::as_raw_fd).collect()
     }
 
     /// Closes them: the group may have files now that it did not have.
@@ -104,27 +106,50 @@ impl KeptOpen {
 }
 
 impl Texts for KeptOpen {
-    fn text(&self, file: &'static str) -> Result<Option<Vec<u8>>> {
+    fn with_text<T>(
+        &self,
+        file: &'static str,
+        understand: impl FnOnce(&[u8]) -> T,
+    ) -> Result<Option<T>> {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        if !files.contains_key(file) {
-            files.insert(file, if_any(self.dir.open_file(file, Access::Read))?);
-        }
-        let Some(Some(open)) = files.get(file) else { return Ok(None) };
-        let mut buffer = vec![0; BUFFER];
-        match retry_on_intr(|| pread(open, &mut buffer, 0)) {
-            // What may go on after the end of the buffer would be lost.
-            Ok(length) if length == BUFFER => if_any(self.dir.read(file)),
-            Ok(length) => {
-                buffer.truncate(length);
-                Ok(Some(buffer))
+        let known = files.iter().position(|(name, _)| *name == file);
+        let place = if let Some(place) = known {
+            place
+        } else {
+            files.push((file, if_any(self.dir.open_file(file, Access::Read))?));
+            files.len() - 1
+        };
+        let Some(open) = &files[place].1 else { return Ok(None) };
+        let mut buffer = [MaybeUninit::uninit(); BUFFER];
+        let read = loop {
+            match pread(open, &mut buffer, 0) {
+                Err(Errno::INTR) => {}
+                read => break read.map(|(text, _)| &*text),
             }
-            Err(Errno::OPNOTSUPP) => Ok(None),
-            Err(errno) => Err(self.dir.file_failure(file, errno)),
-        }
+        };
+        whole(&self.dir, file, read, understand)
     }
 
     fn dir(&self) -> &Dir {
         &self.dir
+    }
+}
+
+/// Shows the text that was read to `understand`.
+fn whole<T>(
+    dir: &Dir,
+    file: &str,
+    read: rustix::io::Result<&[u8]>,
+    understand: impl FnOnce(&[u8]) -> T,
+) -> Result<Option<T>> {
+    match read {
+        // What may go on after the end of the buffer would be lost.
+        Ok(text) if text.len() == BUFFER => {
+            Ok(if_any(dir.read(file))?.map(|text| understand(&text)))
+        }
+        Ok(text) => Ok(Some(understand(text))),
+        Err(Errno::OPNOTSUPP) => Ok(None),
+        Err(errno) => Err(dir.file_failure(file, errno)),
     }
 }
 

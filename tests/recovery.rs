@@ -4,7 +4,7 @@ mod support;
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use containment::registry::{Registry, Tenure};
 use containment::{Backend, Containment, GroupName, Signal};
@@ -15,6 +15,7 @@ use support::job::{Ended, Job};
 
 on_each_backend!(
     k22_with_its_guardian_killed_too_gc_ends_the_group,
+    several_gcs_at_once_are_in_nobodys_way,
     k22_a_living_owners_group_is_never_touched,
     what_is_kept_stays_until_it_is_removed,
     a_run_leaves_nothing_on_record,
@@ -71,6 +72,32 @@ fn k22_with_its_guardian_killed_too_gc_ends_the_group(backend: &str) {
     assert_eq!(sleepers(&job), 3, "it only said what it would do");
     let collected = document(&job, &["gc", "--json"]);
     assert_eq!(collected, json!({ "removed": [job.name()], "kept": [], "errors": [] }));
+    eventually("nothing lives", || job.processes().is_empty());
+    job.check_nothing_left();
+    assert_eq!(on_record(&job), [] as [PathBuf; 0]);
+}
+
+/// Each finds the group on record, and whoever comes late that it is gone.
+fn several_gcs_at_once_are_in_nobodys_way(backend: &str) {
+    let job = Job::on(backend);
+    started(&job, &[]);
+    job.kill_contain();
+    let collecting: Vec<_> = (0..4)
+        .map(|_| {
+            let mut gc = job.bare_command();
+            let gc = gc.args(["gc", "--json"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+            gc.spawn().expect("it can be run")
+        })
+        .collect();
+    let mut removed = 0;
+    for gc in collecting {
+        let ended = gc.wait_with_output().unwrap();
+        assert!(ended.status.success(), "{ended:?}");
+        let collected: Value = serde_json::from_slice(&ended.stdout).unwrap();
+        assert_eq!((&collected["kept"], &collected["errors"]), (&json!([]), &json!([])));
+        removed += collected["removed"].as_array().unwrap().len();
+    }
+    assert!(removed >= 1);
     eventually("nothing lives", || job.processes().is_empty());
     job.check_nothing_left();
     assert_eq!(on_record(&job), [] as [PathBuf; 0]);
@@ -286,6 +313,35 @@ fn a_denied_hierarchy(backend: &str, words: &[&str]) {
     let collected = document(&job, &["gc", "--json"]);
     assert_eq!(collected, json!({ "removed": [], "kept": [], "errors": [] }));
     assert_eq!(on_record(&job), [] as [PathBuf; 0]);
+}
+
+/// Process groups are ended together: what is wrong with one of them is in nobody else's way.
+#[test]
+fn a_process_group_that_cannot_be_ended_keeps_no_other_alive() {
+    run_on("process-group", |backend| {
+        let jobs = [(); 3].map(|()| Job::on(backend));
+        let state = jobs[0].path("state");
+        for job in &jobs {
+            started(job, &["--state-dir", state.to_str().unwrap()]);
+        }
+        jobs.iter().for_each(Job::kill_contain);
+        let spoilt = state.join(format!("program-{}=1-1", jobs[1].name()));
+        fs::write(&spoilt, "{").unwrap();
+        let ended = contain(&jobs[0], &["gc", "--json"]).expect(1);
+        let collected: Value = serde_json::from_str(&ended.stdout).unwrap();
+        assert_eq!(collected["removed"].as_array().unwrap().len(), 2, "{ended:?}");
+        let errors = collected["errors"].to_string();
+        assert!(
+            errors.contains("no record of a program") && errors.contains(jobs[1].name()),
+            "{errors}"
+        );
+        assert_eq!(jobs.each_ref().map(sleepers), [0, 3, 0]);
+        fs::remove_file(&spoilt).unwrap();
+        let collected = document(&jobs[0], &["gc", "--json"]);
+        assert_eq!(collected, json!({ "removed": [jobs[1].name()], "kept": [], "errors": [] }));
+        eventually("nothing lives", || jobs.iter().all(|job| job.processes().is_empty()));
+        assert_eq!(on_record(&jobs[0]), [] as [PathBuf; 0]);
+    });
 }
 
 /// K50: an entry that names a group which does not carry its mark is nobody's claim to it.

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use containment_core::GroupName;
 use containment_process::cgroupfs::{Dir, Failure, KeptOpen};
 
-use crate::cpuset;
 use crate::hierarchy::Hierarchy;
 use crate::host::Index;
+use crate::{cpuset, memory};
 
 /// The note on a directory that says to which group it belongs: the inode of that group's directory
 /// in the hierarchy that gives groups their identity.
@@ -55,6 +55,9 @@ impl Spot<'_> {
             }
             if self.hierarchy.mounted.serves("cpuset") {
                 cpuset::inherit(level.around, level.dir, self.hierarchy.mounted.no_prefix)?;
+            }
+            if level.is_new && self.hierarchy.mounted.serves("memory") {
+                memory::count_below(level.dir)?;
             }
             // Here, where what was made is removed again should it fail.
             inode = level.dir.inode()?;

@@ -41,6 +41,7 @@ mod limits;
 #[cfg(not(feature = "limits"))]
 #[path = "no_limits.rs"]
 mod limits;
+mod memory;
 mod offer;
 mod oom;
 mod unfinished;

@@ -50,13 +50,14 @@ impl Builder {
         mut program: impl FnMut(&Group) -> Program,
     ) -> Result<Launch> {
         self.limits.check().map_err(|invalid| Error::from(invalid).with_group(name))?;
-        let (aided, _) = self.aided()?;
+        let (aided, without) = self.aided()?;
         let mut rejected = Vec::new();
         for backend in self.candidates() {
             match aided.attempt(backend, name, &mut program) {
                 Attempt::Settled(result) => {
                     return result.map(|mut launch| {
                         launch.containment.passed_over(rejected);
+                        launch.containment = launch.containment.doing_without(without);
                         launch
                     });
                 }

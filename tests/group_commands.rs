@@ -42,6 +42,7 @@ macro_rules! on_each_cgroup_backend {
 on_each_cgroup_backend!(
     a_created_group_stays_until_it_is_removed,
     exec_gives_the_status_of_its_program,
+    exec_loses_no_status_where_sigchld_is_ignored,
     exec_passes_signals_on_to_its_program_alone,
     exec_that_is_killed_leaves_its_program_in_the_group,
     a_kill_ends_exec_and_the_group_can_be_used_again,
@@ -280,6 +281,15 @@ fn exec_gives_the_status_of_its_program(backend: &str) {
     job.check_nothing_left();
 }
 
+/// Where SIGCHLD is ignored the kernel keeps no status.
+fn exec_loses_no_status_where_sigchld_is_ignored(backend: &str) {
+    let job = Job::on(backend).behind(&["sh", "-c", "trap '' CHLD; exec \"$@\"", "sh"]);
+    create(&job, backend);
+    start_exec(&job, "exit 7").finish_unchecked().expect(7);
+    contain(&job, &["rm", job.name()]).expect(0);
+    job.check_nothing_left();
+}
+
 fn exec_passes_signals_on_to_its_program_alone(backend: &str) {
     let job = Job::on(backend);
     create(&job, backend);
@@ -344,7 +354,15 @@ fn running_processes_are_attached(backend: &str) {
     assert!(!sleeper.wait().unwrap().success());
     // It was reaped: nobody has that pid now.
     let gone = contain(&job, &["attach", job.name(), &pid]).expect(1);
-    assert!(gone.error_line().contains(&pid), "{}", gone.stderr);
+    let said = gone.error_line();
+    assert!(
+        said.contains(&pid) && said.contains("it has ended") && said.ends_with("; check the pid"),
+        "{said}"
+    );
+    let init = contain(&job, &["attach", job.name(), "1"]).expect(1);
+    let said = init.error_line();
+    assert!(said.contains("init process") && said.contains("; name the process"), "{said}");
+    assert_eq!(document(&job, &["ps", "--json", job.name()]), json!([]));
     contain(&job, &["rm", job.name()]).expect(0);
     job.check_nothing_left();
 }

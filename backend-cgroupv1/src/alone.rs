@@ -156,7 +156,9 @@ pub struct LimitGroup {
 impl LimitGroup {
     /// The descriptors that it has open.
     pub fn handles(&self) -> Vec<RawFd> {
-        self.branches.handles()
+        let mut handles = self.branches.handles();
+        handles.extend(self.entered.handles());
+        handles
     }
 
     fn new(branches: Branches, around: &[Branch]) -> Self {

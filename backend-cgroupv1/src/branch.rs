@@ -91,8 +91,9 @@ impl Spot<'_> {
 
 impl Branch {
     /// The descriptors that it has open.
-    pub(crate) fn handles(&self) -> [RawFd; 2] {
-        [self.dir.as_raw_fd(), self.top.as_raw_fd()]
+    pub(crate) fn handles(&self) -> impl Iterator<Item = RawFd> {
+        let directories = [self.dir.as_raw_fd(), self.top.as_raw_fd()];
+        directories.into_iter().chain(self.files.handles())
     }
 
     fn belongs_to(&self, owner: u64) -> Result<bool, Failure> {

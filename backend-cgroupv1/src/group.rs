@@ -78,12 +78,14 @@ impl GroupOps for V1Group {
     }
 
     fn leave_mark(&self, mark: &str) -> Result<bool> {
+        self.refuse_removed(Operation::Register)?;
         let Some(first) = self.branches.all.first() else { return Ok(false) };
         let left = first.dir.leave_mark(mark);
         left.map_err(|failure| self.failed(Operation::Register, failure))
     }
 
     fn mark(&self) -> Result<Option<String>> {
+        self.refuse_removed(Operation::Register)?;
         let Some(first) = self.branches.all.first() else { return Ok(None) };
         first.dir.mark().map_err(|failure| self.failed(Operation::Register, failure))
     }
@@ -212,7 +214,6 @@ impl GroupOps for V1Group {
 
     fn handles(&self) -> Vec<RawFd> {
         let mut handles = self.branches.handles();
-        handles.extend(self.driver.place.handles());
         handles.extend(self.watched().iter().map(AsRawFd::as_raw_fd));
         handles.extend(self.programs.handles());
         handles

@@ -196,11 +196,13 @@ impl GroupOps for V2Group {
     }
 
     fn leave_mark(&self, mark: &str) -> Result<bool> {
+        self.refuse_removed(Operation::Register)?;
         let left = self.dir.leave_mark(mark);
         left.map_err(|failure| self.error(failure.during(Operation::Register)))
     }
 
     fn mark(&self) -> Result<Option<String>> {
+        self.refuse_removed(Operation::Register)?;
         self.dir.mark().map_err(|failure| self.error(failure.during(Operation::Register)))
     }
 

@@ -24,11 +24,13 @@ macro_rules! lacking {
     () => {
         /// Nothing that the kernel keeps: the program carries a mark in its environment instead.
         fn leave_mark(&self, _: &str) -> containment_core::Result<bool> {
-            Ok(false)
+            use containment_core::Operation::Register;
+            crate::lacking::OfProcesses::present(self, Register).map(|()| false)
         }
 
         fn mark(&self) -> containment_core::Result<Option<String>> {
-            Ok(None)
+            use containment_core::Operation::Register;
+            crate::lacking::OfProcesses::present(self, Register).map(|()| None)
         }
 
         fn attach(&self, _: containment_core::Pid) -> containment_core::Result<()> {

@@ -200,7 +200,10 @@ impl CpuBound {
     fn new(most: Duration, group: &dyn GroupOps) -> Result<Self> {
         let used = cpu_used(group)?;
         let cpus = Topology::read().map_or(1, |topology| topology.cpus().len());
-        Ok(Self { most: most + used, cpus: u32::try_from(cpus).unwrap_or(u32::MAX).max(1) })
+        Ok(Self {
+            most: most.saturating_add(used),
+            cpus: u32::try_from(cpus).unwrap_or(u32::MAX).max(1),
+        })
     }
 
     fn left(&self, group: &dyn GroupOps) -> Result<Duration> {

@@ -238,8 +238,11 @@ impl Error {
         if let Some(errno) = error.raw_os_error() {
             return Self::from_errno(operation, errno);
         }
-        let malformed = error.kind() == std::io::ErrorKind::InvalidData;
-        let kind = if malformed { ErrorKind::Malformed } else { ErrorKind::System };
+        let kind = match error.kind() {
+            std::io::ErrorKind::InvalidData => ErrorKind::Malformed,
+            std::io::ErrorKind::InvalidInput => ErrorKind::InvalidInput,
+            _ => ErrorKind::System,
+        };
         Self::new(kind, operation).because(error.to_string())
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::open_group::wait_empty;
-use crate::teardown::{Policy, Stage, Step, Teardown, TeardownReport};
+use crate::teardown::{Policy, Stage, Step, Teardown, TeardownReport, drive};
 use crate::{
     Capabilities, Child, Error, ErrorKind, GroupId, GroupOps, Limits, Member, Operation, Pid,
     Program, Result, Seal, Signal, Signalled, Time, Usage, Waiter, Witness,
@@ -194,17 +194,7 @@ impl Termination {
     /// Goes on to the end. Blocks until it is over.
     pub fn run(mut self) -> TeardownReport {
         let waiter = Arc::clone(&self.group.waiter);
-        let started = waiter.now();
-        loop {
-            match self.step(waiter.now()) {
-                Step::Again => {}
-                Step::Wait { until, on } => waiter.wait(until, &on),
-                Step::Done(mut report) => {
-                    report.elapsed = waiter.now().since(started);
-                    return *report;
-                }
-            }
-        }
+        drive(&*waiter, |now| self.step(now))
     }
 
     /// Ends the grace now.

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::ops::Add;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// A moment: the time since the epoch of a [`Waiter`]. Moments of different waiters do not compare.
+/// A moment: the time since the epoch of a [`Waiter`]. Moments of a virtual world do not compare with others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Time(Duration);
 
@@ -94,28 +94,22 @@ pub trait Waiter: fmt::Debug + Send + Sync {
     fn wait(&self, until: Time, on: &Watch);
 }
 
-/// The waiter of real systems: the monotonic clock and `ppoll(2)`.
-#[derive(Debug, Clone)]
-pub struct SystemWaiter {
-    epoch: Instant,
-}
+/// The waiter of real systems: the monotonic clock and `ppoll(2)`. All of a process have one epoch, so that what
+/// one has begun another can go on with.
+#[derive(Debug, Clone, Default)]
+pub struct SystemWaiter;
 
 impl SystemWaiter {
-    /// A waiter whose epoch is now.
+    /// A waiter.
     pub fn new() -> Self {
-        Self { epoch: Instant::now() }
-    }
-}
-
-impl Default for SystemWaiter {
-    fn default() -> Self {
-        Self::new()
+        Self
     }
 }
 
 impl Waiter for SystemWaiter {
     fn now(&self) -> Time {
-        Time(self.epoch.elapsed())
+        static EPOCH: OnceLock<Instant> = OnceLock::new();
+        Time(EPOCH.get_or_init(Instant::now).elapsed())
     }
 
     fn wait(&self, until: Time, on: &Watch) {
@@ -193,5 +187,19 @@ impl Default for Backoff {
     /// From 200 µs to 50 ms.
     fn default() -> Self {
         Self::new(Duration::from_micros(200), Duration::from_millis(50))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_of_one_system_waiter_is_the_same_to_another() {
+        let first = SystemWaiter::new();
+        while first.now() == Time::ZERO {}
+        let before = first.now();
+        let second = SystemWaiter::new();
+        assert!(second.now() >= before);
     }
 }

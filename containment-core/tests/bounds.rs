@@ -132,6 +132,9 @@ fn cpu_time_is_read_when_it_could_have_been_used_up_at_the_earliest() {
         cpu.fetch_add(passed * u64::from(cpus), Ordering::SeqCst);
         now = now + ms(passed);
     }
+    let endless = Bounds::new().cpu(Duration::MAX).survive_oom();
+    let look = Watchdog::new(&endless, now, &group).unwrap().look(now, &group).unwrap();
+    assert!(matches!(look, Look::Within { .. }), "as much as there can be is no limit");
     assert!(cpu.load(Ordering::SeqCst) >= 10_500, "it was never over");
     assert!(overshoot <= 25.max(u64::from(cpus)), "{overshoot} ms");
 }

@@ -9,8 +9,8 @@ use backend_fake::{Fake, Persona, Script};
 use common::mock::{atomic, id, member};
 use common::{group_with, ms, secs};
 use containment_core::{
-    Capabilities, CgroupOps as _, ErrorKind, Freeze, FreezeState, Group, Member, MockGroupOps,
-    ProcessState, Standing, SystemWaiter, Watch,
+    Capabilities, CgroupOps as _, Error, ErrorKind, Freeze, FreezeState, Group, Member,
+    MockGroupOps, Operation, ProcessState, Standing, SystemWaiter, Watch,
 };
 
 fn group(fake: &Fake) -> Group {
@@ -58,13 +58,21 @@ fn a_freeze_keeps_to_its_bound_and_is_undone() {
 
 /// Members in these states, of a group that never freezes.
 fn never_frozen(freeze: Freeze, states: [&'static str; 2]) -> MockGroupOps {
+    never_frozen_but(freeze, states, || Ok(()))
+}
+
+fn never_frozen_but(
+    freeze: Freeze,
+    states: [&'static str; 2],
+    thaw: fn() -> containment_core::Result<()>,
+) -> MockGroupOps {
     let mut group = MockGroupOps::new();
     group.expect_id().return_const(id());
     group.expect_capabilities().return_const(Capabilities { freeze, ..atomic() });
     group.expect_program_runs().return_const(false);
     group.expect_watch().returning(|_| Ok(Watch::Backoff));
     group.expect_request_freeze().returning(|| Ok(()));
-    group.expect_request_thaw().times(1).returning(|| Ok(()));
+    group.expect_request_thaw().times(1).returning(thaw);
     group.expect_frozen().times(1).returning(|| Ok(FreezeState::Freezing));
     group.expect_frozen().returning(|| Ok(FreezeState::Thawed));
     group.expect_populated().returning(|| Ok(true));
@@ -74,6 +82,19 @@ fn never_frozen(freeze: Freeze, states: [&'static str; 2]) -> MockGroupOps {
         Ok(states.zip(1..).map(|(state, pid)| in_state(pid, state)).collect())
     });
     group
+}
+
+#[test]
+fn a_group_that_cannot_be_thawed_again_is_told_with_who_held_it_up() {
+    let denied = || Err(Error::from_errno(Operation::Thaw, libc::EACCES));
+    for (states, who) in [(["RS", "RS"], "for 1 of 2: 1 "), (["", ""], "in time; and")] {
+        let group = never_frozen_but(Freeze::Kernel, states, denied);
+        let group = Group::new(Box::new(group), Arc::new(SystemWaiter::new()));
+        let said = group.freeze(Duration::ZERO).unwrap_err().error.to_string();
+        group.keep();
+        assert!(said.contains("cannot be thawed: Permission denied"), "{said}");
+        assert!(said.contains(who), "{said}");
+    }
 }
 
 fn in_state(pid: i32, state: char) -> Member {

@@ -136,6 +136,17 @@ fn the_grace_is_left_at_once_when_all_die() {
 }
 
 #[test]
+fn a_grace_that_has_not_begun_yet_can_be_bounded() {
+    let calls = calls![asked_with_grace(), one(announced(Change::Empty)), dead(), removal()];
+    let mut teardown = Teardown::new(Policy::graceful(secs(100_000)).measuring());
+    teardown.end_grace_by(Time::since_epoch(secs(5)));
+    teardown.end_grace_by(Time::since_epoch(secs(9)));
+    let (report, waits) = drive(teardown, &group(atomic(), calls));
+    assert!(report.is_clean());
+    assert!(waits.iter().all(|wait| wait.bound <= secs(5)), "{waits:?}");
+}
+
+#[test]
 fn hurry_ends_the_grace() {
     let calls = calls![
         asked_with_grace(),

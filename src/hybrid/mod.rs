@@ -114,7 +114,8 @@ impl Hybrid {
             },
             Err(error) => {
                 tracing::warn!(%error, "cannot tell what the v1 hierarchies offer; doing without limits");
-                v2
+                // Version 2's are never a hybrid group's.
+                Capabilities { limits: Set::EMPTY, ..v2 }
             }
         }
     }

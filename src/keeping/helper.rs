@@ -54,11 +54,12 @@ impl Helper {
         let mut helpers = registry.helpers().lock().unwrap_or_else(PoisonError::into_inner);
         helpers.retain(|(_, helper)| helper.strong_count() > 0);
         let known = helpers.iter().find(|(known, _)| *known == role);
-        let known = known.and_then(|(_, helper)| helper.upgrade());
-        let helper = known.unwrap_or_else(|| {
-            let (program, registry) = (program.to_owned(), registry.clone());
-            Arc::new(Self { program, role, registry, running: Mutex::default() })
-        });
+        if let Some(helper) = known.and_then(|(_, helper)| helper.upgrade()) {
+            helper.stand()?;
+            return Ok(helper);
+        }
+        let (program, registry) = (program.to_owned(), registry.clone());
+        let helper = Arc::new(Self { program, role, registry, running: Mutex::default() });
         helper.stand()?;
         helpers.push((role, Arc::downgrade(&helper)));
         Ok(helper)

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -192,7 +192,15 @@ impl Server {
                 }
                 Ok(Some(letter)) => letter,
                 Ok(None) => return false,
-                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                // Whoever asked waits for an answer.
+                Err(error) => {
+                    let refused = Error::from_io(Operation::Spawn, &error);
+                    if !self.answer(&Answer::Refused(WrittenError::new(&refused)), &[]) {
+                        return false;
+                    }
+                    continue;
+                }
             };
             let hatched = self.hatch(letter);
             let answer = match &hatched {
@@ -200,11 +208,16 @@ impl Server {
                 Err(error) => Answer::Refused(WrittenError::new(error)),
             };
             let descriptors: Vec<_> = hatched.iter().map(PidFd::as_fd).collect();
-            let sent = write(&answer).and_then(|text| self.control.send(&text, &descriptors));
-            if sent.is_err() {
+            if !self.answer(&answer, &descriptors) {
                 return false;
             }
         }
+    }
+
+    /// Whether whoever asked could be answered.
+    fn answer(&self, answer: &Answer, descriptors: &[BorrowedFd<'_>]) -> bool {
+        let sent = write(answer).and_then(|text| self.control.send(&text, descriptors));
+        sent.is_ok()
     }
 
     /// Makes a keeper.

@@ -171,6 +171,9 @@ impl Registry {
         if written.version != VERSION {
             return Err(malformed(file, &format!("it has version {}", written.version)));
         }
+        if written.program.pid <= 0 || written.keeper.pid <= 0 {
+            return Err(malformed(file, "there is no such pid"));
+        }
         Ok(Some(written))
     }
 }

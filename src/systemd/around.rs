@@ -25,7 +25,7 @@ impl Around {
     /// None where this process is not in a unit's own group, or is held in a group of ours: then it is
     /// not for us to leave.
     pub(super) fn us(asked: Whose) -> Result<Option<Self>> {
-        if std::env::var_os("CONTAIN_GROUP").is_some_and(|groups| !groups.is_empty()) {
+        if std::env::var_os(crate::GROUP_VARIABLE).is_some_and(|groups| !groups.is_empty()) {
             return Ok(None);
         }
         let path = own_group()?;

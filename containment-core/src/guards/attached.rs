@@ -1,6 +1,8 @@
 //! Moving running processes into a group, as many as there are.
 
-use crate::{Backoff, Error, Group, GroupOps, Pid, Result, Waiter, Watch};
+use crate::{
+    Backoff, Error, ErrorKind, Group, GroupOps, OpenGroup, Operation, Pid, Result, Waiter, Watch,
+};
 
 /// What became of processes that were to be moved into a group. Each stands in one list.
 #[derive(Debug, Default)]
@@ -31,20 +33,43 @@ const ATTEMPTS: u32 = 6;
 impl Group {
     /// Moves running processes in, each with all its threads. What they started before stays where it
     /// is. One that cannot be moved keeps none of the others from it.
+    ///
+    /// Pid 1 is refused ([`InvalidInput`](ErrorKind::InvalidInput)): it is the init of a host or a container,
+    /// and no kill from inside ends it.
     pub fn attach(&self, pids: impl IntoIterator<Item = Pid>) -> Attached {
-        let mut attached = Attached::default();
-        for pid in pids {
-            match attach_one(self.ops(), self.waiter(), pid) {
-                Ok(()) => attached.moved.push(pid),
-                Err(error) if error.errno() == Some(ESRCH) => attached.gone.push(pid),
-                Err(error) => attached.failed.push(error.with_pid(pid)),
-            }
-        }
-        attached
+        attach(self.ops(), self.waiter(), pids)
     }
 }
 
+impl OpenGroup {
+    /// Moves running processes in, as [`Group::attach`] does.
+    pub fn attach(&self, pids: impl IntoIterator<Item = Pid>) -> Attached {
+        attach(self.ops(), &**self.waiter(), pids)
+    }
+}
+
+fn attach(
+    group: &dyn GroupOps,
+    waiter: &dyn Waiter,
+    pids: impl IntoIterator<Item = Pid>,
+) -> Attached {
+    let mut attached = Attached::default();
+    for pid in pids {
+        match attach_one(group, waiter, pid) {
+            Ok(()) => attached.moved.push(pid),
+            Err(error) if error.errno() == Some(ESRCH) => attached.gone.push(pid),
+            Err(error) => attached.failed.push(error.with_group(&group.id().name).with_pid(pid)),
+        }
+    }
+    attached
+}
+
 fn attach_one(group: &dyn GroupOps, waiter: &dyn Waiter, pid: Pid) -> Result<()> {
+    if pid.as_raw() == 1 {
+        return Err(Error::new(ErrorKind::InvalidInput, Operation::Attach)
+            .because("it is the init process")
+            .advise("name the process that the group is to hold"));
+    }
     let mut pauses = Backoff::default();
     for _ in 1..ATTEMPTS {
         match group.attach(pid) {

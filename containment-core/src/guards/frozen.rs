@@ -191,20 +191,20 @@ impl<'a> Held<'a> {
     fn undone(self, error: Error) -> NotFrozen {
         let late = error.kind() == ErrorKind::TimedOut;
         let then = if late { self.ops.members().unwrap_or_default() } else { Vec::new() };
-        let error = match self.ops.request_thaw() {
+        let stays = match self.ops.request_thaw() {
             Err(undone) if !is_gone(&undone) => {
-                let both =
-                    format!("{}; and it cannot be thawed: {}", error.reason(), undone.reason());
-                error.because(both)
+                format!("; and it cannot be thawed: {}", undone.reason())
             }
-            _ => error,
+            _ => String::new(),
         };
-        if then.is_empty() {
-            return NotFrozen { error, holdouts: Vec::new() };
-        }
-        let holdouts = self.holdouts(&then);
-        let named = named(&holdouts, then.len());
-        NotFrozen { error: error.because(named), holdouts }
+        let holdouts = if then.is_empty() { Vec::new() } else { self.holdouts(&then) };
+        let why = match then.len() {
+            0 => error.reason().to_string(),
+            all => named(&holdouts, all),
+        };
+        let error =
+            if then.is_empty() && stays.is_empty() { error } else { error.because(why + &stays) };
+        NotFrozen { error, holdouts }
     }
 
     /// Who of these, who were there when the time was up, had not been frozen.

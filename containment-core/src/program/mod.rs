@@ -274,6 +274,11 @@ impl Program {
         self.signal_mask
     }
 
+    /// Whether it says what this variable is to be, or that it is not to be.
+    pub fn sets(&self, variable: impl AsRef<OsStr>) -> bool {
+        self.env.contains_key(variable.as_ref())
+    }
+
     /// The whole environment that it gets, on top of `ours` unless that was cleared.
     pub fn environment(
         &self,

@@ -21,7 +21,7 @@ use std::thread::JoinHandle;
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::{Error, Group, Operation, Pid, Policy, Result, Termination};
+use crate::{Error, ErrorKind, Group, Operation, Pid, Policy, Result, Termination};
 use reaping::Promise;
 pub use reaping::Reaping;
 use worker::Worker;
@@ -77,6 +77,14 @@ impl Reaper {
     /// Ends `group` as `policy` says. The teardown goes on whether somebody waits for it or not.
     pub fn submit(&self, group: Group, policy: Policy) -> Reaping {
         let (promise, reaping) = reaping::promise(&group.id().name);
+        if self.owner != Pid::current() {
+            let error =
+                Error::new(ErrorKind::NotOwner, Operation::Kill).with_group(&group.id().name);
+            promise.keep(Err(
+                error.because("this process was forked off the one that has the reaper")
+            ));
+            return reaping;
+        }
         match group.begin_termination(policy) {
             Ok(termination) => self.desk.leave(Order::Submit(Box::new(termination), promise)),
             Err(error) => promise.keep(Err(error)),

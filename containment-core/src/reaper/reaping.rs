@@ -59,16 +59,10 @@ impl Reaping {
     pub fn wait(self) -> Result<TeardownReport> {
         let mut known = self.news.known();
         loop {
-            match known.result.take() {
-                Some(result) => return result,
-                None if known.settled => {
-                    return Err(Error::new(ErrorKind::Abandoned, Operation::Kill)
-                        .because("the report was fetched already"));
-                }
-                None => {
-                    known = self.news.changed.wait(known).unwrap_or_else(PoisonError::into_inner);
-                }
+            if let Some(result) = known.fetch() {
+                return result;
             }
+            known = self.news.changed.wait(known).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -80,7 +74,7 @@ impl Reaping {
         let deadline = Instant::now().checked_add(timeout);
         let mut known = self.news.known();
         loop {
-            if let Some(result) = known.result.take() {
+            if let Some(result) = known.fetch() {
                 return Ok(result);
             }
             // A time beyond the clock's end never comes.
@@ -100,7 +94,7 @@ impl Future for Reaping {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut known = self.news.known();
-        if let Some(result) = known.result.take() {
+        if let Some(result) = known.fetch() {
             return Poll::Ready(result);
         }
         known.waker = Some(context.waker().clone());
@@ -145,8 +139,38 @@ impl Drop for Promise {
     }
 }
 
+impl Known {
+    /// The result, once there is one: the first time itself, and after that the error that says so.
+    fn fetch(&mut self) -> Option<Result<TeardownReport>> {
+        let again = || {
+            Err(Error::new(ErrorKind::Abandoned, Operation::Kill)
+                .because("the report was fetched already"))
+        };
+        self.settled.then(|| self.result.take().unwrap_or_else(again))
+    }
+}
+
 impl News {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_fetched_once_however_it_is_asked_for() {
+        let (promise, reaping) = promise(&"job".parse().unwrap());
+        let mut reaping = reaping.wait_for(Duration::ZERO).expect_err("nothing was told");
+        promise.keep(Ok(TeardownReport { removed: true, ..TeardownReport::default() }));
+        let mut context = Context::from_waker(Waker::noop());
+        let first = Pin::new(&mut reaping).poll(&mut context);
+        assert!(matches!(first, Poll::Ready(Ok(report)) if report.removed));
+        let again = Pin::new(&mut reaping).poll(&mut context);
+        assert!(matches!(again, Poll::Ready(Err(error)) if error.kind() == ErrorKind::Abandoned));
+        let again = reaping.wait_for(Duration::from_secs(1000)).expect("it does not wait");
+        assert_eq!(again.unwrap_err().kind(), ErrorKind::Abandoned);
     }
 }

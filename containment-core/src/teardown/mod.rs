@@ -68,6 +68,8 @@ pub struct Teardown {
     witness: Option<Arc<dyn Witness>>,
     phase: Phase,
     started: Option<Time>,
+    /// When the grace ends at the latest, where somebody said so.
+    grace_by: Time,
     /// When the kill gives up, however often it is resumed; set by the first.
     kill_by: Option<Time>,
     /// When the removal gives up, and a kill that it resumed; set when the group was first empty.
@@ -108,6 +110,7 @@ impl Teardown {
             witness: None,
             phase: Phase::Begin,
             started: None,
+            grace_by: Time::NEVER,
             kill_by: None,
             remove_by: None,
             left_behind_known: false,
@@ -144,8 +147,9 @@ impl Teardown {
         }
     }
 
-    /// Ends the grace at that time, unless it ends sooner.
+    /// Ends the grace at that time, unless it ends sooner; one that has not begun yet, too.
     pub fn end_grace_by(&mut self, time: Time) {
+        self.grace_by = time.min(self.grace_by);
         if let Phase::Grace { until } = &mut self.phase {
             *until = time.min(*until);
         }
@@ -177,17 +181,7 @@ impl Teardown {
 
     /// Drives the machine to its end on this thread.
     pub fn run(mut self, group: &dyn GroupOps, waiter: &dyn Waiter) -> TeardownReport {
-        let started = waiter.now();
-        loop {
-            match self.step(waiter.now(), group) {
-                Step::Done(mut report) => {
-                    report.elapsed = waiter.now().since(started);
-                    return *report;
-                }
-                Step::Again => {}
-                Step::Wait { until, on } => waiter.wait(until, &on),
-            }
-        }
+        drive(waiter, |now| self.step(now, group))
     }
 
     /// A kill at once that strikes nobody whom the report has to name, neither left behind nor escaped, needs no look
@@ -221,7 +215,7 @@ impl Teardown {
             return Next::Phase(self.killing(now, now));
         }
         self.ask_to_end(group);
-        Next::Phase(Phase::Grace { until: now + self.policy.grace })
+        Next::Phase(Phase::Grace { until: self.grace_by.min(now + self.policy.grace) })
     }
 
     /// The signal, and then what lets a frozen or stopped member act on it.
@@ -362,6 +356,22 @@ impl Teardown {
             Ok(usage) => self.report.usage = Some(usage),
             Err(error) if error.kind() == ErrorKind::Unsupported || is_gone(&error) => {}
             Err(error) => self.report.note(error),
+        }
+    }
+}
+
+/// Takes steps to the end, waiting in between.
+pub(crate) fn drive(waiter: &dyn Waiter, mut step: impl FnMut(Time) -> Step) -> TeardownReport {
+    loop {
+        let now = waiter.now();
+        match step(now) {
+            Step::Again => {}
+            Step::Wait { until, on } => waiter.wait(until, &on),
+            Step::Done(mut report) => {
+                // The last step took its time, too.
+                report.elapsed += waiter.now().since(now);
+                return *report;
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `contain completions` and `contain man`: what a package installs beside the program, made from the
 //! very definition of the command line.
 
+use containment::GROUP_VARIABLE;
 use std::io::{self, Write as _};
 
 use clap::{Command, CommandFactory as _};
@@ -93,7 +94,7 @@ const SECTIONS: &[Section] = &[
                 "As the options of these names.",
             ),
             (
-                "CONTAIN_GROUP",
+                GROUP_VARIABLE,
                 "Set for PROGRAM: the groups that it is in, outermost first, divided by colons.",
             ),
         ],

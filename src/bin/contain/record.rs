@@ -31,7 +31,8 @@ pub(crate) fn gc(global: &Global, options: &Gc) -> u8 {
     };
     if options.json {
         let shown = json(&CollectedEntry::new(&collected));
-        return finish(&shown, &[]).max(u8::from(!collected.errors.is_empty()));
+        let status = collected.errors.first().map_or(exit::DONE, exit::of_failure);
+        return finish(&shown, &[]).max(status);
     }
     finish(&told(&collected, options.dry_run).to_string(), &collected.errors)
 }

@@ -94,6 +94,8 @@ fn assert_gone(world: &dyn World, group: &dyn GroupOps) {
         (Operation::Watch, group.watch(Change::Frozen).map(drop)),
         (Operation::Remove, group.remove()),
         (Operation::Reap, group.reap().map(drop)),
+        (Operation::Register, group.mark().map(drop)),
+        (Operation::Register, group.leave_mark("x").map(drop)),
     ];
     for (operation, result) in all.chain(others) {
         world.refused(result, ErrorKind::Gone, operation, &group.id().name);

@@ -14,13 +14,15 @@ use crate::run::report::TeardownEntry;
 /// Moves processes in, also where one cannot be; gives the failures.
 pub(super) fn attach(global: &Global, options: &Attach) -> Result<Vec<Error>> {
     let group = open(global, &options.name)?;
-    let attached = options.pids.iter().map(|pid| {
-        group.ops().attach(*pid).map_err(|error| {
-            let error = error.with_pid(*pid);
-            if error.group().is_some() { error } else { error.with_group(&options.name) }
-        })
-    });
-    Ok(attached.filter_map(Result::err).collect())
+    let mut attached = group.attach(options.pids.iter().copied());
+    attached.failed.extend(attached.gone.iter().map(|pid| {
+        Error::new(ErrorKind::NotFound, Operation::Attach)
+            .with_group(&options.name)
+            .with_pid(*pid)
+            .because("it has ended")
+            .advise("check the pid")
+    }));
+    Ok(attached.failed)
 }
 
 pub(super) fn set(global: &Global, options: &Set) -> Result<()> {

@@ -3,15 +3,14 @@
 
 use containment::registry::Entry;
 use containment::{
-    Backend, Backoff, Child, Error, ErrorKind, OpenGroup, Operation, Outcome, Program, Result,
-    Signal, SignalSet, Time, Waiter, Watch,
+    Backend, Backoff, Child, Error, ErrorKind, GROUP_VARIABLE, OpenGroup, Operation, Outcome,
+    Program, Result, Signal, SignalSet, Time, Waiter, Watch, group_variable,
 };
 use containment_process::signals::{Inbox, Received};
 
 use super::options::Exec;
 use super::{Found, find};
 use crate::cli::Global;
-use crate::run::program::{MARK, mark};
 use crate::{errors, exit};
 
 /// Runs the program; gives the exit status.
@@ -32,7 +31,8 @@ fn run(global: &Global, options: &Exec) -> Result<Outcome> {
     }
     let group = registry.open_existing(&entry)?;
     // Before the program exists: no signal for it may end us, and no end of it be missed.
-    let inbox = Inbox::open(passed_on().into_iter().collect());
+    // SIGCHLD besides: where it was ignored, the kernel would keep no status.
+    let inbox = Inbox::open(passed_on().into_iter().chain([Signal::CHLD]).collect());
     let inbox = inbox
         .map_err(|error| Error::from_io(Operation::Spawn, &error).with_group(&options.name))?;
     let child = group.spawn(&program(options, &group, inbox.original_mask())?)?;
@@ -51,8 +51,8 @@ fn program(options: &Exec, group: &OpenGroup, mask: SignalSet) -> Result<Program
     let (name, arguments) = options.program.split_first().ok_or_else(|| {
         Error::new(ErrorKind::InvalidInput, Operation::Spawn).because("no program given")
     })?;
-    let mark = mark(std::env::var_os(MARK), group.id());
-    Ok(Program::new(name).args(arguments.iter().cloned()).env(MARK, mark).signal_mask(mask))
+    let program = Program::new(name).args(arguments.iter().cloned()).signal_mask(mask);
+    Ok(program.env(GROUP_VARIABLE, group_variable(group.id())))
 }
 
 /// The signals that we take by reading. The others do what they do by default: a terminal's Ctrl-Z stops
@@ -85,6 +85,7 @@ fn see_through(child: &Child, inbox: &Inbox, waiter: &dyn Waiter) -> Result<Outc
 fn deliver(child: &Child, inbox: &Inbox) {
     loop {
         match inbox.next() {
+            Ok(Some(Received { signal: Signal::CHLD, .. })) => {}
             Ok(Some(received)) if is_for_the_program_alone(received) => {
                 if let Err(error) = child.signal(received.signal) {
                     tracing::warn!(%error, signal = %received.signal, "a signal could not be passed on");

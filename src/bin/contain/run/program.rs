@@ -8,14 +8,11 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use containment::{
-    Backend, Error, ErrorKind, Group, GroupId, GroupName, Operation, ProcessGroup, Program, Result,
-    SignalSet, Stream,
+    Backend, Error, ErrorKind, GROUP_VARIABLE, Group, GroupName, Operation, ProcessGroup, Program,
+    Result, SignalSet, Stream, group_variable,
 };
 
 use crate::cli::Run;
-
-/// The variable that tells a program which group holds it: `outer:inner` where groups are nested.
-pub(crate) const MARK: &str = "CONTAIN_GROUP";
 
 /// A program whose files are open.
 #[derive(Debug)]
@@ -45,20 +42,10 @@ impl Prepared {
     pub(super) fn in_group(&self, group: &Group, mask: SignalSet) -> Program {
         self.0
             .clone()
-            .env(MARK, mark(std::env::var_os(MARK), group.id()))
+            .env(GROUP_VARIABLE, group_variable(group.id()))
             .signal_mask(mask)
             .process_group(process_group(group.id().backend))
     }
-}
-
-/// The mark inside of `group`, where `outer` is ours.
-pub(crate) fn mark(outer: Option<OsString>, group: &GroupId) -> OsString {
-    let mut mark = outer.filter(|outer| !outer.is_empty()).unwrap_or_default();
-    if !mark.is_empty() {
-        mark.push(":");
-    }
-    mark.push(group.to_string());
-    mark
 }
 
 /// On a terminal the program stays in our process group, so that the terminal treats the whole job as

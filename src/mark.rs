@@ -1,0 +1,39 @@
+//! How a program can tell which group holds it, and whoever looks for what is left of a group, which
+//! processes are of it.
+
+use std::ffi::OsString;
+
+use containment_core::GroupId;
+
+/// The variable that tells a program which group holds it: `outer:inner` where groups are nested.
+pub const GROUP_VARIABLE: &str = "CONTAIN_GROUP";
+
+/// Its value for a program of `group`, inside of the groups that hold this process.
+pub fn group_variable(group: &GroupId) -> OsString {
+    inside(std::env::var_os(GROUP_VARIABLE), group)
+}
+
+fn inside(outer: Option<OsString>, group: &GroupId) -> OsString {
+    let mut mark = outer.filter(|outer| !outer.is_empty()).unwrap_or_default();
+    if !mark.is_empty() {
+        mark.push(":");
+    }
+    mark.push(group.to_string());
+    mark
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use containment_core::{Backend, Identity};
+
+    #[test]
+    fn groups_that_are_nested_are_named_from_the_outside_in() {
+        let name = "job".parse().unwrap();
+        let group = GroupId { backend: Backend::CgroupV2, name, identity: Identity::Cgroup(7) };
+        for outer in [None, Some("")] {
+            assert_eq!(inside(outer.map(Into::into), &group), "cgroup-v2.7");
+        }
+        assert_eq!(inside(Some("hybrid.3".into()), &group), "hybrid.3:cgroup-v2.7");
+    }
+}

@@ -252,7 +252,7 @@ impl Builder {
             Error::new(ErrorKind::RequirementUnmet, Operation::Select)
                 .with_backend(backend)
                 .because("process groups have no parent group")
-                .advise("do without the parent, or accept best effort")
+                .advise("leave the parent out, or accept best effort (contain run --best-effort)")
         })
     }
 

@@ -129,7 +129,7 @@ impl Host for ThisHost {
         }
         Err(Error::new(ErrorKind::Unsupported, Operation::Select)
             .because("this kernel does not keep processes of one user apart")
-            .advise("take Linux 5.19 or later with Landlock, or accept best effort"))
+            .advise("take Linux 5.19 or later with Landlock, or accept best effort (contain run --best-effort)"))
     }
 }
 
@@ -203,7 +203,9 @@ impl Driver for ProcessGroups {
         let why = "/proc hides the processes of other users, so that a member that changes user is not \
                    seen (mount -o remount,hidepid=0 /proc)";
         let hides = !std::path::Path::new("/proc/1").exists();
-        hides.then(|| why.to_owned()).into_iter().collect()
+        // The fine print of a swept group.
+        let lost = "a member that left its session and cleared its environment is not found again once the                     supervisor and its keeper are both killed (take a cgroup backend)";
+        hides.then_some(why).into_iter().chain([lost]).map(str::to_owned).collect()
     }
 }
 

@@ -167,7 +167,7 @@ fn unapplied(answer: Applied, limits: &Limits) -> Vec<(Limit, Error)> {
 fn lacks(limit: Limit) -> Error {
     Error::new(ErrorKind::Unsupported, Operation::SetLimits)
         .because(format!("this backend cannot apply limits.{limit}"))
-        .advise("do without the limit, or accept best effort")
+        .advise("leave the limit out, or accept best effort (contain run --best-effort)")
 }
 
 #[cfg(test)]

@@ -46,6 +46,10 @@ impl Requirement {
         match self {
             Self::Kill(least) => capabilities.kill >= least,
             Self::Escape(least) => capabilities.escape >= least,
+            // Nobody needs to move out who can leave by itself.
+            Self::LeaveBy(LeaveBy::None) => {
+                capabilities.leave_by == LeaveBy::None && capabilities.escape == Escape::Impossible
+            }
             Self::LeaveBy(least) => capabilities.leave_by >= least,
             Self::Empty(least) => capabilities.empty >= least,
             Self::Freeze(least) => capabilities.freeze >= least,
@@ -61,6 +65,9 @@ impl Requirement {
         let given = match self {
             Self::Kill(_) => capabilities.kill.to_string(),
             Self::Escape(_) => capabilities.escape.to_string(),
+            Self::LeaveBy(_) if capabilities.escape != Escape::Impossible => {
+                format!("escape={}", capabilities.escape)
+            }
             Self::LeaveBy(_) => capabilities.leave_by.to_string(),
             Self::Empty(_) => capabilities.empty.to_string(),
             Self::Freeze(_) => capabilities.freeze.to_string(),
@@ -75,7 +82,7 @@ impl Requirement {
 pub(crate) fn limit_unmet(limit: Limit) -> Error {
     Error::new(ErrorKind::Unsupported, Operation::Select)
         .because(format!("it cannot apply {}", Requirement::Limit(limit)))
-        .advise("do without the limit, or accept best effort")
+        .advise("leave the limit out, or accept best effort (contain run --best-effort)")
 }
 
 impl fmt::Display for Requirement {

@@ -42,7 +42,7 @@ impl Rejected {
 
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.backend, self.reason)?;
+        write!(f, "{}: {}", self.backend, self.reason.located())?;
         self.remedy().map_or(Ok(()), |remedy| write!(f, " ({remedy})"))
     }
 }
@@ -108,7 +108,7 @@ pub(crate) fn none_left(mut rejected: Vec<Rejected>) -> Error {
     let unmet = rejected.iter().any(|r| r.reason.kind() == ErrorKind::RequirementUnmet);
     let kind = if unmet { ErrorKind::RequirementUnmet } else { ErrorKind::Unusable };
     let reasons: Vec<_> =
-        rejected.iter().map(|r| format!("{}: {}", r.backend, r.reason.reason())).collect();
+        rejected.iter().map(|r| format!("{}: {}", r.backend, r.reason.why())).collect();
     let error = Error::new(kind, Operation::Select).because(reasons.join("; "));
     match rejected.iter().find_map(Rejected::remedy) {
         Some(remedy) => error.advise(remedy.to_owned()),

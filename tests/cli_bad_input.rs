@@ -5,7 +5,7 @@ mod support;
 use support::{Ran, contain, run};
 
 /// What is wrong with a `run`, and what the message has to name.
-const WRONG_RUNS: [(&[&str], &str); 36] = [
+const WRONG_RUNS: [(&[&str], &str); 40] = [
     (&[], "PROGRAM"),
     (&["--nope", "true"], "'--nope'"),
     (&["--backend", "fake", "true"], "'fake'"),
@@ -17,6 +17,9 @@ const WRONG_RUNS: [(&[&str], &str); 36] = [
     (&["--require", "kill=certainly", "true"], "kill=certainly"),
     (&["--timeout", "soon", "true"], "'soon'"),
     (&["--grace", "-1s", "true"], "-1"),
+    (&["--timeout", "-1", "true"], "a time such as 500ms"),
+    (&["--timeout", "0", "true"], "leave the option out for no limit"),
+    (&["--cpu-time", "0s", "true"], "leave the option out for no limit"),
     (&["--kill-signal", "SIGNOPE", "true"], "no such signal"),
     (&["--kill-signal", "65", "true"], "no such signal"),
     (&["--memory", "lots", "true"], "--memory"),
@@ -35,6 +38,7 @@ const WRONG_RUNS: [(&[&str], &str); 36] = [
     (&["--io-max", "nodev", "true"], "a disk and its rates"),
     (&["--io-max", "/dev/null:rbps=1", "true"], "/dev/null is no disk"),
     (&["--io-max", "/no/such/disk:rbps=1", "true"], "/no/such/disk"),
+    (&["--io-max", "/no/such/disk:rbps=1", "true"], "(ENOENT)"),
     (&["--io-max", "8:0:rbps=0", "true"], "at least 1"),
     (&["--hugetlb", "3M:64M", "true"], "power of two"),
     (&["--cpuset", "3-1", "true"], "0-3,6"),

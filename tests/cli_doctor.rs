@@ -66,7 +66,7 @@ fn a_person_reads_the_same() {
     let json = run(&["doctor", "--json"]);
     let table = run(&["doctor"]);
     assert_eq!(table.status, json.status);
-    let hybrid_first = json.json()["backends"][0]["name"] == "hybrid";
+    let hybrid_first = json.json()["selected"] == "hybrid";
     assert_eq!(table.stdout.contains("hybrid goes first: "), hybrid_first, "{}", table.stdout);
     for backend in json.json()["backends"].as_array().unwrap() {
         let name = backend["name"].as_str().unwrap();

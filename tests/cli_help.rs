@@ -67,6 +67,13 @@ fn every_subcommand_has_a_manual_page_and_the_first_page_names_them_all() {
         let page = run(&["man", command]);
         assert_eq!((page.status, page.stderr.as_str()), (0, ""), "{command}");
         assert!(page.stdout.contains(&format!(".TH contain-{command} 1")), "{}", page.stdout);
+        let has = |heading: &str| page.stdout.contains(heading);
+        assert!(has("SEE ALSO") && has("contain(1)"), "{}", page.stdout);
+        let runs = ["run", "exec"].contains(command);
+        assert_eq!(
+            (has("EXIT STATUS"), has(".SH SIGNALS") || has(".SH \"SIGNALS\"")),
+            (runs, runs)
+        );
     }
 }
 

@@ -114,6 +114,12 @@ fn the_members_of_a_living_run_are_listed_and_measured(backend: &str) {
     assert!(table.starts_with("PID") && table.lines().count() == 4, "{table}");
     let usage = document(&job, &["stat", "--json", job.name()]);
     assert!(usage.get("cpu_seconds").is_some() && usage.get("oom_kills").is_some(), "{usage}");
+    let table = contain(&job, &["stat", job.name()]).expect(0).stdout;
+    for (figure, row) in [("memory_bytes", "memory "), ("pids", "pids ")] {
+        let has = table.lines().any(|line| line.starts_with(row));
+        assert_eq!(has, !usage[figure].is_null(), "{row}: {table}");
+    }
+    assert!(!table.is_empty());
     running.signal(Signal::TERM);
     running.finish().expect(143);
 }

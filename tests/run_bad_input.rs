@@ -68,6 +68,9 @@ fn a_program_that_cannot_be_run_has_the_status_that_a_shell_gives(backend: &str)
         fs::set_permissions(job.path(name), fs::Permissions::from_mode(mode)).unwrap();
     }
     let path = |name| job.path(name).to_str().unwrap().to_owned();
+    let script = Job::on(backend).run(&[], &[&path("script")]);
+    assert!(script.error_line().ends_with("its interpreter is not: check its first line"));
+    refused(Job::on(backend).run(&[], &[""]), 125, "the program has no name");
     let cases = [
         ("/no/such/program".to_owned(), 127),
         ("no-such-program".to_owned(), 127),

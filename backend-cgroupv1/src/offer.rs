@@ -80,9 +80,9 @@ pub(crate) fn unsupported(limit: Limit) -> Error {
     match limit {
         Limit::MemoryHigh => error
             .because("cgroup v1 has no limit above which members are slowed down")
-            .advise("use a hard memory limit, or run with --best-effort"),
+            .advise("use a hard memory limit, or leave this one out"),
         _ => error
             .because(format!("no usable hierarchy offers the limit {limit}"))
-            .advise("mount the hierarchy of its controller, or run with --best-effort"),
+            .advise("mount the hierarchy of its controller, or leave the limit out"),
     }
 }

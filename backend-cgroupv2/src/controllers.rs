@@ -147,7 +147,7 @@ pub(crate) fn refused(refusal: Refusal) -> Error {
         Some(Errno::NOENT) => error
             .with_kind(ErrorKind::Unsupported)
             .because("the group around it does not hand down a controller that the limits take")
-            .advise("enable it in cgroup.subtree_control there, or run with --best-effort"),
+            .advise("enable it in cgroup.subtree_control there, or leave the limits out"),
         _ => error,
     }
 }

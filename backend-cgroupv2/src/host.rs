@@ -145,7 +145,7 @@ fn check_writable(dir: &Dir) -> Result<()> {
             Err(refused(dir, errno)
                 .because("our own group's directory is not ours to write to")
                 .advise(
-                    "run it in a delegated group: systemd-run --user --scope -p Delegate=yes …",
+                    "run it in a delegated group (systemd-run --user --scope -p Delegate=yes …), or name one of this user's with --parent PATH",
                 ))
         }
         Err(errno @ rustix::io::Errno::ROFS) => Err(refused(dir, errno)

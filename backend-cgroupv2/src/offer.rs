@@ -122,20 +122,19 @@ pub(crate) fn lacks(limit: Limit, offer: &Offer) -> Error {
     match controller {
         Some(Controller::Io) if offer.controllers.contains(Controller::Io) => error
             .because("no I/O scheduler or cost model of this kernel applies it")
-            .advise("leave the limit out, or run with --best-effort"),
+            .advise("leave the limit out"),
         Some(one) if offer.withheld.contains(one) => error
             .because(format!(
                 "the limit {limit} takes a parent group that is ours to arrange, and this one holds processes"
             ))
             .advise(controllers::REMEDY),
         Some(one) => error
-            .because(format!("the controller {one} cannot be handed down to groups here"))
-            .advise(format!(
-                "have it enabled in cgroup.subtree_control of the parent group, or run with \
-                 --best-effort: the limit {limit} needs it"
-            )),
+            .because(format!(
+                "the limit {limit} needs the controller {one}, which cannot be handed down to groups here"
+            ))
+            .advise("enable it in cgroup.subtree_control of the parent group, or take a backend that has it"),
         None => error
             .because("cgroup v2 does not have this limit")
-            .advise("leave the limit out, or run with --best-effort"),
+            .advise("leave the limit out"),
     }
 }

@@ -106,7 +106,7 @@ fn place_error(error: Error) -> Error {
         Some(Errno::NODEV | Errno::NOENT) => error.with_kind(ErrorKind::Gone),
         Some(Errno::ACCESS | Errno::PERM) => error
             .with_kind(ErrorKind::PermissionDenied)
-            .advise("run it in a delegated group: systemd-run --user --scope -p Delegate=yes …"),
+            .advise("run it in a delegated group (systemd-run --user --scope -p Delegate=yes …), or name one of this user's with --parent PATH"),
         _ => error,
     }
 }

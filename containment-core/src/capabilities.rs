@@ -146,7 +146,7 @@ impl Capabilities {
         }
         Err(Error::new(ErrorKind::Unsupported, Operation::Place)
             .because("members are held by descent alone, which a seal does not close")
-            .advise("take a cgroup backend (see contain doctor), or accept best effort"))
+            .advise("take a cgroup backend (see contain doctor), or accept best effort (contain run --best-effort)"))
     }
 
     /// What holds for a program that is sealed in.

@@ -101,6 +101,8 @@ pub enum Operation {
     Spawn,
     /// Waiting for a program.
     Wait,
+    /// Waiting until nothing lives in a group.
+    AwaitEmpty,
     /// Moving a running process into a group.
     Attach,
     /// Listing members.
@@ -127,7 +129,7 @@ pub enum Operation {
     Remove,
     /// Opening the file that is to tell how a group ended.
     Report,
-    /// Keeping the record of groups in the state directory.
+    /// Using the record of groups in the state directory.
     Register,
     /// Mounting a hierarchy.
     Mount,
@@ -146,6 +148,7 @@ impl Operation {
             Self::Place => "place a process in group",
             Self::Spawn => "start a program in group",
             Self::Wait => "wait for a program in group",
+            Self::AwaitEmpty => "wait for the end of group",
             Self::Attach => "attach a process to group",
             Self::Members => "list the members of group",
             Self::Populated => "read the population of group",
@@ -159,7 +162,7 @@ impl Operation {
             Self::Reap => "reap the members of group",
             Self::Remove => "remove group",
             Self::Report => "open the report of group",
-            Self::Register => "keep the record of group",
+            Self::Register => "use the record of group",
             Self::Mount => "mount a hierarchy",
             Self::Serve => "serve as a helper",
         }
@@ -387,10 +390,26 @@ impl fmt::Display for Reason<'_> {
 }
 
 impl Error {
+    /// The reason, and on which path, unless the reason names it: `Permission denied (EACCES): /run/x`.
+    pub fn why(&self) -> String {
+        let reason = self.reason().to_string();
+        let path = self.unnamed_path(&reason);
+        path.map_or(reason.clone(), |path| format!("{reason}: {path}"))
+    }
+
+    /// The line that `Display` gives, and on which path.
+    pub fn located(&self) -> String {
+        let path = self.unnamed_path(&self.reason().to_string());
+        path.map_or(self.to_string(), |path| format!("{self}: {path}"))
+    }
+
+    fn unnamed_path(&self, reason: &str) -> Option<String> {
+        self.path().map(|path| path.display().to_string()).filter(|path| !reason.contains(path))
+    }
+
     /// On which object it was, unless the reason names it, and what to do.
     fn fmt_fields(&self, f: &mut fmt::Formatter<'_>, reason: &str) -> fmt::Result {
-        let path = self.path().map(|path| path.display().to_string());
-        if let Some(path) = path.filter(|path| !reason.contains(path)) {
+        if let Some(path) = self.unnamed_path(reason) {
             write!(f, ": {path}")?;
         }
         if let Some(pid) = self.pid() {
@@ -404,9 +423,15 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "failed to {}", self.0.operation.phrase())?;
         match (&self.0.group, self.0.backend) {
+            (Some(group), _) if self.0.operation == Operation::Probe => {
+                write!(f, " the host for group {group}")?;
+            }
+            (Some(group), _) if self.0.operation == Operation::Select => {
+                write!(f, " for group {group}")?;
+            }
             (Some(group), _) => write!(f, " {group}")?,
             (None, Some(backend)) => write!(f, " ({backend})")?,
-            // It is kept of all of them.
+            // It is of all of them.
             (None, None) if self.0.operation == Operation::Register => f.write_str("s")?,
             (None, None) => {}
         }
@@ -459,7 +484,7 @@ mod tests {
             .advise("free space there");
         assert_eq!(
             format!("{error:#}"),
-            "failed to keep the record of groups: No space left on device (ENOSPC): \
+            "failed to use the record of groups: No space left on device (ENOSPC): \
              /run/contain/group-x; free space there"
         );
         let error = Error::new(ErrorKind::NotOwner, Operation::Kill)

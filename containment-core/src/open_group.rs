@@ -135,7 +135,7 @@ pub(crate) fn wait_empty(group: &dyn GroupOps, waiter: &dyn Waiter, deadline: Ti
         let now = waiter.now();
         if now >= deadline {
             return Err(
-                Error::new(ErrorKind::TimedOut, Operation::Wait).with_group(&group.id().name)
+                Error::new(ErrorKind::TimedOut, Operation::AwaitEmpty).with_group(&group.id().name)
             );
         }
         waiter.wait(pauses.bound(now, deadline, &on), &on);

@@ -204,7 +204,11 @@ pub(crate) struct Run {
     /// Name of the group [default: made up from PROGRAM]
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<GroupName>,
-    /// Refuse to run unless the backend gives at least this: kill=atomic, limits.memory, …
+    /// Refuse to run unless the backend gives at least this
+    ///
+    /// `kill=repeated|frozen|atomic`, `escape=voluntary|swept|impossible`, `empty=polled|notified`,
+    /// `freeze=stop-signal|kernel`, `leave_by=none`, `nesting`, `attach`, `limits.NAME`, `usage.NAME`: `contain doctor`
+    /// shows what there is.
     #[arg(long, value_name = "CAP[,CAP…]", value_delimiter = ',')]
     pub(crate) require: Vec<Requirement>,
     /// Do without limits that the backend cannot apply, and list them in the report
@@ -220,17 +224,17 @@ pub(crate) struct Run {
     #[arg(long, value_name = "auto|none", default_value = "auto", hide_possible_values = true)]
     pub(crate) engine: EngineChoice,
 
-    /// End the group after this time (500ms, 1.5s, 2m, plain seconds)
-    #[arg(long, value_name = "DUR", value_parser = values::duration)]
+    /// End the group after this time (500ms, 1.5s, 2m, 1h, plain seconds)
+    #[arg(long, value_name = "DUR", value_parser = values::bound, allow_negative_numbers = true)]
     pub(crate) timeout: Option<Duration>,
     /// End the group after this much CPU time of all its members
-    #[arg(long, value_name = "DUR", value_parser = values::duration)]
+    #[arg(long, value_name = "DUR", value_parser = values::bound, allow_negative_numbers = true)]
     pub(crate) cpu_time: Option<Duration>,
     /// When the OOM killer took one member: kill the rest of the group, too, or let it continue
     #[arg(long, value_name = "kill|continue", default_value = "kill", hide_possible_values = true)]
     pub(crate) on_oom: OnOom,
     /// Time between the signal that asks the group to end and SIGKILL
-    #[arg(long, value_name = "DUR", value_parser = values::duration, default_value = "10s")]
+    #[arg(long, value_name = "DUR", value_parser = values::duration, default_value = "10s", allow_negative_numbers = true)]
     pub(crate) grace: Duration,
     /// Signal that asks the group to end [default: TERM, or the one that contain got]
     #[arg(long, value_name = "SIG")]

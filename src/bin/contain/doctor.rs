@@ -2,13 +2,12 @@
 
 use std::io::Write as _;
 
-use containment::{Backend, Capabilities, Containment, Element, Finding, Set};
+use containment::{Backend, Capabilities, Containment, Element, Error, Escape, Finding, Set};
 use serde::Serialize;
 
 use crate::cli::{Doctor, Global};
-use crate::errors;
-use crate::exit;
 use crate::table::Table;
+use crate::{errors, exit, values};
 
 /// Tries every backend and prints what was found.
 pub(crate) fn doctor(global: &Global, options: &Doctor) -> u8 {
@@ -22,7 +21,10 @@ pub(crate) fn doctor(global: &Global, options: &Doctor) -> u8 {
     };
     match printed {
         Err(error) => {
-            errors::print_line(&format!("failed to print the findings: {error}; check stdout"));
+            errors::print_line(&format!(
+                "failed to print the findings: {}; check stdout",
+                values::reason(&error)
+            ));
             exit::FAILED
         }
         Ok(()) if diagnosis.is_usable() => exit::DONE,
@@ -84,7 +86,8 @@ const HYBRID_FIRST: &str =
 
 impl Diagnosis {
     fn prefers_hybrid(&self) -> bool {
-        self.backends.first().is_some_and(|first| first.name == Backend::Hybrid.name())
+        let hybrid = Backend::Hybrid.name();
+        self.selected == Some(hybrid) && self.backends.first().is_some_and(|it| it.name == hybrid)
     }
 
     fn is_usable(&self) -> bool {
@@ -98,7 +101,7 @@ impl Entry {
         Self {
             name: finding.backend.name(),
             usable: finding.usable.is_ok(),
-            reason: error.map(ToString::to_string),
+            reason: error.map(Error::located),
             remedy: error.and_then(|error| error.remedy()).map(str::to_owned),
             lacking: finding.lacking.clone(),
             scope: finding.scope.clone(),
@@ -133,7 +136,10 @@ fn for_a_person(diagnosis: &Diagnosis) -> String {
         let usable = if entry.usable { "yes" } else { "no" };
         let mut cells = vec![entry.name, usable];
         if let Some(it) = &entry.capabilities {
-            cells.extend([&*it.kill, &it.escape, &it.empty, &it.freeze, &it.leave_by]);
+            // Who leaves by itself needs nobody to move it.
+            let leave_by =
+                if it.escape == Escape::Impossible.to_string() { &*it.leave_by } else { "-" };
+            cells.extend([&*it.kill, &it.escape, &it.empty, &it.freeze, leave_by]);
         }
         table.row(cells);
     }

@@ -26,6 +26,9 @@ pub(crate) fn line(error: &Error) -> String {
 /// What to do about an error that brings no remedy of its own.
 fn usual_remedy(error: &Error) -> Option<&'static str> {
     match error.kind() {
+        ErrorKind::ProgramNotFound if is_there(error) => {
+            Some("the file is there, its interpreter is not: check its first line")
+        }
         ErrorKind::ProgramNotFound => Some("check the path, or PATH"),
         ErrorKind::ProgramNotExecutable => Some("check its mode, its format and its interpreter"),
         ErrorKind::AlreadyExists => Some("choose another name"),
@@ -39,6 +42,11 @@ fn usual_remedy(error: &Error) -> Option<&'static str> {
         _ if error.path().is_some() => Some("check the path"),
         _ => None,
     }
+}
+
+/// Whether what was not found is a file that is there: PATH is not looked through for one with a slash.
+fn is_there(error: &Error) -> bool {
+    error.path().is_some_and(|path| path.components().count() > 1 && path.is_file())
 }
 
 /// File names may hold newlines and escapes; a message is one line and leaves the terminal alone.

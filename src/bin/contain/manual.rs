@@ -1,15 +1,15 @@
 //! `contain completions` and `contain man`: what a package installs beside the program, made from the
 //! very definition of the command line.
 
-use containment::GROUP_VARIABLE;
 use std::io::{self, Write as _};
 
 use clap::{Command, CommandFactory as _};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
+use containment::GROUP_VARIABLE;
 
 use crate::cli::{Cli, Completions, Manual};
-use crate::{errors, exit};
+use crate::{errors, exit, values};
 
 /// Prints the completions of a shell; gives the exit status.
 pub(crate) fn completions(options: &Completions) -> u8 {
@@ -43,17 +43,17 @@ fn page(command: &Command) -> io::Result<Vec<u8>> {
     let source = concat!("contain ", env!("CARGO_PKG_VERSION"));
     let mut page = Vec::new();
     Man::new(command.clone()).source(source).manual("User Commands").render(&mut page)?;
-    // What holds for every subcommand stands on the first page only.
-    if command.has_subcommands() {
-        sections().to_writer(&mut page)?;
-    }
+    sections(command.get_name()).to_writer(&mut page)?;
     Ok(page)
 }
 
-/// What the definition of the command line does not hold.
-fn sections() -> Roff {
+/// What the definition of a command does not hold.
+fn sections(command: &str) -> Roff {
     let mut sections = Roff::new();
-    for (heading, entries) in SECTIONS {
+    for Section { heading, on, entries } in SECTIONS {
+        if !on.has(command) {
+            continue;
+        }
         sections.control("SH", [*heading]);
         for (term, text) in *entries {
             sections.control("TP", []).text([bold(*term)]).text([roman(*text)]);
@@ -62,12 +62,98 @@ fn sections() -> Roff {
     sections
 }
 
-type Section = (&'static str, &'static [(&'static str, &'static str)]);
+/// A section of the pages of some commands.
+struct Section {
+    heading: &'static str,
+    on: On,
+    entries: &'static [(&'static str, &'static str)],
+}
+
+/// The commands whose pages have a section.
+enum On {
+    /// `contain` itself.
+    First,
+    /// The subcommands that run a program.
+    Running,
+    /// This one.
+    One(&'static str),
+    /// Every subcommand.
+    Sub,
+}
+
+impl On {
+    fn has(&self, command: &str) -> bool {
+        match self {
+            Self::First => command == "contain",
+            Self::Running => ["run", "exec"].contains(&command),
+            Self::One(name) => command == *name,
+            Self::Sub => command != "contain",
+        }
+    }
+}
 
 const SECTIONS: &[Section] = &[
-    (
-        "EXIT STATUS",
-        &[
+    Section {
+        heading: "EXIT STATUS",
+        on: On::Running,
+        entries: &[
+            ("PROGRAM's own", "128+N when it died of signal N, or signal N to contain ended it."),
+            ("124", "A limit on time or on CPU time ended the group."),
+            (
+                "125",
+                "contain itself failed, in one line on stderr: nothing was run, or containment was lost.",
+            ),
+            ("126, 127", "PROGRAM cannot be executed; was not found."),
+            ("137", "Memory ran out, and the group was ended for it."),
+        ],
+    },
+    Section {
+        heading: "SIGNALS",
+        on: On::One("run"),
+        entries: &[
+            (
+                "TERM, INT, HUP, QUIT",
+                "End the group: every member gets the signal, then the grace passes, then SIGKILL. A second one kills at \
+                 once. What the terminal itself sends goes to PROGRAM as well, and is left to it.",
+            ),
+            ("USR1, USR2, WINCH, CONT", "Are passed on to PROGRAM."),
+            ("KILL", "Cannot be taken: the guardian ends the group, unless --orphans keep."),
+        ],
+    },
+    Section {
+        heading: "SIGNALS",
+        on: On::One("exec"),
+        entries: &[(
+            "TERM, INT, HUP, QUIT, USR1, USR2, WINCH, CONT",
+            "Are passed on to PROGRAM alone.",
+        )],
+    },
+    Section {
+        heading: "REPORT",
+        on: On::One("run"),
+        entries: &[
+            (
+                "outcome, reason, exit_status",
+                "How PROGRAM ended, what ended the group before that, and contain's own status.",
+            ),
+            ("guarantees, degraded", "What the backend gave, and what was done without."),
+            ("usage", "Seconds and bytes; null where nobody measures it."),
+            (
+                "teardown",
+                "left_behind: members that lived when PROGRAM ended; escaped: found outside of the group; survivors: alive \
+                 still, and what holds them; errors.",
+            ),
+        ],
+    },
+    Section {
+        heading: "SEE ALSO",
+        on: On::Sub,
+        entries: &[("contain(1)", "Exit statuses, environment, files.")],
+    },
+    Section {
+        heading: "EXIT STATUS",
+        on: On::First,
+        entries: &[
             ("run, exec", "PROGRAM's own; 128+N when it died of signal N."),
             (
                 "124",
@@ -85,10 +171,11 @@ const SECTIONS: &[Section] = &[
                 "The same: no such group; it exists already; not permitted; not supported here.",
             ),
         ],
-    ),
-    (
-        "ENVIRONMENT",
-        &[
+    },
+    Section {
+        heading: "ENVIRONMENT",
+        on: On::First,
+        entries: &[
             (
                 "CONTAIN_BACKEND, CONTAIN_PARENT, CONTAIN_STATE_DIR, CONTAIN_LOG",
                 "As the options of these names.",
@@ -98,17 +185,19 @@ const SECTIONS: &[Section] = &[
                 "Set for PROGRAM: the groups that it is in, outermost first, divided by colons.",
             ),
         ],
-    ),
-    (
-        "FILES",
-        &[(
+    },
+    Section {
+        heading: "FILES",
+        on: On::First,
+        entries: &[(
             "$XDG_RUNTIME_DIR/contain, /run/contain, /tmp/contain-UID",
             "The groups on record; the first that there is: of the user, of root, of a user without a runtime directory.",
         )],
-    ),
-    (
-        "EXAMPLES",
-        &[
+    },
+    Section {
+        heading: "EXAMPLES",
+        on: On::First,
+        entries: &[
             (
                 "contain run --timeout 10m -- make -j8",
                 "A build that leaves nothing behind, and is over after ten minutes.",
@@ -120,7 +209,7 @@ const SECTIONS: &[Section] = &[
             ("contain doctor", "What this host can guarantee, and how to get more."),
             ("contain gc", "Ends what killed runs have left."),
         ],
-    ),
+    },
 ];
 
 fn printed(what: &str, written: io::Result<()>) -> u8 {
@@ -129,7 +218,10 @@ fn printed(what: &str, written: io::Result<()>) -> u8 {
         // Whoever closed the pipe has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::DONE,
         Err(error) => {
-            errors::print_line(&format!("failed to print {what}: {error}; check stdout"));
+            errors::print_line(&format!(
+                "failed to print {what}: {}; check stdout",
+                values::reason(&error)
+            ));
             exit::FAILED
         }
     }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::cli::{Gc, Global, Ls};
 use crate::run::report::OutcomeEntry;
 use crate::table::Table;
-use crate::{errors, exit};
+use crate::{errors, exit, values};
 
 /// Lists the groups; gives the exit status.
 pub(crate) fn ls(global: &Global, options: &Ls) -> u8 {
@@ -40,7 +40,10 @@ pub(crate) fn gc(global: &Global, options: &Gc) -> u8 {
 /// Prints what there is on stdout, and each error on a line of its own.
 fn finish(shown: &str, errors: &[Error]) -> u8 {
     if let Err(error) = std::io::stdout().write_all(shown.as_bytes()) {
-        errors::print_line(&format!("failed to print the list: {error}; check stdout"));
+        errors::print_line(&format!(
+            "failed to print the list: {}; check stdout",
+            values::reason(&error)
+        ));
         return exit::FAILED;
     }
     errors.iter().for_each(errors::print);

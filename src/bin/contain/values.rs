@@ -5,7 +5,10 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::time::Duration;
 
-use containment::{Bytes, CpuSet, Cpus, Device, HugePage, InvalidLimit, IoMax, Limits, Most, Rate};
+use containment::{
+    Bytes, CpuSet, Cpus, Device, Error, HugePage, InvalidLimit, IoMax, Limits, Most, Operation,
+    Rate,
+};
 use fundu::DurationParser;
 
 /// `500ms`, `1.5s`, `2m`, or plain seconds.
@@ -16,7 +19,17 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     parsed.try_into().map_err(|_| DURATION.to_owned())
 }
 
-const DURATION: &str = "expected a time such as 500ms, 1.5s, 2m or plain seconds";
+const DURATION: &str = "expected a time such as 500ms, 1.5s, 2m, 1h or plain seconds";
+
+/// The same, of something that ends a group: to be over before it began is nobody's limit.
+pub(crate) fn bound(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => {
+            Err("expected more than no time; leave the option out for no limit".to_owned())
+        }
+        time => Ok(time),
+    }
+}
 
 /// Bytes, or K, M, G, T of 1024; `max` for no limit.
 pub(crate) fn size(text: &str) -> Result<Most<Bytes>, String> {
@@ -71,12 +84,17 @@ pub(crate) fn io_max(text: &str) -> Result<(Device, IoMax), String> {
 const IO_MAX: &str =
     "expected a disk and its rates, such as 8:0:rbps=1M,wiops=100 or /dev/sda:wbps=max";
 
+/// Why a call failed, as every other line says it.
+pub(crate) fn reason(error: &std::io::Error) -> String {
+    Error::from_io(Operation::Open, error).reason().to_string()
+}
+
 /// The numbers of a disk, or the path of its device file.
 fn device(text: &str) -> Result<Device, String> {
     if let Ok(device) = text.parse() {
         return Ok(device);
     }
-    let file = std::fs::metadata(text).map_err(|error| format!("{text}: {error}"))?;
+    let file = std::fs::metadata(text).map_err(|error| format!("{text}: {}", reason(&error)))?;
     if !file.file_type().is_block_device() {
         return Err(format!("{text} is no disk"));
     }

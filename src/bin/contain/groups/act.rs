@@ -65,7 +65,10 @@ fn survived(group: &OpenGroup, report: TeardownReport) -> Error {
     let own = |error: &Error| error.kind() == ErrorKind::HoldsCaller;
     let mut errors = report.errors.into_iter();
     match errors.find(|error| own(error) || named.is_empty()) {
-        Some(error) if own(&error) => error.advise("run contain outside of the group"),
+        // Whatever was tried first.
+        Some(error) if own(&error) => {
+            error.during(Operation::Kill).advise("run contain outside of the group")
+        }
         Some(error) => error,
         None => Error::new(ErrorKind::TimedOut, Operation::Kill)
             .with_group(&group.id().name)
@@ -82,7 +85,9 @@ pub(super) fn wait(global: &Global, options: &Wait) -> u8 {
     });
     match waited {
         Err(error) if error.kind() == ErrorKind::TimedOut => {
-            let error = error.because("it is not empty yet");
+            let error = error
+                .because("it is not empty yet")
+                .advise("give it more time, or end it: contain kill");
             told(Err(error)).max(exit::TIMED_OUT)
         }
         waited => told(waited),

@@ -11,6 +11,7 @@ use containment_process::signals::{Inbox, Received};
 use super::options::Exec;
 use super::{Found, find};
 use crate::cli::Global;
+use crate::run::program::named;
 use crate::{errors, exit};
 
 /// Runs the program; gives the exit status.
@@ -48,10 +49,7 @@ fn closed(entry: &Entry) -> Error {
 }
 
 fn program(options: &Exec, group: &OpenGroup, mask: SignalSet) -> Result<Program> {
-    let (name, arguments) = options.program.split_first().ok_or_else(|| {
-        Error::new(ErrorKind::InvalidInput, Operation::Spawn).because("no program given")
-    })?;
-    let program = Program::new(name).args(arguments.iter().cloned()).signal_mask(mask);
+    let program = named(&options.program)?.signal_mask(mask);
     Ok(program.env(GROUP_VARIABLE, group_variable(group.id())))
 }
 

@@ -100,7 +100,7 @@ pub(crate) struct Stat {
     #[arg(long)]
     pub(crate) json: bool,
     /// Show it again and again, this long apart, until the group is gone
-    #[arg(long, value_name = "DUR", value_parser = values::duration)]
+    #[arg(long, value_name = "DUR", value_parser = values::duration, allow_negative_numbers = true)]
     pub(crate) watch: Option<Duration>,
 }
 
@@ -109,7 +109,7 @@ pub(crate) struct Freeze {
     /// Name of the group
     pub(crate) name: GroupName,
     /// How long it may take
-    #[arg(long, value_name = "DUR", value_parser = values::duration, default_value = "10s")]
+    #[arg(long, value_name = "DUR", value_parser = values::duration, allow_negative_numbers = true, default_value = "10s")]
     pub(crate) timeout: Duration,
 }
 
@@ -134,7 +134,7 @@ pub(crate) struct Kill {
     /// Name of the group
     pub(crate) name: GroupName,
     /// Time between SIGTERM and SIGKILL; 0 is SIGKILL at once
-    #[arg(long, value_name = "DUR", value_parser = values::duration, default_value = "0")]
+    #[arg(long, value_name = "DUR", value_parser = values::duration, allow_negative_numbers = true, default_value = "0")]
     pub(crate) grace: Duration,
     /// Print one JSON document
     #[arg(long)]
@@ -155,7 +155,7 @@ pub(crate) struct Wait {
     /// Name of the group
     pub(crate) name: GroupName,
     /// How long to wait at most [default: for ever]
-    #[arg(long, value_name = "DUR", value_parser = values::duration)]
+    #[arg(long, value_name = "DUR", value_parser = values::duration, allow_negative_numbers = true)]
     pub(crate) timeout: Option<Duration>,
     /// Print how its programs ended, as one JSON document: those that outlive whoever started them
     #[arg(long)]

@@ -88,7 +88,10 @@ fn print_usage(usage: &Usage, as_json: bool) -> Result<()> {
 
 fn used(usage: &Usage) -> Table {
     let mut table = Table::default();
-    for (name, figure) in stats::figures(usage) {
+    let now =
+        [("memory", usage.memory.map(stats::bytes)), ("pids", usage.pids.map(|n| n.to_string()))];
+    let now = now.into_iter().filter_map(|(name, figure)| Some((name, figure?)));
+    for (name, figure) in now.chain(stats::figures(usage)) {
         table.row([name, &figure]);
     }
     table

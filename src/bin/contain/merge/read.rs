@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::StreamDeserializer;
 use serde_json::de::IoRead;
 
+use crate::values;
+
 /// The only version of a report that there is.
 const VERSION: u32 = 1;
 
@@ -127,7 +129,7 @@ impl Iterator for Reports {
         let documents = match &mut self.from {
             Ok(documents) => documents,
             Err(error) => {
-                let error = error.to_string();
+                let error = values::reason(error);
                 return Some(Err(self.give_up(&error, "check the path")));
             }
         };

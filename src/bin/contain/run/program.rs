@@ -21,10 +21,7 @@ pub(super) struct Prepared(Program);
 impl Prepared {
     /// Looks up the user, and opens the redirections.
     pub(super) fn new(options: &Run) -> Result<Self> {
-        let (name, arguments) = options.program.split_first().ok_or_else(|| {
-            Error::new(ErrorKind::InvalidInput, Operation::Spawn).because("no program given")
-        })?;
-        let mut program = Program::new(name).args(arguments.iter().cloned());
+        let mut program = named(&options.program)?;
         if options.env_clear {
             program = program.env_clear();
         }
@@ -45,6 +42,18 @@ impl Prepared {
             .env(GROUP_VARIABLE, group_variable(group.id()))
             .signal_mask(mask)
             .process_group(process_group(group.id().backend))
+    }
+}
+
+/// A program by its words.
+pub(crate) fn named(words: &[OsString]) -> Result<Program> {
+    match words.split_first() {
+        Some((name, arguments)) if !name.is_empty() => {
+            Ok(Program::new(name).args(arguments.iter().cloned()))
+        }
+        _ => Err(Error::new(ErrorKind::InvalidInput, Operation::Spawn)
+            .because("the program has no name")
+            .advise("name it behind the options")),
     }
 }
 

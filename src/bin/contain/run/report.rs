@@ -1,7 +1,7 @@
 //! The JSON report: its shape is a contract.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Write, stderr};
+use std::io::{self, Write, stderr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::end::{End, Reason};
 use super::members::{MemberEntry, SurvivorEntry};
-use crate::engine;
+use crate::{engine, values};
 
 /// Where the report goes, opened before anything runs.
 #[derive(Debug)]
@@ -33,11 +33,16 @@ impl ReportFile {
 
     /// Writes the report as one line. What fails is told on one line, too.
     pub(super) fn write(self, end: &End) -> std::result::Result<(), String> {
-        let failed = |path: &Path, error: &dyn std::fmt::Display| {
-            format!("failed to write the report: {error}: {}; check the path", path.display())
+        let failed = |path: &Path, error: &io::Error| {
+            let remedy = match error.kind() {
+                io::ErrorKind::StorageFull => "free some space there",
+                _ => "check the path",
+            };
+            let why = values::reason(error);
+            format!("failed to write the report: {why}: {}; {remedy}", path.display())
         };
         let mut json = serde_json::to_vec(&Report::new(end))
-            .map_err(|error| failed(Path::new("JSON"), &error))?;
+            .map_err(|error| failed(Path::new("JSON"), &error.into()))?;
         json.push(b'\n');
         match self {
             Self::Stderr => {

@@ -13,7 +13,8 @@ use containment_core::{
 /// the origins that `witness` tells.
 ///
 /// # Errors
-/// When `/proc` cannot be read.
+/// [`Unusable`](containment_core::ErrorKind::Unusable) where no pidfd can be opened: before Linux 5.3, or without
+/// a descriptor to spare. What fails later, as the reading of `/proc`, is in the report.
 pub fn end_descendants(
     name: &GroupName,
     witness: Option<Arc<dyn Witness>>,

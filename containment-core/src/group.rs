@@ -51,8 +51,11 @@ impl Group {
     /// Starts a program that is a member before its first instruction.
     ///
     /// # Errors
-    /// [`Unsupported`](ErrorKind::Unsupported) for a sealed program in a group that can be left without
-    /// writing to any file.
+    /// Those of [`GroupOps::spawn`], above all [`ProgramNotFound`](ErrorKind::ProgramNotFound),
+    /// [`ProgramNotExecutable`](ErrorKind::ProgramNotExecutable) and [`InvalidInput`](ErrorKind::InvalidInput) for
+    /// what was asked for, [`Frozen`](ErrorKind::Frozen), [`Killed`](ErrorKind::Killed) and
+    /// [`Gone`](ErrorKind::Gone) for the group. [`Unsupported`](ErrorKind::Unsupported) for a sealed program in a
+    /// group that can be left without writing to any file.
     pub fn spawn(&self, program: &Program) -> Result<Child> {
         if program.isolation().seal == Seal::Whole {
             let sealable = self.capabilities().check_seal();
@@ -70,21 +73,36 @@ impl Group {
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput), and nothing is changed, when a value is no limit on
     /// any host.
+    /// [`Unsupported`](ErrorKind::Unsupported) for a limit that this group cannot have; [`Gone`](ErrorKind::Gone).
     pub fn set_limits(&self, limits: &Limits) -> Result<()> {
         set_limits(&*self.ops, limits)
     }
 
     /// The living members of the whole subtree.
+    ///
+    /// # Errors
+    /// [`Gone`](ErrorKind::Gone) when somebody else removed the group;
+    /// [`StatusLost`](ErrorKind::StatusLost) for a process group whose leader somebody else reaped;
+    /// [`System`](ErrorKind::System) when `/proc` cannot be read.
     pub fn members(&self) -> Result<Vec<Member>> {
         self.ops.members()
     }
 
     /// What was used so far.
+    ///
+    /// # Errors
+    /// [`Gone`](ErrorKind::Gone) when somebody else removed the group;
+    /// [`Malformed`](ErrorKind::Malformed) for a text of the kernel that is not understood. What is not
+    /// measured is none.
     pub fn usage(&self) -> Result<Usage> {
         self.ops.usage()
     }
 
     /// Sends a signal to every member, the programs first.
+    ///
+    /// # Errors
+    /// [`HoldsCaller`](ErrorKind::HoldsCaller) when this process is a member; [`Gone`](ErrorKind::Gone)
+    /// when somebody else removed the group. That a member did not get it is told by the answer.
     pub fn signal(&self, signal: Signal) -> Result<Signalled> {
         self.ops.signal(signal)
     }
@@ -92,7 +110,7 @@ impl Group {
     /// Waits until the group is empty, or `timeout` has passed.
     ///
     /// # Errors
-    /// [`TimedOut`](ErrorKind::TimedOut).
+    /// [`TimedOut`](ErrorKind::TimedOut); [`Gone`](ErrorKind::Gone) when somebody else removed the group.
     pub fn wait_empty(&self, timeout: Duration) -> Result<()> {
         wait_empty(&*self.ops, &*self.waiter, self.waiter.now() + timeout)
     }
@@ -107,6 +125,9 @@ impl Group {
     }
 
     /// Ends the group like [`terminate`](Self::terminate), for callers that do the waiting themselves.
+    ///
+    /// # Errors
+    /// [`NotOwner`](ErrorKind::NotOwner) in a fork of the process that made the guard.
     pub fn begin_termination(self, policy: Policy) -> Result<Termination> {
         if self.owner != Pid::current() {
             return Err(

@@ -50,6 +50,10 @@ impl OpenGroup {
     }
 
     /// Starts a program that is a member before its first instruction.
+    ///
+    /// # Errors
+    /// Those of [`GroupOps::spawn`]: [`Unsupported`](ErrorKind::Unsupported) in a process group that another
+    /// process made.
     pub fn spawn(&self, program: &Program) -> Result<Child> {
         Ok(Child::new(self.ops.spawn(program)?, Arc::clone(&self.waiter)))
     }

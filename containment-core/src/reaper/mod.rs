@@ -59,6 +59,9 @@ enum Order {
 
 impl Reaper {
     /// Starts the thread.
+    ///
+    /// # Errors
+    /// [`System`](crate::ErrorKind::System) when there is no descriptor for it (`EMFILE`), or no thread (`EAGAIN`).
     pub fn start() -> Result<Self> {
         let failed = |errno: rustix::io::Errno| {
             Error::from_errno(Operation::Wait, errno.raw_os_error())

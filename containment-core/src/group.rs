@@ -14,6 +14,25 @@ use crate::{
 /// A group that this process owns: dropping it kills every member and removes it, within a bound.
 ///
 /// Only the process that made the guard acts on it, never its fork.
+///
+/// ```
+/// use std::time::Duration;
+/// use backend_fake::{Fake, Script};
+/// use containment_core::{CgroupOps, ControllerSet, Group, Policy, Program};
+///
+/// let fake = Fake::new();
+/// let daemon = Script::new().named("daemon");
+/// fake.program("make", Script::new().forks(Duration::ZERO, daemon).exits(Duration::from_secs(1), 0));
+///
+/// let made = fake.create(&"build-42".parse()?, ControllerSet::EMPTY)?;
+/// let job = Group::new(made, fake.waiter());
+/// let make = job.spawn(&Program::new("make"))?;
+/// assert!(make.wait()?.success());
+/// let report = job.terminate(&Policy::graceful(Duration::from_secs(10)))?;
+/// assert_eq!(report.left_behind[0].comm, "daemon");
+/// assert!(report.is_clean());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "dropping the guard kills the group"]
 pub struct Group {
     ops: Arc<dyn GroupOps>,

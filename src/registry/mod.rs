@@ -39,6 +39,26 @@ pub(crate) use registered::RegisteredDriver;
 /// What fails in its state directory is an error of [`Operation::Register`] with the path and a remedy:
 /// [`PermissionDenied`](ErrorKind::PermissionDenied) where we may not write, and for a file that is no plain
 /// one or not ours alone, else [`System`](ErrorKind::System) with the errno, as where the disk is full.
+///
+/// ```
+/// use containment::Containment;
+/// use containment::registry::{Owner, Registry, Tenure};
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let directory = directory.path();
+/// let registry = Registry::open(Some(directory))?;
+/// let host = Containment::builder().registry(&registry, Tenure::Owner).build()?;
+/// let job = host.group(format!("ci-{}", std::process::id())).create()?;
+///
+/// let entry = registry.find(&job.id().name, None)?;
+/// assert_eq!(entry.id().as_ref(), Some(job.id()));
+/// assert_eq!(registry.owner(&entry)?, Owner::Alive);
+/// assert!(registry.collect(false)?.removed.is_empty(), "its owner lives");
+/// drop(job);
+/// assert!(registry.entries()?.is_empty());
+/// registry.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Registry {
     dir: StateDir,

@@ -18,6 +18,9 @@ pub struct Containment {
 
 impl Containment {
     /// The strongest way that works here, proved by a scratch group.
+    ///
+    /// # Errors
+    /// [`Unusable`](containment_core::ErrorKind::Unusable) where no backend works, naming the reason of each.
     pub fn auto() -> Result<Self> {
         Self::builder().build()
     }
@@ -61,11 +64,19 @@ impl Containment {
     }
 
     /// Opens an existing group: of this identity, not just of this name.
+    ///
+    /// # Errors
+    /// [`NotFound`](containment_core::ErrorKind::NotFound) when it is gone, or its name is another group's;
+    /// [`Unsupported`](containment_core::ErrorKind::Unsupported) for process groups, which the kernel knows by no
+    /// name: a [`Registry`](crate::registry::Registry) does.
     pub fn open(&self, id: &GroupId) -> Result<Box<dyn GroupOps>> {
         self.driver.open(id)
     }
 
     /// The groups directly below the driver's parent group.
+    ///
+    /// # Errors
+    /// [`Gone`](containment_core::ErrorKind::Gone) when the parent group was removed.
     pub fn list(&self) -> Result<Vec<GroupId>> {
         self.driver.list()
     }

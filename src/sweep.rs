@@ -12,8 +12,22 @@ use containment_core::{
 /// out of its cgroup is still a descendant. They are listed as `escaped`, with
 /// the origins that `witness` tells.
 ///
+/// ```
+/// use std::process::Command;
+/// use containment::end_descendants;
+///
+/// // Orphans among our descendants come to us: prctl(PR_SET_CHILD_SUBREAPER).
+/// rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+/// Command::new("sh").args(["-c", "sleep 1000 &"]).status()?;
+/// let report = end_descendants(&"left".parse()?, None)?;
+/// assert_eq!(report.escaped.len(), 1);
+/// assert!(report.is_clean());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
-/// When `/proc` cannot be read.
+/// [`Unusable`](containment_core::ErrorKind::Unusable) where no pidfd can be opened: before Linux 5.3, or without
+/// a descriptor to spare. What fails later, as the reading of `/proc`, is in the report.
 pub fn end_descendants(
     name: &GroupName,
     witness: Option<Arc<dyn Witness>>,

@@ -33,6 +33,11 @@ impl V1Limits {
 
     /// Finds the hierarchies, and in each the group below which groups are made: `parent`, relative
     /// to the hierarchy's root, or else our own group. There may be none.
+    ///
+    /// # Errors
+    /// [`System`](ErrorKind::System) when the mounts or our own groups cannot be read;
+    /// [`Unusable`](ErrorKind::Unusable) where the kernel is short of something, as of descriptors. That a
+    /// hierarchy cannot be used is none.
     pub fn probe(base: &Base) -> Result<Self> {
         Place::find(base).map(|place| Self { place: Arc::new(place) })
     }
@@ -77,6 +82,9 @@ impl V1Limits {
 
     /// The figures that groups show which are made for these, as far as there are hierarchies for
     /// them: one that is joined for a figure may show others too.
+    ///
+    /// # Errors
+    /// None: a figure that no hierarchy offers is left out.
     pub fn figures(&self, asked: Set<Measure>) -> Result<Set<Measure>> {
         let mut joined = Vec::new();
         self.place.join(&mut joined, Set::EMPTY, asked)?;
@@ -109,11 +117,19 @@ impl V1Limits {
     }
 
     /// Opens what was made for the group `name` of this identity; that may be nothing.
+    ///
+    /// # Errors
+    /// [`PermissionDenied`](ErrorKind::PermissionDenied) and [`NotCgroupfs`](ErrorKind::NotCgroupfs) for a
+    /// directory that cannot be opened. That there is none is no error.
     pub fn open(&self, name: &GroupName, owner: u64) -> Result<LimitGroup> {
         Ok(LimitGroup::new(self.top().open_of(name, owner)?, &[]))
     }
 
     /// The freezer group that holds a process frozen, if one does: such a process does not die.
+    ///
+    /// # Errors
+    /// [`Unusable`](ErrorKind::Unusable) for a mount that cannot be opened, [`NotFound`](ErrorKind::NotFound)
+    /// when the process's group vanished meanwhile, [`PermissionDenied`](ErrorKind::PermissionDenied).
     pub fn hold_on(&self, pid: Pid) -> Result<Option<Hold>> {
         let Some(index) = self.place.serving("freezer") else { return Ok(None) };
         let hierarchy = &self.place.hierarchies[index];
@@ -167,6 +183,10 @@ impl LimitGroup {
     }
 
     /// Makes a group inside this one; `owners` as with [`V1Limits::create`].
+    ///
+    /// # Errors
+    /// As [`V1Limits::create`]; [`InvalidInput`](ErrorKind::InvalidInput) when both names together are too long,
+    /// [`Gone`](ErrorKind::Gone) when this group was removed.
     pub fn subgroup(
         &self,
         name: &GroupName,
@@ -182,6 +202,9 @@ impl LimitGroup {
     }
 
     /// Opens what was made for the group `name` inside this one.
+    ///
+    /// # Errors
+    /// As [`V1Limits::open`]; [`InvalidInput`](ErrorKind::InvalidInput) when both names together are too long.
     pub fn open_subgroup(&self, name: &GroupName, owner: u64) -> Result<Self> {
         let top = Top { place: &self.branches.place, outer: Some(&self.branches) };
         Ok(Self::new(top.open_of(name, owner)?, &self.entered.all))
@@ -207,6 +230,10 @@ impl LimitGroup {
     }
 
     /// The files that a child writes `0` to, each, before its exec.
+    ///
+    /// # Errors
+    /// [`Gone`](ErrorKind::Gone) when one of its directories was removed,
+    /// [`PermissionDenied`](ErrorKind::PermissionDenied), [`System`](ErrorKind::System) with `EMFILE`.
     pub fn entries(&self) -> Result<Vec<OwnedFd>> {
         self.entered.entries().map_err(|failure| self.error(failure.during(Operation::Place)))
     }
@@ -218,16 +245,29 @@ impl LimitGroup {
     }
 
     /// Moves a running process in, into every hierarchy or none.
+    ///
+    /// # Errors
+    /// [`System`](ErrorKind::System) with `ESRCH` for one that has ended, [`Gone`](ErrorKind::Gone),
+    /// [`PermissionDenied`](ErrorKind::PermissionDenied); [`InvalidInput`](ErrorKind::InvalidInput) for one
+    /// that the kernel does not move, and where the group's cpuset has no CPU or no memory node.
     pub fn attach(&self, pid: Pid) -> Result<()> {
         self.entered.attach(pid).map_err(|error| self.error(error).with_pid(pid))
     }
 
     /// The processes that are in any of its hierarchies.
+    ///
+    /// # Errors
+    /// [`PermissionDenied`](ErrorKind::PermissionDenied) and [`Malformed`](ErrorKind::Malformed) of a directory
+    /// that is there.
     pub fn pids(&self) -> Result<Vec<Pid>> {
         self.branches.pids().map_err(|failure| self.error(failure.during(Operation::Members)))
     }
 
     /// Where a process is now, in every hierarchy that its [`entries`](Self::entries) are in.
+    ///
+    /// # Errors
+    /// [`Unusable`](ErrorKind::Unusable) for a mount that cannot be opened, [`NotFound`](ErrorKind::NotFound)
+    /// when one of the process's groups vanished meanwhile. One that has ended is nowhere.
     pub fn home_of(&self, pid: Pid) -> Result<LimitHome> {
         let failed = |error: Error| self.error(error).with_pid(pid);
         let text = cgroup::read(pid);
@@ -256,6 +296,9 @@ impl LimitGroup {
     }
 
     /// What was used so far, by the hierarchies that it joined.
+    ///
+    /// # Errors
+    /// [`Gone`](ErrorKind::Gone); [`Malformed`](ErrorKind::Malformed), naming the file.
     pub fn usage(&self) -> Result<Usage> {
         self.branches.usage().map_err(|failure| self.error(failure.during(Operation::Usage)))
     }
@@ -345,6 +388,9 @@ impl Hold {
     }
 
     /// Thaws it, as far as it is not a group around it that is frozen.
+    ///
+    /// # Errors
+    /// [`Gone`](ErrorKind::Gone), [`PermissionDenied`](ErrorKind::PermissionDenied).
     pub fn thaw(&self) -> Result<()> {
         let thawed = self.dir.write("freezer.state", "THAWED");
         thawed.map_err(|failure| failure.during(Operation::Thaw))

@@ -86,6 +86,9 @@ impl CgroupV1 {
 
     /// The same with groups that show these figures too, as far as a usable hierarchy offers them:
     /// each may cost one more hierarchy.
+    ///
+    /// # Errors
+    /// Those of [`probe`](Self::probe), which has found what this builds on: none.
     pub fn measuring(mut self, figures: Set<Measure>) -> Result<Self> {
         let place = Place::clone(&self.driver.place);
         let driver = Driver::new(place, figures);
@@ -98,6 +101,9 @@ impl CgroupV1 {
     ///
     /// A look at every figure then takes 0.37 of the time that opening, reading and closing takes, measured by
     /// `just bench usage`; it pays from the second look on.
+    ///
+    /// # Errors
+    /// As [`measuring`](Self::measuring).
     pub fn sampling(mut self) -> Result<Self> {
         let place = Place { sampling: true, ..Place::clone(&self.driver.place) };
         let driver = Driver::new(place, self.driver.figures);
@@ -106,6 +112,9 @@ impl CgroupV1 {
     }
 
     /// The same without one controller's hierarchy, as on hosts that lack it. For tests.
+    ///
+    /// # Errors
+    /// [`Unusable`](ErrorKind::Unusable) when no hierarchy is left.
     pub fn without(mut self, controller: &str) -> Result<Self> {
         let mut place = Place::clone(&self.driver.place);
         place.hierarchies.retain(|hierarchy| !hierarchy.mounted.serves(controller));
@@ -122,6 +131,10 @@ impl CgroupV1 {
 
     /// Proves that groups work here: makes one, has a child move itself into it and exit, removes it.
     /// A directory that can be made proves nothing: moving a process takes more rights.
+    ///
+    /// # Errors
+    /// As [`containment_core::prove`]: [`PermissionDenied`](ErrorKind::PermissionDenied) where no directory can be
+    /// made or nobody moved, [`InvalidInput`](ErrorKind::InvalidInput) in a cpuset without CPUs or memory nodes.
     pub fn prove(&self) -> Result<()> {
         containment_core::prove(self, ControllerSet::EMPTY)
     }

@@ -17,6 +17,10 @@ impl V2Group {
     ///
     /// A threaded group's `cgroup.procs` cannot be read (K12); its processes stand in that of the
     /// domain group above it, which is in this subtree too.
+    ///
+    /// # Errors
+    /// [`Gone`](ErrorKind::Gone) when the group was removed, [`Malformed`](ErrorKind::Malformed), of this
+    /// `operation`.
     pub fn pids(&self, operation: Operation) -> Result<Vec<Pid>> {
         let mut all = Vec::new();
         let mut collect = |dir: &Dir| match dir.pids("cgroup.procs") {

@@ -107,6 +107,9 @@ impl V2Group {
     }
 
     /// Makes a group inside this one like [`CgroupV2::create_joined`](crate::CgroupV2::create_joined).
+    ///
+    /// # Errors
+    /// As that, and [`Gone`](ErrorKind::Gone) when this group was removed.
     pub fn subgroup_joined<T>(
         &self,
         name: &GroupName,
@@ -118,6 +121,10 @@ impl V2Group {
 
     /// Starts a program that also writes `0` to these files of other hierarchies before it executes
     /// anything (v1: `tasks`).
+    ///
+    /// # Errors
+    /// Those of [`GroupOps::spawn`]; that one of the files refuses it is one of [`Operation::Place`], with the
+    /// errno.
     pub fn spawn_joined(&self, program: &Program, also: &[OwnedFd]) -> Result<Box<dyn ChildOps>> {
         self.refuse_removed(Operation::Spawn)?;
         let child = self.start(program, also)?;
@@ -132,6 +139,10 @@ impl V2Group {
     }
 
     /// The groups directly inside this one.
+    ///
+    /// # Errors
+    /// [`Gone`](ErrorKind::Gone) when this group was removed. One inside it that vanishes meanwhile is left
+    /// out.
     pub fn open_subgroups(&self) -> Result<Vec<Self>> {
         self.refuse_removed(Operation::List)?;
         let names = self.dir.groups();

@@ -87,6 +87,10 @@ impl CgroupV2 {
     }
 
     /// Proves that groups work here; see [`containment_core::prove`].
+    ///
+    /// # Errors
+    /// As [`containment_core::prove`]: [`PermissionDenied`](ErrorKind::PermissionDenied) where no directory can be
+    /// made or nobody moved, [`DomainInvalid`](ErrorKind::DomainInvalid) in a threaded tree.
     pub fn prove(&self) -> Result<()> {
         containment_core::prove(self, ControllerSet::EMPTY)
     }
@@ -114,6 +118,9 @@ impl CgroupV2 {
     }
 
     /// Opens a group of this identity.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) when it is gone, or its name is another group's.
     pub fn open_group(&self, id: &GroupId) -> Result<V2Group> {
         let group = self.top().open(&id.name)?;
         if group.id().identity != id.identity {

@@ -114,6 +114,9 @@ impl ProcessGroups {
     }
 
     /// Proves that groups work here: `/proc` can be read, and with a keeper orphans come to us.
+    ///
+    /// # Errors
+    /// [`Unusable`](ErrorKind::Unusable), with the reason and a remedy.
     pub fn prove(&self) -> Result<()> {
         let us = [Pid::current()];
         Snapshot::below(&us, &us).map(drop).map_err(|error| {
@@ -141,6 +144,9 @@ impl ProcessGroups {
 
     /// Everything that descends from this process, as a group, whatever became of it. For a process
     /// that is a sub-reaper and whose only children were a group's.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists) when a group of this driver has the name.
     pub fn descendants(&self, name: &GroupName) -> Result<Box<dyn GroupOps>> {
         let claim = Names::claim(&self.names, name)?;
         Ok(Box::new(kept::KeptGroup::of_orphans(claim, self.capabilities.clone())))

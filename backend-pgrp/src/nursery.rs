@@ -25,6 +25,10 @@ pub struct Order<'a> {
 /// Makes keepers for a process that cannot be forked: one that has threads, or children of its own.
 pub trait Nursery: Debug + Send + Sync {
     /// Has a keeper made that tells over `pipe`.
+    ///
+    /// # Errors
+    /// [`KeeperLost`](containment_core::ErrorKind::KeeperLost) when whoever makes keepers ended before it
+    /// answered; why it made none.
     fn hatch(&self, order: &Order<'_>, pipe: PipeWriter) -> Result<PidFd>;
 
     /// Who adopts what a lost keeper leaves.

@@ -163,6 +163,11 @@ impl Watchdog {
     }
 
     /// Looks whether a bound was passed. Watch, then read, then wait.
+    ///
+    /// # Errors
+    /// Those of [`GroupOps::usage`] where CPU time is limited, and of [`GroupOps::watch`] and
+    /// [`GroupOps::oom_kills`] where an OOM kill ends the run: [`Gone`](ErrorKind::Gone) when somebody removed
+    /// the group.
     pub fn look(&mut self, now: Time, group: &dyn GroupOps) -> Result<Look> {
         let on = self.oom.watch(group)?;
         if self.oom_killed(group)? {
@@ -183,6 +188,9 @@ impl Watchdog {
 
     /// Whether the OOM killer took a member, which ends the run. To be asked once more when the program
     /// has ended: it may have been the member.
+    ///
+    /// # Errors
+    /// Those of [`GroupOps::oom_kills`]. That the group is [`Gone`](ErrorKind::Gone) is none.
     pub fn oom_killed(&self, group: &dyn GroupOps) -> Result<bool> {
         match &self.oom {
             OomBound::Ignored => Ok(false),

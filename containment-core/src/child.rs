@@ -77,16 +77,26 @@ impl Child {
     }
 
     /// How the program ended, if it has.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
     pub fn try_wait(&self) -> Result<Option<Outcome>> {
         self.ops.try_wait()
     }
 
     /// What to wait on for the program's end, for callers that wait for other things too.
+    ///
+    /// # Errors
+    /// [`System`](crate::ErrorKind::System) where it cannot be watched: looks after pauses do as well.
     pub fn watch(&self) -> Result<Watch> {
         self.ops.watch()
     }
 
     /// Sends a signal to the program alone.
+    ///
+    /// # Errors
+    /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied) for a program of another user. That it has ended
+    /// is none.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         self.ops.signal(signal)
     }

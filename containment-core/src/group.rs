@@ -14,6 +14,25 @@ use crate::{
 /// A group that this process owns: dropping it kills every member and removes it, within a bound.
 ///
 /// Only the process that made the guard acts on it, never its fork.
+///
+/// ```
+/// use std::time::Duration;
+/// use backend_fake::{Fake, Script};
+/// use containment_core::{CgroupOps, ControllerSet, Group, Policy, Program};
+///
+/// let fake = Fake::new();
+/// let daemon = Script::new().named("daemon");
+/// fake.program("make", Script::new().forks(Duration::ZERO, daemon).exits(Duration::from_secs(1), 0));
+///
+/// let made = fake.create(&"build-42".parse()?, ControllerSet::EMPTY)?;
+/// let job = Group::new(made, fake.waiter());
+/// let make = job.spawn(&Program::new("make"))?;
+/// assert!(make.wait()?.success());
+/// let report = job.terminate(&Policy::graceful(Duration::from_secs(10)))?;
+/// assert_eq!(report.left_behind[0].comm, "daemon");
+/// assert!(report.is_clean());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "dropping the guard kills the group"]
 pub struct Group {
     ops: Arc<dyn GroupOps>,
@@ -51,8 +70,11 @@ impl Group {
     /// Starts a program that is a member before its first instruction.
     ///
     /// # Errors
-    /// [`Unsupported`](ErrorKind::Unsupported) for a sealed program in a group that can be left without
-    /// writing to any file.
+    /// Those of [`GroupOps::spawn`], above all [`ProgramNotFound`](ErrorKind::ProgramNotFound),
+    /// [`ProgramNotExecutable`](ErrorKind::ProgramNotExecutable) and [`InvalidInput`](ErrorKind::InvalidInput) for
+    /// what was asked for, [`Frozen`](ErrorKind::Frozen), [`Killed`](ErrorKind::Killed) and
+    /// [`Gone`](ErrorKind::Gone) for the group. [`Unsupported`](ErrorKind::Unsupported) for a sealed program in a
+    /// group that can be left without writing to any file.
     pub fn spawn(&self, program: &Program) -> Result<Child> {
         if program.isolation().seal == Seal::Whole {
             let sealable = self.capabilities().check_seal();
@@ -70,21 +92,36 @@ impl Group {
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput), and nothing is changed, when a value is no limit on
     /// any host.
+    /// [`Unsupported`](ErrorKind::Unsupported) for a limit that this group cannot have; [`Gone`](ErrorKind::Gone).
     pub fn set_limits(&self, limits: &Limits) -> Result<()> {
         set_limits(&*self.ops, limits)
     }
 
     /// The living members of the whole subtree.
+    ///
+    /// # Errors
+    /// [`Gone`](ErrorKind::Gone) when somebody else removed the group;
+    /// [`StatusLost`](ErrorKind::StatusLost) for a process group whose leader somebody else reaped;
+    /// [`System`](ErrorKind::System) when `/proc` cannot be read.
     pub fn members(&self) -> Result<Vec<Member>> {
         self.ops.members()
     }
 
     /// What was used so far.
+    ///
+    /// # Errors
+    /// [`Gone`](ErrorKind::Gone) when somebody else removed the group;
+    /// [`Malformed`](ErrorKind::Malformed) for a text of the kernel that is not understood. What is not
+    /// measured is none.
     pub fn usage(&self) -> Result<Usage> {
         self.ops.usage()
     }
 
     /// Sends a signal to every member, the programs first.
+    ///
+    /// # Errors
+    /// [`HoldsCaller`](ErrorKind::HoldsCaller) when this process is a member; [`Gone`](ErrorKind::Gone)
+    /// when somebody else removed the group. That a member did not get it is told by the answer.
     pub fn signal(&self, signal: Signal) -> Result<Signalled> {
         self.ops.signal(signal)
     }
@@ -92,7 +129,7 @@ impl Group {
     /// Waits until the group is empty, or `timeout` has passed.
     ///
     /// # Errors
-    /// [`TimedOut`](ErrorKind::TimedOut).
+    /// [`TimedOut`](ErrorKind::TimedOut); [`Gone`](ErrorKind::Gone) when somebody else removed the group.
     pub fn wait_empty(&self, timeout: Duration) -> Result<()> {
         wait_empty(&*self.ops, &*self.waiter, self.waiter.now() + timeout)
     }
@@ -107,6 +144,9 @@ impl Group {
     }
 
     /// Ends the group like [`terminate`](Self::terminate), for callers that do the waiting themselves.
+    ///
+    /// # Errors
+    /// [`NotOwner`](ErrorKind::NotOwner) in a fork of the process that made the guard.
     pub fn begin_termination(self, policy: Policy) -> Result<Termination> {
         if self.owner != Pid::current() {
             return Err(

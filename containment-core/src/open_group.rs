@@ -12,6 +12,25 @@ use crate::{
 };
 
 /// An open group that is not ours to end: dropping this does nothing to it.
+///
+/// ```
+/// use backend_fake::{Fake, Script};
+/// use containment_core::{CgroupOps, ControllerSet, Group, OpenGroup, Policy, Program};
+///
+/// let fake = Fake::new();
+/// fake.program("serve", Script::new());
+/// let made = Group::new(fake.create(&"web".parse()?, ControllerSet::EMPTY)?, fake.waiter());
+/// made.spawn(&Program::new("serve"))?;
+/// let id = made.id().clone();
+/// made.keep();
+///
+/// let web = OpenGroup::new(fake.open(&id)?, fake.waiter());
+/// assert_eq!(web.ops().members()?.len(), 1);
+/// assert!(web.remove().is_err(), "something lives in it");
+/// assert!(web.kill(Policy::kill()).emptied);
+/// web.remove()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct OpenGroup {
     ops: Box<dyn GroupOps>,
     waiter: Arc<dyn Waiter>,
@@ -50,6 +69,10 @@ impl OpenGroup {
     }
 
     /// Starts a program that is a member before its first instruction.
+    ///
+    /// # Errors
+    /// Those of [`GroupOps::spawn`]: [`Unsupported`](ErrorKind::Unsupported) in a process group that another
+    /// process made.
     pub fn spawn(&self, program: &Program) -> Result<Child> {
         Ok(Child::new(self.ops.spawn(program)?, Arc::clone(&self.waiter)))
     }

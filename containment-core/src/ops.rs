@@ -26,15 +26,34 @@ pub trait CgroupOps: Debug + Send + Sync {
     /// The clock that its groups live by.
     fn waiter(&self) -> Arc<dyn Waiter>;
     /// Makes a group, and the levels of its name that are missing. Never adopts a namesake.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](crate::ErrorKind::AlreadyExists) for a namesake;
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) for a controller that cannot be had here, and
+    /// [`InternalProcesses`](crate::ErrorKind::InternalProcesses) where the parent group holds processes, and
+    /// so hands none down. Nothing is left of the group then.
     fn create(&self, name: &GroupName, with: ControllerSet) -> Result<Box<dyn GroupOps>>;
     /// Opens an existing group: of this identity, not just of this name.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) when it is gone, or its name is another group's;
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) where the kernel knows groups by no name;
+    /// [`Unusable`](crate::ErrorKind::Unusable) where it may be in a hierarchy that is denied to us.
     fn open(&self, id: &GroupId) -> Result<Box<dyn GroupOps>>;
     /// The groups directly below the driver's parent group.
+    ///
+    /// # Errors
+    /// [`Gone`](crate::ErrorKind::Gone) when the parent group was removed.
     fn list(&self) -> Result<Vec<GroupId>>;
 }
 
 /// One open group. Acts through handles, so never on a namesake; after [`remove`](Self::remove)
 /// every call answers [`ErrorKind::Gone`](crate::ErrorKind::Gone).
+///
+/// Each call names the kinds of errors that mean something of its own. Besides those every one can fail with
+/// `Gone` when somebody else removed the group, [`PermissionDenied`](crate::ErrorKind::PermissionDenied),
+/// [`Malformed`](crate::ErrorKind::Malformed) for a text of the kernel that is not understood, and
+/// [`System`](crate::ErrorKind::System), with the errno.
 #[cfg_attr(feature = "mock", mockall::automock)]
 pub trait GroupOps: Debug + Send + Sync {
     /// Its identity.
@@ -43,48 +62,118 @@ pub trait GroupOps: Debug + Send + Sync {
     fn capabilities(&self) -> &Capabilities;
     /// Leaves a mark on the group that lasts as long as the group does, whoever opens it; whether it was
     /// kept.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) where it carries one that is not to be changed. That
+    /// the kernel keeps none is no error.
     fn leave_mark(&self, mark: &str) -> Result<bool>;
     /// The mark that was left on it, if one was.
+    ///
+    /// # Errors
+    /// Those of every call.
     fn mark(&self) -> Result<Option<String>>;
     /// Starts a program that is a member before its first instruction. A group that is frozen is
     /// refused; one that is frozen while the spawn is under way holds the calling thread until it is
     /// thawed or killed.
+    ///
+    /// # Errors
+    /// In [`Operation::Place`](crate::Operation::Place) what kept the program out of the group:
+    /// - [`Frozen`](crate::ErrorKind::Frozen);
+    /// - on cgroup v2 [`InternalProcesses`](crate::ErrorKind::InternalProcesses) and
+    ///   [`DomainInvalid`](crate::ErrorKind::DomainInvalid);
+    /// - on cgroup v1 [`InvalidInput`](crate::ErrorKind::InvalidInput), without a CPU or a memory node in the
+    ///   group's cpuset, or without a real-time share for a program that needs one.
+    ///
+    /// In [`Operation::Spawn`](crate::Operation::Spawn) what kept it from running:
+    /// - [`ProgramNotFound`](crate::ErrorKind::ProgramNotFound),
+    ///   [`ProgramNotExecutable`](crate::ErrorKind::ProgramNotExecutable);
+    /// - [`InvalidInput`](crate::ErrorKind::InvalidInput) for a directory, a root or a bind that cannot be
+    ///   had, and for a process group that this group cannot take;
+    /// - [`PermissionDenied`](crate::ErrorKind::PermissionDenied) for an isolation that takes more rights;
+    /// - [`Killed`](crate::ErrorKind::Killed) when the group was killed meanwhile;
+    /// - [`KeeperLost`](crate::ErrorKind::KeeperLost) when its keeper, or whoever makes keepers, was;
+    /// - [`Unsupported`](crate::ErrorKind::Unsupported) in a group of processes that are not ours.
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>>;
     /// Moves a running process in, with all its threads.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) where running processes cannot be moved in;
+    /// [`System`](crate::ErrorKind::System) with `ESRCH` for one that has ended; what keeps a program out of
+    /// the group, as with [`spawn`](Self::spawn).
     fn attach(&self, pid: Pid) -> Result<()>;
     /// The groups that the calling process is in now, in every hierarchy that this group uses.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) where running processes cannot be moved;
+    /// [`Gone`](crate::ErrorKind::Gone) when the group that holds the caller was removed;
+    /// [`Unusable`](crate::ErrorKind::Unusable) where no mount shows that group.
     fn home(&self) -> Result<Box<dyn HomeOps>>;
     /// Makes a group inside this one.
+    ///
+    /// # Errors
+    /// As [`CgroupOps::create`]; [`Unsupported`](crate::ErrorKind::Unsupported) where groups do not nest,
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) when both names together are too long.
     fn subgroup(&self, name: &GroupName, with: ControllerSet) -> Result<Box<dyn GroupOps>>;
     /// The groups directly inside this one.
+    ///
+    /// # Errors
+    /// Those of every call.
     fn subgroups(&self) -> Result<Vec<Box<dyn GroupOps>>>;
     /// The living members of the whole subtree. A snapshot.
+    ///
+    /// # Errors
+    /// [`StatusLost`](crate::ErrorKind::StatusLost) for a process group whose leader somebody else reaped:
+    /// its id may be a stranger's.
     fn members(&self) -> Result<Vec<Member>>;
     /// Whether a program that was spawned by this handle runs still, wherever it is now: until the last of them ends,
     /// nobody was left behind. As of the last `reap`; `false` where it takes a look at each member to tell.
     fn program_runs(&self) -> bool;
     /// Whether anything in the subtree lives. Reads the very description that `watch` hands out,
     /// which re-arms it.
+    ///
+    /// # Errors
+    /// As [`members`](Self::members).
     fn populated(&self) -> Result<bool>;
     /// Sends a signal to every member of the subtree, the programs first.
+    ///
+    /// # Errors
+    /// [`HoldsCaller`](crate::ErrorKind::HoldsCaller) when the caller is a member; as
+    /// [`members`](Self::members) besides. That a member did not get it is told by the answer.
     fn signal(&self, signal: Signal) -> Result<Signalled>;
     /// As strong a single step towards death as there is. From now on no spawn that is under way
     /// may succeed.
+    ///
+    /// # Errors
+    /// As [`signal`](Self::signal).
     fn kill(&self) -> Result<KillStep>;
     /// Asks for the subtree to be frozen.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) where members cannot be frozen;
+    /// [`HoldsCaller`](crate::ErrorKind::HoldsCaller).
     fn request_freeze(&self) -> Result<()>;
     /// Asks for the subtree to be thawed, sub-groups that were frozen by others included.
     ///
     /// # Errors
     /// [`ErrorKind::Frozen`](crate::ErrorKind::Frozen), with the path where it can be told, when a group
     /// around it is frozen, which is not ours to thaw: members stand still until somebody else thaws that.
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) where members cannot be frozen.
     fn request_thaw(&self) -> Result<()>;
     /// How far freezing or thawing has come. A frozen group that is empty reads as frozen.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) where members cannot be frozen.
     fn frozen(&self) -> Result<FreezeState>;
     /// Sets limits: says what was applied, and what was not and why. Each is read back after it was
     /// written; one that the kernel keeps differently is refused.
+    ///
+    /// # Errors
+    /// Those of every call: a limit that was not applied is told by the answer.
     fn set_limits(&self, limits: &Limits) -> Result<Applied>;
     /// What was used so far.
+    ///
+    /// # Errors
+    /// [`Malformed`](crate::ErrorKind::Malformed), naming the file. A figure that is not measured is none.
     fn usage(&self) -> Result<Usage>;
     /// How many members of the subtree the OOM killer took so far. Reads the very description that
     /// `watch` hands out, which re-arms it.
@@ -93,10 +182,22 @@ pub trait GroupOps: Debug + Send + Sync {
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where they are not counted.
     fn oom_kills(&self) -> Result<u64>;
     /// What to wait on for `change`. Watch first, then read, then wait.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) for [`Change::Oom`] where OOM kills are not counted;
+    /// [`System`](crate::ErrorKind::System) with `EMFILE` where no descriptor is left: looks after pauses
+    /// do as well.
     fn watch(&self, change: Change) -> Result<Watch>;
     /// Reaps what has ended and is ours to reap, without waiting; never a leader that is held.
+    ///
+    /// # Errors
+    /// Those of every call.
     fn reap(&self) -> Result<Reaped>;
     /// Tries once to remove the group and the empty sub-groups in it, depth first.
+    ///
+    /// # Errors
+    /// [`Busy`](crate::ErrorKind::Busy) while something lives in it, or the kernel still counts somebody
+    /// who has ended. That somebody else removed it is none.
     fn remove(&self) -> Result<()>;
     /// Every descriptor that it has open now. A fork that is to act on the group keeps these, and may close
     /// all others.
@@ -109,10 +210,21 @@ pub trait ChildOps: Debug + Send + Sync {
     /// Its pid.
     fn pid(&self) -> Pid;
     /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// [`StatusLost`](crate::ErrorKind::StatusLost) when somebody else reaped it, or SIGCHLD is ignored,
+    /// and the kernel does not tell all the same (Linux 6.15);
+    /// [`KeeperLost`](crate::ErrorKind::KeeperLost) when the keeper that waits for it was killed.
     fn try_wait(&self) -> Result<Option<Outcome>>;
     /// What to wait on for its end.
+    ///
+    /// # Errors
+    /// [`System`](crate::ErrorKind::System) where it cannot be watched: looks after pauses do as well.
     fn watch(&self) -> Result<Watch>;
     /// Sends a signal to it alone. Nothing happens once it has ended.
+    ///
+    /// # Errors
+    /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied) for a program of another user.
     fn signal(&self, signal: Signal) -> Result<()>;
 }
 
@@ -120,6 +232,10 @@ pub trait ChildOps: Debug + Send + Sync {
 #[cfg_attr(feature = "mock", mockall::automock)]
 pub trait HomeOps: Debug + Send + Sync {
     /// Moves a process there, with all its threads.
+    ///
+    /// # Errors
+    /// [`Gone`](crate::ErrorKind::Gone) when a group that it was in was removed. It goes back in every
+    /// other hierarchy all the same.
     fn take_back(&self, pid: Pid) -> Result<()>;
 }
 

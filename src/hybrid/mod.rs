@@ -94,6 +94,9 @@ impl Hybrid {
 
     /// Proves that groups with these limits work here, as far as the limits are offered; see
     /// [`containment_core::prove`].
+    ///
+    /// # Errors
+    /// As [`containment_core::prove`].
     pub fn prove(&self, with: ControllerSet) -> Result<()> {
         let offered = |limit: &_| self.capabilities().limits.contains(*limit);
         containment_core::prove(self, with.iter().filter(offered).collect())

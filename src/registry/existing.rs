@@ -14,7 +14,7 @@ impl Registry {
     /// The group of this name, if one is on record; of this backend, where one is named.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound).
+    /// [`NotFound`](ErrorKind::NotFound); as [`entry`](Self::entry).
     pub fn find(&self, name: &GroupName, backend: Option<Backend>) -> Result<Entry> {
         let entry = self.entry(name)?;
         let entry = entry.filter(|entry| backend.is_none_or(|backend| entry.backend == backend));
@@ -47,7 +47,7 @@ impl Registry {
     /// The same, but what lives there is killed first.
     ///
     /// # Errors
-    /// When something survives.
+    /// The first on the way where something survives, else [`TimedOut`](ErrorKind::TimedOut) after ten seconds.
     pub fn remove_by_force(&self, entry: &Entry) -> Result<()> {
         self.removing(entry, |group| end_group(group.ops()))
     }

@@ -35,6 +35,30 @@ pub use recover::Collected;
 pub(crate) use registered::RegisteredDriver;
 
 /// An open registry.
+///
+/// What fails in its state directory is an error of [`Operation::Register`] with the path and a remedy:
+/// [`PermissionDenied`](ErrorKind::PermissionDenied) where we may not write, and for a file that is no plain
+/// one or not ours alone, else [`System`](ErrorKind::System) with the errno, as where the disk is full.
+///
+/// ```
+/// use containment::Containment;
+/// use containment::registry::{Owner, Registry, Tenure};
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let directory = directory.path();
+/// let registry = Registry::open(Some(directory))?;
+/// let host = Containment::builder().registry(&registry, Tenure::Owner).build()?;
+/// let job = host.group(format!("ci-{}", std::process::id())).create()?;
+///
+/// let entry = registry.find(&job.id().name, None)?;
+/// assert_eq!(entry.id().as_ref(), Some(job.id()));
+/// assert_eq!(registry.owner(&entry)?, Owner::Alive);
+/// assert!(registry.collect(false)?.removed.is_empty(), "its owner lives");
+/// drop(job);
+/// assert!(registry.entries()?.is_empty());
+/// registry.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Registry {
     dir: StateDir,
@@ -142,6 +166,10 @@ impl Registry {
     }
 
     /// The group of this name, if one is on record.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a file that is no entry, or one of another version;
+    /// those of the state directory.
     pub fn entry(&self, name: &GroupName) -> Result<Option<Entry>> {
         let file = entry_file(name);
         let entry = self.dir.read(&file)?.map(|text| Entry::from_text(&text)).transpose();
@@ -150,6 +178,9 @@ impl Registry {
     }
 
     /// Every group on record, by name; what cannot be read is an error of its own.
+    ///
+    /// # Errors
+    /// Those of the state directory itself.
     pub fn entries(&self) -> Result<Vec<Result<Entry>>> {
         let names = self.dir.names()?;
         let files = names.iter().filter_map(|name| name.to_str());
@@ -162,6 +193,9 @@ impl Registry {
     }
 
     /// Whether a group's owner lives.
+    ///
+    /// # Errors
+    /// Those of the state directory, and when `/proc` cannot be read.
     pub fn owner(&self, entry: &Entry) -> Result<Owner> {
         let Some(process) = entry.owner else { return Ok(Owner::None) };
         if entry.boot != this_boot()? {
@@ -171,6 +205,9 @@ impl Registry {
     }
 
     /// Lets a group live on after this process: from now on it is nobody's, and stays until it is removed.
+    ///
+    /// # Errors
+    /// As [`entry`](Self::entry). That the group is not on record is none.
     pub fn disown(&self, name: &GroupName) -> Result<()> {
         let Some(mut entry) = self.entry(name)? else { return Ok(()) };
         entry.owner = None;
@@ -178,6 +215,9 @@ impl Registry {
     }
 
     /// Strikes a group off the record.
+    ///
+    /// # Errors
+    /// Those of the state directory. That the group is not on record is none.
     pub fn forget(&self, name: &GroupName) -> Result<()> {
         self.forget_programs(name)?;
         self.dir.remove(&entry_file(name))
@@ -192,6 +232,10 @@ impl Registry {
 
     /// Removes what dead processes left here besides entries: locks that nobody holds, half-written
     /// files. A lock that nobody holds yet is its owner's as long as that runs: it is about to be taken.
+    ///
+    /// # Errors
+    /// The first of those of the state directory, and when `/proc` cannot be read: what comes after it is
+    /// left there.
     pub fn tidy(&self) -> Result<()> {
         for name in self.dir.names()?.iter().filter_map(|name| name.to_str()) {
             let is_dead = match owner::process_of(name) {
@@ -224,6 +268,9 @@ impl Registry {
     }
 
     /// Lets go of what tells that this process lives: nothing on record is its own any more.
+    ///
+    /// # Errors
+    /// Those of the state directory.
     pub fn close(&self) -> Result<()> {
         let taken = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
         taken.map_or(Ok(()), |lock| self.dir.remove(&owner::file_name(lock.process)))
@@ -237,12 +284,19 @@ impl Claim {
     }
 
     /// Notes what the group is known by now that it is made.
+    ///
+    /// # Errors
+    /// Those of the state directory: [`System`](ErrorKind::System) with `ENOENT` when somebody else has
+    /// struck the group off.
     pub fn identify(&mut self, identity: Identity) -> Result<()> {
         self.entry.identity = Some(identity);
         self.write()
     }
 
     /// Notes the group's program, by which it is found where the kernel knows it by no name.
+    ///
+    /// # Errors
+    /// As [`identify`](Self::identify).
     pub fn note_program(&mut self, program: Process) -> Result<()> {
         self.entry.program = Some(program);
         self.write()
@@ -250,6 +304,9 @@ impl Claim {
 
     /// Strikes the group off the record: it is gone. What is written down of its programs goes with the
     /// next [`tidy`](Registry::tidy), unless [`Registry::forget`] did so.
+    ///
+    /// # Errors
+    /// Those of the state directory. That somebody else has struck the group off is none.
     pub fn release(self) -> Result<()> {
         self.dir.remove(&entry_file(&self.entry.name))
     }

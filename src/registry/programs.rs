@@ -73,6 +73,10 @@ impl WrittenOutcome {
 impl Registry {
     /// The programs that keepers wait for, or waited for, in the group of an entry, by pid: how each
     /// ended is there whatever became of the process that started it.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a file that is no record of a program, or one of another
+    /// version; those of the state directory.
     pub fn programs(&self, entry: &Entry) -> Result<Vec<KeptProgram>> {
         let boot = this_boot()?;
         let mut programs = Vec::new();

@@ -22,13 +22,16 @@ pub struct Entered {
 impl Group {
     /// Moves the calling process into the group, until the answer is dropped.
     ///
-    /// ```no_run
-    /// # fn of(group: &containment_core::Group) -> containment_core::Result<()> {
+    /// ```
+    /// # use backend_fake::Fake;
+    /// # use containment_core::{CgroupOps, ControllerSet, Group, Pid};
+    /// # let fake = Fake::new();
+    /// # let group = Group::new(fake.create(&"job".parse()?, ControllerSet::EMPTY)?, fake.waiter());
     /// let inside = group.enter()?;
-    /// std::process::Command::new("make").spawn().expect("make is installed");
+    /// assert!(group.members()?.iter().any(|member| member.pid == Pid::current()));
     /// inside.leave()?;
-    /// # Ok(())
-    /// # }
+    /// assert!(group.members()?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors

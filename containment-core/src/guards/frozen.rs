@@ -35,14 +35,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 impl Group {
     /// Freezes the whole subtree, and returns when no member runs any more: until the answer is dropped.
     ///
-    /// ```no_run
-    /// # fn of(group: &containment_core::Group) -> containment_core::Result<()> {
+    /// ```
     /// # use std::time::Duration;
+    /// # use backend_fake::{Fake, Script};
+    /// # use containment_core::{CgroupOps, ControllerSet, Group, Program};
+    /// # let fake = Fake::new();
+    /// # fake.program("make", Script::new());
+    /// # let group = Group::new(fake.create(&"job".parse()?, ControllerSet::EMPTY)?, fake.waiter());
+    /// # group.spawn(&Program::new("make"))?;
     /// let still = group.freeze(Duration::from_secs(1))?;
-    /// println!("{:?}", group.members()?);
+    /// assert_eq!(group.members()?.len(), 1);
     /// still.thaw()?;
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors

@@ -30,6 +30,30 @@ use worker::Worker;
 /// they are gone.
 ///
 /// Only the process that started it acts through it, never its fork.
+///
+/// ```
+/// use std::time::Duration;
+/// use backend_fake::{Fake, Script};
+/// use containment_core::{CgroupOps, ControllerSet, Group, Policy, Program, Reaper};
+///
+/// let fake = Fake::new();
+/// // A reaper lives by the system's clock, by which no time passes in the fake.
+/// fake.program("task", Script::new().dies_within(Duration::ZERO));
+/// let reaper = Reaper::start()?;
+/// let mut reapings = Vec::new();
+/// for number in 0..3 {
+///     let made = fake.create(&format!("task-{number}").parse()?, ControllerSet::EMPTY)?;
+///     let group = Group::new(made, fake.waiter());
+///     group.spawn(&Program::new("task"))?;
+///     reapings.push(reaper.submit(group, Policy::kill()));
+/// }
+/// // It ends them whether somebody waits or not. Each is a future, too.
+/// for reaping in reapings {
+///     assert!(reaping.wait()?.is_clean());
+/// }
+/// reaper.finish();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Reaper {
     desk: Arc<Desk>,
@@ -59,6 +83,9 @@ enum Order {
 
 impl Reaper {
     /// Starts the thread.
+    ///
+    /// # Errors
+    /// [`System`](crate::ErrorKind::System) when there is no descriptor for it (`EMFILE`), or no thread (`EAGAIN`).
     pub fn start() -> Result<Self> {
         let failed = |errno: rustix::io::Errno| {
             Error::from_errno(Operation::Wait, errno.raw_os_error())

@@ -10,7 +10,7 @@ pub(crate) fn main() -> Result<()> {
     let demanding = Containment::builder().require(Requirement::Escape(Escape::Swept)).build();
     let host = match demanding {
         Ok(host) => host,
-        Err(error) if error.kind() == ErrorKind::Unsupported => {
+        Err(error) if error.kind() == ErrorKind::RequirementUnmet => {
             println!("with less than was asked for: {error:#}");
             Containment::auto()?
         }

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use containment_core::{
     CgroupOps, Entered, Error, ErrorKind, Group, GroupId, GroupName, Limits, Operation, Pid,
-    Policy, Result, SignalSet, TeardownReport,
+    Policy, Result, TeardownReport,
 };
 use containment_process::proc::Stat;
-use containment_process::signals;
+use containment_process::signals::AllBlocked;
 
 use crate::builder::Builder;
 use crate::making::{make, set_limits};
@@ -112,7 +112,7 @@ impl ContainChildren {
         if self.owner != Pid::current() {
             return Err(self.error(ErrorKind::NotOwner));
         }
-        let _held = SignalsHeld::now();
+        let _held = hold_signals();
         match inside.leave() {
             Ok(()) => group.terminate(policy),
             Err(error) => {
@@ -129,7 +129,7 @@ impl ContainChildren {
 
 impl Drop for ContainChildren {
     fn drop(&mut self) {
-        let _held = SignalsHeld::now();
+        let _held = hold_signals();
         // The order matters: a group that holds the caller is not killed. Each knows its owner.
         drop(self.inside.take());
         drop(self.group.take());
@@ -163,30 +163,13 @@ pub(crate) fn fresh_name() -> GroupName {
     name.parse().expect("digits, letters and hyphens make a name")
 }
 
-/// Every signal held back from the calling thread until dropped; then those that came are delivered.
-#[derive(Debug)]
-pub(crate) struct SignalsHeld {
-    before: Option<SignalSet>,
-}
-
-impl SignalsHeld {
-    pub(crate) fn now() -> Self {
-        let before = signals::block(SignalSet::ALL);
-        if let Err(error) = &before {
-            tracing::warn!(%error, "signals cannot be held back during the clean-up");
-        }
-        Self { before: before.ok() }
+/// Every signal held back from the calling thread until this is dropped.
+pub(crate) fn hold_signals() -> Option<AllBlocked> {
+    let held = AllBlocked::new();
+    if let Err(error) = &held {
+        tracing::warn!(%error, "signals cannot be held back during the clean-up");
     }
-}
-
-impl Drop for SignalsHeld {
-    fn drop(&mut self) {
-        if let Some(mask) = self.before
-            && let Err(error) = signals::set_mask(mask)
-        {
-            tracing::warn!(%error, "the signal mask could not be restored");
-        }
-    }
+    held.ok()
 }
 
 #[cfg(test)]

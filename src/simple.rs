@@ -10,7 +10,7 @@ use containment_core::{
 use containment_process::ancestry::Ancestry;
 
 use crate::builder::Builder;
-use crate::contain_children::{ContainChildren, SignalsHeld, fresh_name};
+use crate::contain_children::{ContainChildren, fresh_name, hold_signals};
 use crate::making::Degradation;
 
 /// Contains the children of this process as well as it can be done here. Never fails: look at
@@ -107,7 +107,7 @@ impl SimpleContainChildren {
         match std::mem::replace(&mut self.held, Held::Not) {
             Held::Group(children) => children.leave(policy).map(Some),
             Held::Swept(group) => {
-                let _held = SignalsHeld::now();
+                let _held = hold_signals();
                 group.terminate(policy).map(Some)
             }
             Held::Not => Ok(None),
@@ -119,7 +119,7 @@ impl Drop for SimpleContainChildren {
     fn drop(&mut self) {
         // The guard of a group holds signals back by itself.
         if let Held::Swept(group) = std::mem::replace(&mut self.held, Held::Not) {
-            let _held = SignalsHeld::now();
+            let _held = hold_signals();
             drop(group);
         }
     }

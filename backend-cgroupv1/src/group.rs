@@ -121,15 +121,11 @@ impl GroupOps for V1Group {
         let Some(first) = self.branches.all.first() else { return Ok(Vec::new()) };
         let names = first.dir.groups();
         let names = names.map_err(|failure| self.failed(Operation::List, failure))?;
-        // A directory that was removed lists as an empty one does.
-        if names.is_empty() && first.dir.is_gone() {
-            return Err(self.error(Error::new(ErrorKind::Gone, Operation::List)));
-        }
         let mut groups: Vec<Box<dyn GroupOps>> = Vec::new();
         for name in names {
             match self.driver.open(self.as_top(), &name) {
                 Ok(group) => groups.push(Box::new(group)),
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Gone) => {}
+                Err(error) if error.is_gone() => {}
                 Err(error) => return Err(error),
             }
         }

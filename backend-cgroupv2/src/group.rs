@@ -151,7 +151,7 @@ impl V2Group {
         for name in names {
             match self.as_top().open(&name) {
                 Ok(group) => groups.push(group),
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Gone) => {}
+                Err(error) if error.is_gone() => {}
                 Err(error) => return Err(error),
             }
         }

@@ -390,6 +390,11 @@ impl fmt::Display for Reason<'_> {
 }
 
 impl Error {
+    /// Whether what it was about is not there, or not any more.
+    pub fn is_gone(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Gone | ErrorKind::NotFound)
+    }
+
     /// The reason, and on which path, unless the reason names it: `Permission denied (EACCES): /run/x`.
     pub fn why(&self) -> String {
         let reason = self.reason().to_string();

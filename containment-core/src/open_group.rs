@@ -124,14 +124,12 @@ impl OpenGroup {
         let deadline = self.waiter.now() + PATIENCE;
         let mut pauses = Backoff::default();
         loop {
-            let populated = or_gone(self.ops.populated())?;
-            let removed = if populated {
+            if or_gone(self.ops.populated())? {
                 return Err(Error::new(ErrorKind::Busy, Operation::Remove)
                     .with_group(&self.id().name)
                     .because("processes live in it or below it"));
-            } else {
-                or_gone(self.ops.remove())
-            };
+            }
+            let removed = or_gone(self.ops.remove());
             let now = self.waiter.now();
             match removed {
                 // The last members are on their way out still.
@@ -168,13 +166,9 @@ pub(crate) fn wait_empty(group: &dyn GroupOps, waiter: &dyn Waiter, deadline: Ti
 /// Where nothing is left there is nothing to wait for or to remove.
 fn or_gone<T: Default>(result: Result<T>) -> Result<T> {
     match result {
-        Err(error) if is_gone(&error) => Ok(T::default()),
+        Err(error) if error.is_gone() => Ok(T::default()),
         result => result,
     }
-}
-
-fn is_gone(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Gone | ErrorKind::NotFound)
 }
 
 impl fmt::Debug for OpenGroup {

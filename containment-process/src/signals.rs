@@ -167,14 +167,15 @@ extern "C" fn remember_ignored() {
 #[unsafe(link_section = ".init_array")]
 static AT_LOAD: extern "C" fn() = remember_ignored;
 
-/// Every signal blocked in the calling thread, until dropped.
+/// Every signal blocked in the calling thread, until dropped: then those that came are delivered.
 #[derive(Debug)]
-pub(crate) struct AllBlocked {
+pub struct AllBlocked {
     before: SignalSet,
 }
 
 impl AllBlocked {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// Blocks them.
+    pub fn new() -> io::Result<Self> {
         Ok(Self { before: set_mask(SignalSet::ALL)? })
     }
 

@@ -9,6 +9,8 @@ use containment_core::{
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use crate::drivers::ORDER;
+
 /// The version of the format that this program writes, and the only one that it reads.
 const VERSION: u32 = 1;
 
@@ -79,7 +81,7 @@ impl WrittenId {
     /// None for what was not written by [`new`](Self::new).
     pub(crate) fn read(self) -> Option<GroupId> {
         Some(GroupId {
-            backend: BACKENDS.into_iter().find(|backend| backend.name() == self.backend)?,
+            backend: ORDER.into_iter().find(|backend| backend.name() == self.backend)?,
             name: self.name.parse().ok()?,
             identity: self.identity.read()?,
         })
@@ -158,7 +160,7 @@ impl Written {
     fn read(self) -> Option<Entry> {
         Some(Entry {
             name: self.name.parse().ok()?,
-            backend: BACKENDS.into_iter().find(|backend| backend.name() == self.backend)?,
+            backend: ORDER.into_iter().find(|backend| backend.name() == self.backend)?,
             identity: match self.identity {
                 Some(identity) => Some(identity.read()?),
                 None => None,
@@ -173,9 +175,6 @@ impl Written {
         })
     }
 }
-
-const BACKENDS: [Backend; 4] =
-    [Backend::CgroupV2, Backend::Hybrid, Backend::CgroupV1, Backend::ProcessGroup];
 
 impl WrittenIdentity {
     fn new(identity: Identity) -> Option<Self> {

@@ -7,7 +7,7 @@ use containment_core::{
 };
 use containment_process::ancestry::Ancestry;
 
-use super::recover::{end_group, is_gone, remove_rest};
+use super::recover::{end_group, remove_rest};
 use super::{Entry, Owner, Registry};
 
 impl Registry {
@@ -55,7 +55,7 @@ impl Registry {
     fn removing(&self, entry: &Entry, by: impl FnOnce(&OpenGroup) -> Result<()>) -> Result<()> {
         match self.open_existing(entry) {
             Ok(group) => by(&group)?,
-            Err(error) if is_gone(&error) && self.owner(entry)? != Owner::Alive => {}
+            Err(error) if error.is_gone() && self.owner(entry)? != Owner::Alive => {}
             Err(error) => return Err(error),
         }
         remove_rest(entry)?;
@@ -68,7 +68,7 @@ impl Registry {
         let below = format!("{outer}/");
         for entry in self.entries()?.into_iter().flatten() {
             let inside = entry.name.as_str().starts_with(&below);
-            let is_gone = || self.open_group(&entry).is_err_and(|error| is_gone(&error));
+            let is_gone = || self.open_group(&entry).is_err_and(|error| error.is_gone());
             if inside && self.owner(&entry)? != Owner::Alive && is_gone() {
                 self.forget_entry(&entry)?;
             }

@@ -165,7 +165,7 @@ impl Registry {
     fn end(&self, entry: &Entry, group: Result<Box<dyn GroupOps>>) -> Result<()> {
         match group {
             Ok(group) => end_group(&*group)?,
-            Err(error) if is_gone(&error) => {}
+            Err(error) if error.is_gone() => {}
             Err(error) => return Err(error),
         }
         remove_rest(entry)?;
@@ -247,8 +247,4 @@ pub(super) fn end_group(group: &dyn GroupOps) -> Result<()> {
             .with_group(&group.id().name)
             .because(format!("{left} members are still alive"))
     }))
-}
-
-pub(super) fn is_gone(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Gone)
 }

@@ -152,22 +152,22 @@ fn end(group: &Group, kill: bool) {
 }
 
 fn warn_unless_gone(group: &Group, error: &Error) {
-    if is_gone(error) {
+    if was_gone(error) {
         return;
     }
     tracing::warn!(
         cgroup = %group.id().name,
-        error = %Chain(error),
+        %error,
         remedy = error.remedy().or_else(|| remedy(error)),
         "a cgroup could not be removed"
     );
 }
 
-fn is_gone(error: &Error) -> bool {
+/// By its kind, or by the errno of a call that was told nothing of groups.
+fn was_gone(error: &Error) -> bool {
     use nix::errno::Errno;
     let errno = error.errno().map(Errno::from_raw);
-    matches!(error.kind(), ErrorKind::Gone | ErrorKind::NotFound)
-        || matches!(errno, Some(Errno::ENOENT | Errno::ENODEV))
+    error.is_gone() || matches!(errno, Some(Errno::ENOENT | Errno::ENODEV))
 }
 
 /// What to do about the two failures that people meet.
@@ -181,17 +181,6 @@ fn remedy(error: &Error) -> Option<&'static str> {
         }
         ErrorKind::HoldsCaller => Some("move this process out of the group first"),
         _ => None,
-    }
-}
-
-/// An error and what caused it, in one line.
-struct Chain<'a>(&'a dyn std::error::Error);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        std::iter::successors(self.0.source(), |error| error.source())
-            .try_for_each(|cause| write!(f, ": {cause}"))
     }
 }
 

@@ -106,7 +106,7 @@ impl Drop for FreezeGuard<'_> {
             return;
         }
         match self.held.ops.request_thaw() {
-            Err(error) if !is_gone(&error) => {
+            Err(error) if !error.is_gone() => {
                 let group = &self.held.ops.id().name;
                 tracing::warn!(%group, %error, remedy = error.remedy(), "a group stays frozen");
             }
@@ -196,7 +196,7 @@ impl<'a> Held<'a> {
         let late = error.kind() == ErrorKind::TimedOut;
         let then = if late { self.ops.members().unwrap_or_default() } else { Vec::new() };
         let stays = match self.ops.request_thaw() {
-            Err(undone) if !is_gone(&undone) => {
+            Err(undone) if !undone.is_gone() => {
                 format!("; and it cannot be thawed: {}", undone.reason())
             }
             _ => String::new(),
@@ -280,8 +280,4 @@ fn named(holdouts: &[Member], all: usize) -> String {
         0 => format!("it did not happen in time; none of {all} was seen to be in the way"),
         count => format!("it did not happen in time, for {count} of {all}: {some}"),
     }
-}
-
-fn is_gone(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Gone | ErrorKind::NotFound)
 }

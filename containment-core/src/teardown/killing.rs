@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Next, Phase, Teardown, is_gone, is_swept};
+use super::{Next, Phase, Teardown, is_swept};
 use crate::{
     Backoff, Change, Error, ErrorKind, Freeze, FreezeState, GroupOps, Kill, KillStep, Operation,
     Result, Signal, Time, Watch,
@@ -155,7 +155,7 @@ impl Teardown {
         match step {
             Ok(KillStep::Signalled(pass)) => self.note_pass(Ok(pass)),
             Ok(KillStep::Killed | KillStep::Freezing) => {}
-            Err(error) if is_gone(&error) => {}
+            Err(error) if error.is_gone() => {}
             Err(error) => {
                 self.report.note(error);
                 let pass = group.signal(Signal::KILL);

@@ -267,7 +267,7 @@ impl Teardown {
         let remove_by = *self.remove_by.get_or_insert(now);
         match group.remove() {
             Ok(()) => self.report.removed = true,
-            Err(error) if is_gone(&error) => self.report.removed = true,
+            Err(error) if error.is_gone() => self.report.removed = true,
             Err(error) if error.kind() == ErrorKind::Busy && now < remove_by => {
                 return self.removal_busy(now, remove_by, tried, group);
             }
@@ -311,7 +311,7 @@ impl Teardown {
         match populated {
             Ok(false) => Some(Phase::Empty),
             Ok(true) => None,
-            Err(error) if is_gone(&error) => Some(self.vanished()),
+            Err(error) if error.is_gone() => Some(self.vanished()),
             Err(error) => {
                 self.report.note(error);
                 None
@@ -354,7 +354,7 @@ impl Teardown {
         }
         match group.usage() {
             Ok(usage) => self.report.usage = Some(usage),
-            Err(error) if error.kind() == ErrorKind::Unsupported || is_gone(&error) => {}
+            Err(error) if error.kind() == ErrorKind::Unsupported || error.is_gone() => {}
             Err(error) => self.report.note(error),
         }
     }
@@ -379,8 +379,4 @@ pub(crate) fn drive(waiter: &dyn Waiter, mut step: impl FnMut(Time) -> Step) -> 
 /// Whether members can leave and are found all the same, at any time.
 fn is_swept(group: &dyn GroupOps) -> bool {
     group.capabilities().escape == Escape::Swept
-}
-
-fn is_gone(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Gone | ErrorKind::NotFound)
 }

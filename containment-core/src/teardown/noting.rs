@@ -1,6 +1,6 @@
 //! What a teardown takes down for its report: who was found, with their origins, and what failed.
 
-use super::{Phase, Teardown, is_gone};
+use super::{Phase, Teardown};
 use crate::{GroupOps, Member, Result, Signalled, Standing};
 
 impl Teardown {
@@ -59,7 +59,7 @@ impl Teardown {
     /// Keeps an error for the report; that the group vanished is none.
     pub(super) fn note_failure(&mut self, result: Result<()>) {
         if let Err(error) = result
-            && !is_gone(&error)
+            && !error.is_gone()
         {
             self.report.note(error);
         }

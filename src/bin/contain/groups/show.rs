@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use containment::{Error, ErrorKind, Member, Operation, Result, Usage, Watch};
+use containment::{Error, Member, Operation, Result, Usage, Watch};
 use serde::Serialize;
 
 use super::open;
@@ -71,7 +71,7 @@ pub(super) fn stat(global: &Global, options: &Stat) -> Result<()> {
         group.waiter().wait(until, &Watch::Backoff);
         match group.ops().usage() {
             Ok(usage) => print_usage(&usage, options.json)?,
-            Err(error) if matches!(error.kind(), ErrorKind::Gone | ErrorKind::NotFound) => {
+            Err(error) if error.is_gone() => {
                 return Ok(());
             }
             Err(error) => return Err(error),

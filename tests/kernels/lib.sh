@@ -52,7 +52,7 @@ fetch() {
     root=$(realpath "$root")
     echo "deb [arch=amd64] $(mirror) $1 main" > "$root/sources.list"
     : > "$root/status"
-    options=(-q -o Acquire::Retries=3 -o "Dir::Etc::sourcelist=$root/sources.list" -o Dir::Etc::sourceparts=-
+    options=(-q -o Acquire::Retries=3 -o Acquire::http::Timeout=30 -o "Dir::Etc::sourcelist=$root/sources.list" -o Dir::Etc::sourceparts=-
         -o "Dir::State::lists=$root/lists" -o "Dir::State::status=$root/status" -o "Dir::Cache=$root/cache")
     apt-get "${options[@]}" update || return
     packages=$(image_packages "${options[@]}")

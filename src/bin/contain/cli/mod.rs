@@ -1,18 +1,20 @@
 //! The command line: a contract that scripts rely on.
 
+mod global;
+
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use containment::{Backend, Bounds, GroupName, Requirement, Signal, Systemd};
-use tracing_subscriber::filter::Targets;
+use containment::{Bounds, GroupName, Requirement, Signal};
 
 use crate::groups::options::GroupCommand;
 use crate::isolation::IsolationOptions;
 use crate::limits::LimitOptions;
 use crate::values;
+pub(crate) use global::Global;
 
 /// Holds a set of processes together and ends it for certain.
 #[derive(Debug, Parser)]
@@ -79,118 +81,6 @@ pub(crate) enum Command {
     /// Prints a manual page, to be read by `man -l -`
     #[command(name = "man")]
     Manual(Manual),
-}
-
-/// Options that may stand before or after the subcommand.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Global options")]
-pub(crate) struct Global {
-    /// How to contain; auto takes the strongest that works here
-    #[arg(
-        long,
-        global = true,
-        env = "CONTAIN_BACKEND",
-        hide_env_values = true,
-        default_value = "auto",
-        value_name = "NAME"
-    )]
-    pub(crate) backend: BackendChoice,
-    /// The cgroup below which groups are made, relative to the hierarchy's root [default: our own]
-    #[arg(
-        long,
-        global = true,
-        env = "CONTAIN_PARENT",
-        hide_env_values = true,
-        value_name = "PATH"
-    )]
-    pub(crate) parent: Option<PathBuf>,
-    /// Ask systemd for a delegated scope where our own cgroup is not delegated: auto, or never
-    #[arg(
-        long,
-        global = true,
-        default_value = "auto",
-        value_name = "auto|never",
-        hide_possible_values = true
-    )]
-    pub(crate) systemd: SystemdChoice,
-    /// Where groups are kept on record [default: the user's runtime directory]
-    #[arg(
-        long,
-        global = true,
-        env = "CONTAIN_STATE_DIR",
-        hide_env_values = true,
-        value_name = "DIR"
-    )]
-    pub(crate) state_dir: Option<PathBuf>,
-    /// What to log to stderr: a level, or target=level,…
-    #[arg(
-        long,
-        global = true,
-        env = "CONTAIN_LOG",
-        hide_env_values = true,
-        default_value = "warn",
-        value_name = "FILTER"
-    )]
-    pub(crate) log: Targets,
-    /// When to use colour on stderr
-    #[arg(long, global = true, default_value = "auto", value_name = "WHEN")]
-    pub(crate) color: Color,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum BackendChoice {
-    Auto,
-    CgroupV2,
-    CgroupV1,
-    Hybrid,
-    ProcessGroup,
-}
-
-impl BackendChoice {
-    /// The backend that was asked for, unless any will do.
-    pub(crate) fn explicit(self) -> Option<Backend> {
-        match self {
-            Self::Auto => None,
-            Self::CgroupV2 => Some(Backend::CgroupV2),
-            Self::CgroupV1 => Some(Backend::CgroupV1),
-            Self::Hybrid => Some(Backend::Hybrid),
-            Self::ProcessGroup => Some(Backend::ProcessGroup),
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum SystemdChoice {
-    Auto,
-    Never,
-}
-
-impl From<SystemdChoice> for Systemd {
-    fn from(choice: SystemdChoice) -> Self {
-        match choice {
-            SystemdChoice::Auto => Self::Auto,
-            SystemdChoice::Never => Self::Never,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum Color {
-    Auto,
-    Always,
-    Never,
-}
-
-impl Color {
-    /// Makes it hold for everything that is printed from now on.
-    pub(crate) fn apply(self) {
-        let choice = match self {
-            Self::Auto => anstream::ColorChoice::Auto,
-            Self::Always => anstream::ColorChoice::Always,
-            Self::Never => anstream::ColorChoice::Never,
-        };
-        choice.write_global();
-    }
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]

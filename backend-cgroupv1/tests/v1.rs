@@ -301,7 +301,7 @@ fn a_user_with_delegated_groups_needs_no_privilege() {
         eprintln!("SKIPPED: to delegate groups takes root");
         return;
     }
-    let group = bench.group_with([Limit::Memory, Limit::Cpuset].into_iter().collect());
+    let group = bench.group_with(offered(&bench.driver, &[Limit::Memory, Limit::Cpuset]));
     for directory in bench.directories() {
         std::os::unix::fs::chown(&directory, Some(65534), Some(65534)).unwrap();
         for file in ["tasks", "cgroup.procs"] {
@@ -327,6 +327,11 @@ fn a_user_with_delegated_groups_needs_no_privilege() {
     end(group);
 }
 
+/// Those of these limits that the kernel has for version 1.
+fn offered(driver: &CgroupV1, limits: &[Limit]) -> ControllerSet {
+    limits.iter().copied().filter(|limit| driver.capabilities().limits.contains(*limit)).collect()
+}
+
 /// Runs unprivileged inside a delegated group; does nothing in an ordinary run.
 #[test]
 fn helper_works_unprivileged() {
@@ -338,7 +343,7 @@ fn helper_works_unprivileged() {
     assert!(driver.unusable().count() > 0, "hierarchies that were not delegated are told");
     assert!(driver.unusable().all(|error| error.remedy().is_some()));
     let bench = Bench::of(driver, "inner");
-    let group = bench.group_with(Set::EMPTY.with(Limit::Memory));
+    let group = bench.group_with(offered(&bench.driver, &[Limit::Memory]));
     let inner = group.ops().subgroup(&"frozen".parse().unwrap(), ControllerSet::EMPTY).unwrap();
     inner.spawn(&sleeper()).unwrap();
     freeze(&*inner);

@@ -205,8 +205,8 @@ impl V1Group {
     }
 }
 
-/// Whether a listed process lives; one outside of our pid namespace counts as alive. A leader that has
-/// ended while its threads run is shown as a zombie. Of the one that is `watched` the kernel tells that at once.
+/// Whether a listed process lives; one outside of our pid namespace counts as alive. Of the one that is `watched`
+/// the kernel tells that at once.
 fn any_lives(listing: &Listing, watched: Option<&PidFd>) -> std::io::Result<bool> {
     if let Some(watched) = watched
         && listing.pids.contains(&watched.pid())
@@ -216,7 +216,7 @@ fn any_lives(listing: &Listing, watched: Option<&PidFd>) -> std::io::Result<bool
     }
     // Whoever was listed, and so signalled, last dies last.
     for pid in listing.pids.iter().rev() {
-        if Stat::read(*pid)?.is_some_and(|stat| !stat.state.is_zombie() || stat.threads > 1) {
+        if Stat::read(*pid)?.is_some_and(|stat| !stat.is_dead()) {
             return Ok(true);
         }
     }

@@ -92,7 +92,7 @@ impl HeldGroup {
         }
         let snapshot = Snapshot::take().map_err(|e| self.error(Error::from_io(operation, &e)))?;
         let group = snapshot.in_group(leader.pid());
-        Ok(group.filter(|stat| !stat.state.is_zombie()).cloned().collect())
+        Ok(group.filter(|stat| !stat.is_dead()).cloned().collect())
     }
 
     /// Whether nothing lives, for certain: somebody who forks and exits between the listing of `/proc`
@@ -115,11 +115,11 @@ impl HeldGroup {
         let failed = |error: std::io::Error| self.error(Error::from_io(operation, &error));
         let mut snapshot = Snapshot::take().map_err(failed)?;
         for _ in 0..CATCH_UPS {
-            if snapshot.in_group(leader).any(|stat| !stat.state.is_zombie()) {
+            if snapshot.in_group(leader).any(|stat| !stat.is_dead()) {
                 return Ok(false);
             }
             let ended = snapshot.catch_up().map_err(failed)?;
-            let left = snapshot.in_group(leader).any(|stat| !stat.state.is_zombie());
+            let left = snapshot.in_group(leader).any(|stat| !stat.is_dead());
             if ended == 0 && !left {
                 return Ok(true);
             }

@@ -63,7 +63,7 @@ impl LostGroup {
                 .extend(snapshot.descendants_of(root.pid).into_iter().map(|stat| (stat.pid, stat)));
         }
         let mut living: Vec<_> = found.into_values().cloned().collect();
-        living.retain(|stat| !stat.state.is_zombie() && !is_among(&self.trace.keepers, stat));
+        living.retain(|stat| !stat.is_dead() && !is_among(&self.trace.keepers, stat));
         Ok(living)
     }
 
@@ -88,7 +88,7 @@ impl LostGroup {
     /// What descends from a keeper, the programs, their process groups and sessions, and whoever carries
     /// the mark.
     fn roots<'a>(&self, snapshot: &'a Snapshot) -> Vec<&'a Stat> {
-        let marked = snapshot.processes().iter().filter(|stat| carries(stat.pid, &self.marks));
+        let marked = snapshot.processes().iter().filter(|stat| carries(stat, &self.marks));
         let mut roots: Vec<_> = marked.collect();
         for keeper in still(&self.trace.keepers, snapshot) {
             roots.extend(snapshot.descendants_of(keeper.pid));
@@ -144,16 +144,28 @@ fn is_among(known: &[(Pid, u64)], stat: &Stat) -> bool {
 
 /// Whether a process of our own user carries one of these ids in its mark. Another user's environment could say
 /// anything: nobody else is to be ended for it.
-fn carries(pid: Pid, ids: &HashSet<Vec<u8>>) -> bool {
-    let directory = format!("/proc/{pid}");
+fn carries(stat: &Stat, ids: &HashSet<Vec<u8>>) -> bool {
+    let directory = format!("/proc/{}", stat.pid);
     let ours = rustix::process::geteuid().as_raw();
     if !std::fs::metadata(&directory).is_ok_and(|directory| directory.uid() == ours) {
         return false;
     }
-    let environment = std::fs::read(format!("{directory}/environ")).unwrap_or_default();
+    let environment = environment_of(stat, &directory).unwrap_or_default();
     let mut variables = environment.split(|byte| *byte == 0);
     let marks = variables.find_map(|variable| variable.strip_prefix(MARK)).unwrap_or_default();
     marks.split(|byte| *byte == b':').any(|mark| ids.contains(mark))
+}
+
+/// A first thread that has ended has no memory any more; the others have it still.
+fn environment_of(stat: &Stat, directory: &str) -> std::io::Result<Vec<u8>> {
+    let path = if stat.state.is_zombie() && !stat.is_dead() {
+        let threads = stat.each_thread()?;
+        let runs = threads.iter().find(|thread| !thread.state.is_zombie());
+        format!("{directory}/task/{}/environ", runs.map_or(stat.pid, |thread| thread.pid))
+    } else {
+        format!("{directory}/environ")
+    };
+    std::fs::read(path)
 }
 
 impl OfProcesses for LostGroup {

@@ -100,8 +100,7 @@ fn guarantees() -> Capabilities {
 /// Reaps an adopted process that has ended; whether there was one to reap.
 fn reap_adopted(pid: Pid, started: u64) -> bool {
     let own = Pid::current().as_raw();
-    let is_ours =
-        |stat: Stat| stat.started == started && stat.parent == own && stat.state.is_zombie();
+    let is_ours = |stat: Stat| stat.started == started && stat.parent == own && stat.is_dead();
     // Nobody else reaps it, so that its pid stays its own from here on.
     Stat::read(pid).ok().flatten().is_some_and(is_ours)
         && PidFd::open(pid)

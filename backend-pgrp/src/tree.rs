@@ -29,7 +29,7 @@ pub(crate) struct Trunk {
 impl Tree {
     fn living(&self, operation: Operation) -> Result<Vec<Stat>> {
         let mut all = self.all(operation)?.1;
-        all.retain(|stat| !stat.state.is_zombie());
+        all.retain(|stat| !stat.is_dead());
         Ok(all)
     }
 
@@ -129,7 +129,7 @@ impl Tree {
 /// What the living of these use now: resident memory, which counts what is shared with each that has it,
 /// and processes and threads.
 pub(crate) fn usage_now(members: &[Stat]) -> Usage {
-    let living = || members.iter().filter(|stat| !stat.state.is_zombie());
+    let living = || members.iter().filter(|stat| !stat.is_dead());
     let threads = |stat: &Stat| u64::try_from(stat.threads).unwrap_or_default();
     Usage {
         memory: Some(living().map(Stat::resident).fold(0, u64::saturating_add)),
@@ -149,9 +149,18 @@ pub(crate) fn freeze_state(members: &[Stat]) -> FreezeState {
 }
 
 /// Stopped, or bound to stop before it executes anything: whoever waits in `vfork` for a child that is
-/// stopped itself waits uninterruptibly (state D), and would keep a freeze from ever being complete.
+/// stopped itself waits uninterruptibly (state D), and would keep a freeze from ever being complete. Where the first
+/// thread has ended, the others are who stops.
 fn stands_still(stat: &Stat) -> bool {
-    stat.state.is_stopped() || (stat.state == ProcessState('D') && is_stop_pending(stat.pid))
+    let stops = |thread: &Stat| {
+        let is_bound = || thread.state == ProcessState('D') && is_stop_pending(thread.pid);
+        thread.state.is_stopped() || is_bound()
+    };
+    if stat.state.is_zombie() {
+        let mut threads = stat.each_thread().unwrap_or_default().into_iter();
+        return threads.all(|thread| thread.state.is_zombie() || stops(&thread));
+    }
+    stops(stat)
 }
 
 /// Whether SIGSTOP waits for the process (`ShdPnd` of `/proc/PID/status`).

@@ -78,7 +78,7 @@ impl Snapshot {
         path.extend(b"/stat");
         match Stat::read_at(proc, &path, buffer) {
             Ok(process) => {
-                let lives = process.as_ref().is_some_and(|stat| !stat.state.is_zombie());
+                let lives = process.as_ref().is_some_and(|stat| !stat.is_dead());
                 self.processes.extend(process);
                 Ok(lives)
             }

@@ -57,7 +57,7 @@ pub(super) fn clone(
 
 /// On memory of its own, where it waits at the gate.
 fn clone_apart(plan: &mut Plan<'_>, entry: Entry<'_>, region: &Region) -> io::Result<Cloned> {
-    plan.gate = Some(Gate::new()?);
+    plan.gate = Some(Gate::new(|number| plan.gives(number))?);
     let process = match clone_on_stack(plan, entry, region, 0) {
         Err(error) if is_missing(&error) && !matches!(entry, Entry::Born(..)) => {
             clone_as_ever(plan)

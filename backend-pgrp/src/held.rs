@@ -11,7 +11,7 @@ use containment_core::{
     Member, Operation, Pid, ProcessGroup, Program, Reaped, Result, Signal, Signalled, Standing,
     Usage, Watch,
 };
-use containment_process::child::Started;
+use containment_process::child::{Programs, Started};
 use containment_process::pidfd::{Look, PidFd};
 use containment_process::proc::{Snapshot, Stat};
 use containment_process::reap::signal_process_group;
@@ -36,7 +36,7 @@ const CATCH_UPS: usize = 16;
 struct State {
     leader: Option<Started>,
     /// Programs that joined the leader's group.
-    joined: Vec<Started>,
+    joined: Programs,
     /// The member whose end is waited for.
     watched: Option<PidFd>,
     /// Whether it was killed, and nothing was started since.
@@ -47,12 +47,12 @@ struct State {
 }
 
 impl State {
-    fn programs(&self) -> impl Iterator<Item = &Started> {
-        self.leader.iter().chain(&self.joined)
+    fn programs(&self) -> impl Iterator<Item = Started> {
+        self.leader.iter().cloned().chain(self.joined.all())
     }
 
     /// A program of it that runs and has not left: a member that is known without a look at every process.
-    fn running(&self) -> Option<&Started> {
+    fn running(&self) -> Option<Started> {
         self.programs()
             .find(|program| matches!(program.try_wait(), Ok(None)) && self.has(program.pid()))
     }
@@ -181,8 +181,9 @@ impl GroupOps for HeldGroup {
 
     fn handles(&self) -> Vec<RawFd> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let programs = state.programs().map(|program| program.process().as_raw_fd());
-        programs.chain(state.watched.iter().map(AsRawFd::as_raw_fd)).collect()
+        let leader = state.leader.iter().map(|leader| leader.process().as_raw_fd());
+        let watched = state.watched.iter().map(AsRawFd::as_raw_fd);
+        leader.chain(state.joined.handles()).chain(watched).collect()
     }
 
     /// The first program leads the group, and the others join it, whatever they ask for.
@@ -206,14 +207,14 @@ impl GroupOps for HeldGroup {
         let child = Started::new(process, look, self.id().backend, &self.id().name);
         match leader {
             0 => state.leader = Some(child.clone()),
-            _ => state.joined.push(child.clone()),
+            _ => state.joined.add(child.clone()),
         }
         (state.killed, state.emptied) = (false, false);
         Ok(Box::new(child))
     }
 
     fn program_runs(&self) -> bool {
-        let runs = |program: &Started| matches!(program.try_wait(), Ok(None));
+        let runs = |program: Started| matches!(program.try_wait(), Ok(None));
         self.state(Operation::Members).is_ok_and(|state| state.programs().any(runs))
     }
 
@@ -290,12 +291,7 @@ impl GroupOps for HeldGroup {
     }
 
     fn reap(&self) -> Result<Reaped> {
-        let state = self.state(Operation::Reap)?;
-        let mut reaped = Reaped::default();
-        for child in state.joined.iter().filter(|child| !child.has_ended()) {
-            reaped.count += usize::from(child.try_wait()?.is_some());
-        }
-        Ok(reaped)
+        self.state(Operation::Reap)?.joined.reap()
     }
 
     fn remove(&self) -> Result<()> {

@@ -12,8 +12,10 @@ use containment_core::{
     Capabilities, Change, ChildOps, Error, ErrorKind, FreezeState, GroupId, GroupOps, KillStep,
     Member, Operation, Pid, Program, Reaped, Result, Signal, Signalled, Usage, Watch,
 };
+use containment_process::child::Tidying;
 use containment_process::pidfd::PidFd;
 use containment_process::reap::reap_children;
+use containment_process::rusage::CpuTime;
 
 use crate::lacking::{OfProcesses, lacking};
 use crate::line::{Keeping, Kept, Line};
@@ -26,7 +28,7 @@ use crate::tree::{Tree, Trunk, usage_now};
 pub(crate) struct KeptGroup {
     claim: Claim,
     capabilities: Capabilities,
-    lines: Mutex<Vec<Arc<Line>>>,
+    lines: Mutex<Lines>,
     nest: Nest,
     /// Whether its keepers leave it alone when we die.
     lasting: bool,
@@ -35,6 +37,33 @@ pub(crate) struct KeptGroup {
     orphans: AtomicBool,
     killed: AtomicBool,
     removed: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    open: Vec<Arc<Line>>,
+    /// What was used by those that were forgotten.
+    past: CpuTime,
+    tidying: Tidying,
+}
+
+impl Lines {
+    /// Now and then, forgets those that are over and that nobody asks for: each has three descriptors.
+    fn tidy(&mut self) {
+        if !self.tidying.is_due(self.open.len()) {
+            return;
+        }
+        let Self { open, past, tidying } = self;
+        open.retain(|line| match line.used() {
+            Some(cpu) if Arc::strong_count(line) == 1 => {
+                past.user += cpu.user;
+                past.system += cpu.system;
+                false
+            }
+            _ => true,
+        });
+        tidying.done(open.len());
+    }
 }
 
 impl KeptGroup {
@@ -51,13 +80,13 @@ impl KeptGroup {
         group
     }
 
-    fn lines(&self) -> MutexGuard<'_, Vec<Arc<Line>>> {
+    fn lines(&self) -> MutexGuard<'_, Lines> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How each keeping stands now.
     fn standing(&self) -> Result<Vec<(Arc<Line>, Keeping)>> {
-        let lines = self.lines().clone();
+        let lines = self.lines().open.clone();
         lines.into_iter().map(|line| line.listen().map(|news| (line, news.keeping))).collect()
     }
 
@@ -90,12 +119,12 @@ impl KeptGroup {
     }
 
     fn trunks(&self) -> Vec<Trunk> {
-        self.lines().iter().map(|line| line.trunk()).collect()
+        self.lines().open.iter().map(|line| line.trunk()).collect()
     }
 
     /// The programs that run, which get a signal before the others.
     fn programs(&self) -> Result<Vec<Pid>> {
-        let lines = self.lines().clone();
+        let lines = self.lines().open.clone();
         let mut programs = Vec::new();
         for line in lines {
             if line.listen()?.outcome.is_none() {
@@ -110,7 +139,7 @@ impl KeptGroup {
     /// `each` also to each of their members: who joined one meanwhile, or is not ours to signal, which is told.
     fn strike(&self, signal: Signal, operation: Operation, each: bool) -> Result<Signalled> {
         let struck: Result<Vec<_>> =
-            self.lines().iter().map(|line| line.signal_process_group(signal)).collect();
+            self.lines().open.iter().map(|line| line.signal_process_group(signal)).collect();
         let struck = struck?.into_iter().flatten().filter(|_| !each);
         self.pass(signal, operation, &struck.collect::<Vec<_>>())
     }
@@ -158,11 +187,12 @@ impl GroupOps for KeptGroup {
     lacking!();
 
     fn handles(&self) -> Vec<RawFd> {
-        self.lines().iter().flat_map(|line| line.handles()).collect()
+        self.lines().open.iter().flat_map(|line| line.handles()).collect()
     }
 
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
         self.refuse_removed(Operation::Spawn)?;
+        self.lines().tidy();
         let line = Line::open(&self.nest, self.id(), program, self.lasting).map_err(|error| {
             // The keeper may have started the program before it was lost.
             let lost = error.kind() == ErrorKind::KeeperLost || matches!(self.nest, Nest::Own(_));
@@ -170,7 +200,7 @@ impl GroupOps for KeptGroup {
             self.error(error)
         })?;
         let line = Arc::new(line);
-        self.lines().push(Arc::clone(&line));
+        self.lines().open.push(Arc::clone(&line));
         Ok(Box::new(Kept(line)))
     }
 
@@ -236,11 +266,14 @@ impl GroupOps for KeptGroup {
             } else {
                 self.tree()?.usage().map_err(|error| self.error(error))?
             };
-        for (_, keeping) in &standing {
-            if let Keeping::Over(cpu) = keeping {
-                usage.cpu_user = usage.cpu_user.map(|user| user + cpu.user);
-                usage.cpu_system = usage.cpu_system.map(|system| system + cpu.system);
-            }
+        let over = standing.iter().filter_map(|(_, keeping)| match keeping {
+            Keeping::Over(cpu) => Some(*cpu),
+            Keeping::Goes | Keeping::Lost => None,
+        });
+        // None of `standing` is forgotten, and so counted twice, for as long as that has it.
+        for cpu in over.chain([self.lines().past]) {
+            usage.cpu_user = usage.cpu_user.map(|user| user + cpu.user);
+            usage.cpu_system = usage.cpu_system.map(|system| system + cpu.system);
         }
         if self.has_lost(&standing) {
             // What a lost keeper had reaped is not known.
@@ -292,7 +325,7 @@ impl GroupOps for KeptGroup {
     fn remove(&self) -> Result<()> {
         self.refuse_removed(Operation::Remove)?;
         let mut gone = !self.populated()?;
-        for line in self.lines().iter() {
+        for line in self.lines().open.iter() {
             gone &= line.reap_keeper()?;
         }
         if !gone {
@@ -308,7 +341,7 @@ impl Drop for KeptGroup {
     /// A group that was neither removed nor killed is to live on: without us its keepers would end it.
     fn drop(&mut self) {
         if !self.removed.load(Ordering::Acquire) && !self.killed.load(Ordering::Acquire) {
-            self.lines().iter().for_each(|line| line.let_go());
+            self.lines().open.iter().for_each(|line| line.let_go());
         }
     }
 }

@@ -169,6 +169,14 @@ impl Line {
         Ok(*news)
     }
 
+    /// What everybody used whom the keeper kept, once nothing is left of them and of it.
+    pub(crate) fn used(&self) -> Option<CpuTime> {
+        match self.listen().ok()?.keeping {
+            Keeping::Over(cpu) => self.reap_keeper().ok()?.then_some(cpu),
+            Keeping::Goes | Keeping::Lost => None,
+        }
+    }
+
     /// Tells the keeper to leave its group alone when we end.
     pub(crate) fn let_go(&self) {
         if let Err(error) = self.keeper.signal(LET_GO) {

@@ -125,6 +125,18 @@ fn a_second_program_joins_the_group_of_the_first() {
 }
 
 #[test]
+fn programs_that_are_over_cost_no_descriptors() {
+    let driver = driver();
+    let group = create(&driver, "many");
+    group.spawn(&Program::new("sleep").arg("1000")).unwrap();
+    for _ in 0..100 {
+        assert_eq!(group.spawn(&sh("exit 4")).unwrap().wait().unwrap(), Outcome::Exited(4));
+        assert!(group.ops().handles().len() < 20, "{:?}", group.ops().handles());
+    }
+    clean_kill(group);
+}
+
+#[test]
 fn a_stopped_group_reads_as_frozen_and_dies_all_the_same() {
     let driver = driver();
     let group = create(&driver, "stopped");

@@ -6,10 +6,12 @@ mod support;
 use std::process::{Command, ExitCode, Stdio};
 
 use backend_pgrp::{Keeper, ProcessGroups};
-use containment_core::Standing;
+use containment_core::{Outcome, Program, Standing};
 use libtest_mimic::{Arguments, Failed, Trial};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use support::{
-    await_end_of_first_thread, clean_kill, create, is_alive, sh, told_pid, without_first_thread,
+    await_end_of_first_thread, clean_kill, create, eventually, is_alive, sh, told_pid,
+    without_first_thread,
 };
 
 /// The case that this process is to play.
@@ -21,7 +23,10 @@ macro_rules! cases {
     ($($case:ident),+ $(,)?) => { &[$((stringify!($case), $case)),+] };
 }
 
-const CASES: &[Case] = cases![k10_who_lives_without_its_first_thread_is_a_member];
+const CASES: &[Case] = cases![
+    k10_who_lives_without_its_first_thread_is_a_member,
+    programs_that_are_over_cost_no_descriptors,
+];
 
 fn main() -> ExitCode {
     if let Ok(name) = std::env::var(CASE) {
@@ -64,4 +69,23 @@ fn k10_who_lives_without_its_first_thread_is_a_member() {
     assert_eq!(standing(sleeper.pid()), Some(Standing::Program), "{members:?}");
     clean_kill(group);
     assert!(!is_alive(daemon));
+}
+
+/// Four hundred in turn, of which each takes three while it runs.
+fn programs_that_are_over_cost_no_descriptors() {
+    let limit = Rlimit { current: Some(64), maximum: Some(64) };
+    setrlimit(Resource::Nofile, limit).unwrap();
+    let driver = driver();
+    let group = create(&driver, "many");
+    let count = "n=0; while [ $n -lt 50000 ]; do n=$((n+1)); done";
+    group.spawn(&sh(count)).unwrap().wait().unwrap();
+    eventually("it is over", || !group.ops().populated().unwrap());
+    let counted = group.usage().unwrap().cpu.unwrap();
+    for _ in 0..400 {
+        let program = group.spawn(&Program::new("/bin/true")).unwrap();
+        assert_eq!(program.wait().unwrap(), Outcome::Exited(0));
+    }
+    eventually("they are over", || !group.ops().populated().unwrap());
+    assert!(group.usage().unwrap().cpu.unwrap() >= counted, "what is forgotten still counts");
+    clean_kill(group);
 }

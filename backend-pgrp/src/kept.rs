@@ -18,7 +18,7 @@ use containment_process::reap::reap_children;
 use containment_process::rusage::CpuTime;
 
 use crate::lacking::{OfProcesses, lacking};
-use crate::line::{Keeping, Kept, Line};
+use crate::line::{Keeping, Kept, Line, Unopened};
 use crate::names::Claim;
 use crate::nursery::Nest;
 use crate::tree::{Tree, Trunk, usage_now};
@@ -32,8 +32,7 @@ pub(crate) struct KeptGroup {
     nest: Nest,
     /// Whether its keepers leave it alone when we die.
     lasting: bool,
-    /// Whether a keeper may have been lost before it could tell of its program, which may run all the
-    /// same.
+    /// Whether a keeper may have been lost before there was a line to it, and its program may run all the same.
     orphans: AtomicBool,
     killed: AtomicBool,
     removed: AtomicBool,
@@ -193,10 +192,9 @@ impl GroupOps for KeptGroup {
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
         self.refuse_removed(Operation::Spawn)?;
         self.lines().tidy();
-        let line = Line::open(&self.nest, self.id(), program, self.lasting).map_err(|error| {
-            // The keeper may have started the program before it was lost.
-            let lost = error.kind() == ErrorKind::KeeperLost || matches!(self.nest, Nest::Own(_));
-            self.orphans.fetch_or(lost, Ordering::AcqRel);
+        let line = Line::open(&self.nest, self.id(), program, self.lasting);
+        let line = line.map_err(|Unopened { error, may_run }| {
+            self.orphans.fetch_or(may_run, Ordering::AcqRel);
             self.error(error)
         })?;
         let line = Arc::new(line);

@@ -3,12 +3,18 @@
 
 mod support;
 
+use std::io::PipeWriter;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
 
-use backend_pgrp::{Keeper, ProcessGroups};
-use containment_core::{Outcome, Program, Standing};
+use backend_pgrp::{Charge, Keeper, Nursery, Order, ProcessGroups, keep};
+use containment_core::{ErrorKind, Outcome, Pid, Program, Result, Standing};
+use containment_process::pidfd::PidFd;
+use containment_process::reap::become_sub_reaper;
+use containment_process::worker;
 use libtest_mimic::{Arguments, Failed, Trial};
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use support::{
     await_end_of_first_thread, clean_kill, create, eventually, is_alive, sh, told_pid,
     without_first_thread,
@@ -26,6 +32,8 @@ macro_rules! cases {
 const CASES: &[Case] = cases![
     k10_who_lives_without_its_first_thread_is_a_member,
     programs_that_are_over_cost_no_descriptors,
+    a_program_that_cannot_run_costs_no_figure,
+    a_program_that_runs_though_its_start_failed_is_a_member,
 ];
 
 fn main() -> ExitCode {
@@ -39,7 +47,7 @@ fn main() -> ExitCode {
 }
 
 /// A panic is what it says on the standard error output that it shares with us.
-fn play_apart(case: &str) -> Result<(), Failed> {
+fn play_apart(case: &str) -> std::result::Result<(), Failed> {
     let mut player = Command::new(std::env::current_exe()?);
     let status = player.env(CASE, case).stdin(Stdio::null()).status()?;
     if status.success() { Ok(()) } else { Err(status.to_string().into()) }
@@ -49,6 +57,49 @@ fn driver() -> ProcessGroups {
     let driver = ProcessGroups::probe(Keeper::Worker).expect("Linux has process groups");
     driver.prove().expect("/proc is there");
     driver
+}
+
+/// Keepers that are forks of this process, too, but none of the group's business; and what happens before one is
+/// handed over.
+struct Forks<F>(F);
+
+impl<F: Fn() + Send + Sync> Forks<F> {
+    fn driver(meanwhile: F) -> ProcessGroups
+    where
+        F: 'static,
+    {
+        become_sub_reaper().unwrap();
+        driver().kept_by(Arc::new(Self(meanwhile)), false)
+    }
+}
+
+impl<F> std::fmt::Debug for Forks<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Forks")
+    }
+}
+
+impl<F: Fn() + Send + Sync> Nursery for Forks<F> {
+    fn hatch(&self, order: &Order<'_>, pipe: PipeWriter) -> Result<PidFd> {
+        let supervisor = PidFd::open(Pid::current()).unwrap().unwrap();
+        let charge = Charge { order: *order, supervisor, guardian: None, scribe: None };
+        let keeper = worker::fork(move || keep(charge, pipe)).unwrap();
+        (self.0)();
+        Ok(keeper)
+    }
+
+    fn adopter(&self) -> Pid {
+        Pid::current()
+    }
+
+    fn keepers(&self) -> Vec<Pid> {
+        Vec::new()
+    }
+}
+
+fn limit_descriptors(to: u64) {
+    let limit = Rlimit { current: Some(to), ..getrlimit(Resource::Nofile) };
+    setrlimit(Resource::Nofile, limit).unwrap();
 }
 
 /// K10 the other way round: the first thread has ended, and the process has not. It has left the process group,
@@ -73,8 +124,7 @@ fn k10_who_lives_without_its_first_thread_is_a_member() {
 
 /// Four hundred in turn, of which each takes three while it runs.
 fn programs_that_are_over_cost_no_descriptors() {
-    let limit = Rlimit { current: Some(64), maximum: Some(64) };
-    setrlimit(Resource::Nofile, limit).unwrap();
+    limit_descriptors(64);
     let driver = driver();
     let group = create(&driver, "many");
     let count = "n=0; while [ $n -lt 50000 ]; do n=$((n+1)); done";
@@ -88,4 +138,27 @@ fn programs_that_are_over_cost_no_descriptors() {
     eventually("they are over", || !group.ops().populated().unwrap());
     assert!(group.usage().unwrap().cpu.unwrap() >= counted, "what is forgotten still counts");
     clean_kill(group);
+}
+
+fn a_program_that_cannot_run_costs_no_figure() {
+    let driver = driver();
+    let group = create(&driver, "after");
+    let missing = group.spawn(&Program::new("/no/such/program")).unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::ProgramNotFound);
+    assert!(group.usage().unwrap().cpu.is_some());
+    clean_kill(group);
+}
+
+/// The program runs, and no descriptor is left to hold it by.
+fn a_program_that_runs_though_its_start_failed_is_a_member() {
+    let driver = Forks::driver(|| limit_descriptors(3));
+    let group = create(&driver, "unheld");
+    let failed = group.spawn(&Program::new("sleep").arg("1000")).unwrap_err();
+    limit_descriptors(64);
+    assert_eq!(failed.errno(), Some(Errno::MFILE.raw_os_error()));
+    let sleeper = || group.members().unwrap().into_iter().find(|member| member.comm == "sleep");
+    eventually("it is a member", || sleeper().is_some());
+    let sleeper = sleeper().unwrap();
+    clean_kill(group);
+    assert!(!is_alive(sleeper.pid));
 }

@@ -4,7 +4,7 @@
 //! from then on membership is descent from that process, but for what other groups' keepers keep.
 
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,7 +34,8 @@ pub(crate) struct KeptGroup {
     lasting: bool,
     /// Whether a keeper may have been lost before there was a line to it, and its program may run all the same.
     orphans: AtomicBool,
-    killed: AtomicBool,
+    /// How often it was killed. Each kill counts before it acts, and a spawn looks last.
+    kills: AtomicU64,
     removed: AtomicBool,
 }
 
@@ -44,6 +45,8 @@ struct Lines {
     /// What was used by those that were forgotten.
     past: CpuTime,
     tidying: Tidying,
+    /// How many are being opened.
+    opening: usize,
 }
 
 impl Lines {
@@ -52,7 +55,7 @@ impl Lines {
         if !self.tidying.is_due(self.open.len()) {
             return;
         }
-        let Self { open, past, tidying } = self;
+        let Self { open, past, tidying, .. } = self;
         open.retain(|line| match line.used() {
             Some(cpu) if Arc::strong_count(line) == 1 => {
                 past.user += cpu.user;
@@ -67,9 +70,9 @@ impl Lines {
 
 impl KeptGroup {
     pub(crate) fn new(claim: Claim, capabilities: Capabilities, nest: Nest, lasting: bool) -> Self {
-        let [orphans, killed, removed] = [false; 3].map(AtomicBool::new);
-        let lines = Mutex::default();
-        Self { claim, capabilities, lines, nest, lasting, orphans, killed, removed }
+        let [orphans, removed] = [false; 2].map(AtomicBool::new);
+        let (lines, kills) = (Mutex::default(), AtomicU64::new(0));
+        Self { claim, capabilities, lines, nest, lasting, orphans, kills, removed }
     }
 
     /// A group of everything that descends from this process.
@@ -152,6 +155,38 @@ impl KeptGroup {
         Ok(Signalled { failed, ..pass })
     }
 
+    /// Announces a line, so that the group is not removed before it is there. How often the group was killed before.
+    fn begin_opening(&self) -> Result<u64> {
+        let mut lines = self.lines();
+        self.refuse_removed(Operation::Spawn)?;
+        lines.tidy();
+        lines.opening += 1;
+        Ok(self.kills.load(Ordering::SeqCst))
+    }
+
+    /// The line that was announced.
+    fn open_line(&self, program: &Program) -> Result<Arc<Line>> {
+        let opened = Line::open(&self.nest, self.id(), program, self.lasting);
+        let mut lines = self.lines();
+        lines.opening -= 1;
+        let line = opened.map_err(|Unopened { error, may_run }| {
+            self.orphans.fetch_or(may_run, Ordering::AcqRel);
+            self.error(error)
+        })?;
+        let line = Arc::new(line);
+        lines.open.push(Arc::clone(&line));
+        Ok(line)
+    }
+
+    /// Kills whoever a keeper keeps.
+    fn end_line(&self, line: &Line) -> Result<()> {
+        line.signal_process_group(Signal::KILL)?;
+        let keeper = vec![line.keeper().pid()];
+        let tree = Tree { roots: keeper.clone(), except: keeper, others: Vec::new() };
+        let pass = tree.signal(Signal::KILL, &[], &[]).map_err(|error| self.error(error))?;
+        pass.failed.into_iter().next().map_or(Ok(()), |error| Err(self.error(error)))
+    }
+
     fn refuse_removed(&self, operation: Operation) -> Result<()> {
         if self.removed.load(Ordering::Acquire) {
             return Err(self.error(Error::new(ErrorKind::Gone, operation)));
@@ -190,15 +225,13 @@ impl GroupOps for KeptGroup {
     }
 
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
-        self.refuse_removed(Operation::Spawn)?;
-        self.lines().tidy();
-        let line = Line::open(&self.nest, self.id(), program, self.lasting);
-        let line = line.map_err(|Unopened { error, may_run }| {
-            self.orphans.fetch_or(may_run, Ordering::AcqRel);
-            self.error(error)
-        })?;
-        let line = Arc::new(line);
-        self.lines().open.push(Arc::clone(&line));
+        let kills = self.begin_opening()?;
+        let line = self.open_line(program)?;
+        if self.kills.load(Ordering::SeqCst) != kills {
+            // The kill may have looked for its members before there was this line.
+            self.end_line(&line)?;
+            return Err(self.error(Error::new(ErrorKind::Killed, Operation::Spawn)));
+        }
         Ok(Box::new(Kept(line)))
     }
 
@@ -214,6 +247,9 @@ impl GroupOps for KeptGroup {
 
     fn populated(&self) -> Result<bool> {
         self.refuse_removed(Operation::Populated)?;
+        if self.lines().opening > 0 {
+            return Ok(true);
+        }
         let standing = self.standing()?;
         for (line, keeping) in &standing {
             // A keeper's last word comes before its exit, and until that the group cannot be removed.
@@ -235,7 +271,7 @@ impl GroupOps for KeptGroup {
 
     fn kill(&self) -> Result<KillStep> {
         self.refuse_removed(Operation::Kill)?;
-        let again = self.killed.swap(true, Ordering::AcqRel);
+        let again = self.kills.fetch_add(1, Ordering::SeqCst) > 0;
         self.strike(Signal::KILL, Operation::Kill, again).map(KillStep::Signalled)
     }
 
@@ -323,10 +359,11 @@ impl GroupOps for KeptGroup {
     fn remove(&self) -> Result<()> {
         self.refuse_removed(Operation::Remove)?;
         let mut gone = !self.populated()?;
-        for line in self.lines().open.iter() {
+        let lines = self.lines();
+        for line in &lines.open {
             gone &= line.reap_keeper()?;
         }
-        if !gone {
+        if !gone || lines.opening > 0 {
             return Err(self.error(Error::new(ErrorKind::Busy, Operation::Remove)));
         }
         self.removed.store(true, Ordering::Release);
@@ -338,7 +375,7 @@ impl GroupOps for KeptGroup {
 impl Drop for KeptGroup {
     /// A group that was neither removed nor killed is to live on: without us its keepers would end it.
     fn drop(&mut self) {
-        if !self.removed.load(Ordering::Acquire) && !self.killed.load(Ordering::Acquire) {
+        if !self.removed.load(Ordering::Acquire) && self.kills.load(Ordering::Acquire) == 0 {
             self.lines().open.iter().for_each(|line| line.let_go());
         }
     }

@@ -3,12 +3,12 @@
 
 mod support;
 
-use std::io::PipeWriter;
+use std::io::{PipeWriter, Read as _};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use backend_pgrp::{Charge, Keeper, Nursery, Order, ProcessGroups, keep};
-use containment_core::{ErrorKind, Outcome, Pid, Program, Result, Standing};
+use containment_core::{ErrorKind, Group, Outcome, Pid, Program, Result, Standing};
 use containment_process::pidfd::PidFd;
 use containment_process::reap::become_sub_reaper;
 use containment_process::worker;
@@ -34,6 +34,7 @@ const CASES: &[Case] = cases![
     programs_that_are_over_cost_no_descriptors,
     a_program_that_cannot_run_costs_no_figure,
     a_program_that_runs_though_its_start_failed_is_a_member,
+    k49_nothing_runs_once_the_kill_returned,
 ];
 
 fn main() -> ExitCode {
@@ -161,4 +162,23 @@ fn a_program_that_runs_though_its_start_failed_is_a_member() {
     let sleeper = sleeper().unwrap();
     clean_kill(group);
     assert!(!is_alive(sleeper.pid));
+}
+
+/// The kill comes when the program runs already, and its group has no line to its keeper yet.
+fn k49_nothing_runs_once_the_kill_returned() {
+    let killed: Arc<OnceLock<Group>> = Arc::default();
+    let group = Arc::clone(&killed);
+    let driver = Forks::driver(move || {
+        let ops = killed.get().unwrap().ops();
+        ops.kill().unwrap();
+        assert!(ops.populated().unwrap(), "what is under way may run");
+        assert_eq!(ops.remove().unwrap_err().kind(), ErrorKind::Busy);
+    });
+    let group = group.get_or_init(|| create(&driver, "killed"));
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let program = Program::new("sleep").arg("1000").stdout(writer);
+    assert_eq!(group.spawn(&program).unwrap_err().kind(), ErrorKind::Killed);
+    drop(program);
+    assert_eq!(reader.read_to_end(&mut Vec::new()).unwrap(), 0, "nobody holds the pipe");
+    eventually("its keeper has ended", || group.ops().remove().is_ok());
 }

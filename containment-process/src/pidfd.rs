@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use containment_core::{Outcome, Pid, Signal, Source};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, waitid};
 
 /// A process, by pidfd. The descriptor is shared, so that a waiter can keep it open.
@@ -40,8 +41,8 @@ impl PidFd {
     pub fn open(pid: Pid) -> io::Result<Option<Self>> {
         match pidfd_open(raw_pid(pid), PidfdFlags::empty()) {
             Ok(fd) => Ok(Some(Self::from_fd(pid, fd))),
-            // EINVAL: the pid is a thread of another process, so no process of its own.
-            Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL) => Ok(None),
+            // The pid is a thread of another process, so no process of its own: EINVAL, since Linux 6.16 ENOENT.
+            Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
     }
@@ -119,8 +120,8 @@ impl PidFd {
             return match waitid(WaitId::PidFd(self.fd.as_fd()), options) {
                 Ok(None) => Ok(Waited::Running),
                 Ok(Some(status)) => Ok(outcome(&status).map_or(Waited::Running, Waited::Ended)),
-                Err(rustix::io::Errno::CHILD) => Ok(Waited::Lost),
-                Err(rustix::io::Errno::INTR) => continue,
+                Err(Errno::CHILD) => Ok(Waited::Lost),
+                Err(Errno::INTR) => continue,
                 Err(errno) => Err(errno.into()),
             };
         }
@@ -234,6 +235,21 @@ mod tests {
         assert!(!fd.signal(Signal::KILL).unwrap(), "a reaped process gets no signal");
         assert!(fd.has_ended().unwrap());
         drop(child.wait());
+    }
+
+    #[test]
+    fn a_thread_is_no_process() {
+        std::thread::scope(|scope| {
+            let (tell, told) = std::sync::mpsc::channel();
+            let (end, wait) = std::sync::mpsc::channel::<()>();
+            scope.spawn(move || {
+                tell.send(rustix::thread::gettid()).unwrap();
+                wait.recv()
+            });
+            let thread = Pid::new(told.recv().unwrap().as_raw_nonzero().get()).unwrap();
+            assert!(PidFd::open(thread).unwrap().is_none());
+            drop(end);
+        });
     }
 
     #[test]

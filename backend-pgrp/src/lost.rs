@@ -56,12 +56,10 @@ impl LostGroup {
         self.refuse_removed(operation)?;
         let snapshot = Snapshot::take();
         let snapshot = snapshot.map_err(|e| self.error(Error::from_io(operation, &e)))?;
-        let mut found: BTreeMap<Pid, &Stat> = BTreeMap::new();
-        for root in self.roots(&snapshot) {
-            found.insert(root.pid, root);
-            found
-                .extend(snapshot.descendants_of(root.pid).into_iter().map(|stat| (stat.pid, stat)));
-        }
+        let roots = self.roots(&snapshot);
+        let pids: Vec<_> = roots.iter().map(|root| root.pid).collect();
+        let found = roots.into_iter().chain(snapshot.descendants_of_all(&pids));
+        let found: BTreeMap<Pid, &Stat> = found.map(|stat| (stat.pid, stat)).collect();
         let mut living: Vec<_> = found.into_values().cloned().collect();
         living.retain(|stat| !stat.is_dead() && !is_among(&self.trace.keepers, stat));
         Ok(living)
@@ -90,9 +88,8 @@ impl LostGroup {
     fn roots<'a>(&self, snapshot: &'a Snapshot) -> Vec<&'a Stat> {
         let marked = snapshot.processes().iter().filter(|stat| carries(stat, &self.marks));
         let mut roots: Vec<_> = marked.collect();
-        for keeper in still(&self.trace.keepers, snapshot) {
-            roots.extend(snapshot.descendants_of(keeper.pid));
-        }
+        let keepers = still(&self.trace.keepers, snapshot).map(|keeper| keeper.pid);
+        roots.extend(snapshot.descendants_of_all(&keepers.collect::<Vec<_>>()));
         for program in still(&self.trace.programs, snapshot) {
             roots.push(program);
             // Of another leader's group it may be only one member among strangers.

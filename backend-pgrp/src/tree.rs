@@ -37,23 +37,13 @@ impl Tree {
     fn all(&self, operation: Operation) -> Result<(Vec<Stat>, Vec<Stat>)> {
         let snapshot = Snapshot::below(&self.roots, &self.others)
             .map_err(|error| Error::from_io(operation, &error))?;
-        let descendants = self.roots.iter().flat_map(|root| snapshot.descendants_of(*root));
-        let theirs: HashSet<Pid> = self
-            .others
-            .iter()
-            .copied()
-            .chain(
-                self.others
-                    .iter()
-                    .flat_map(|other| snapshot.descendants_of(*other))
-                    .map(|stat| stat.pid),
-            )
-            .collect();
-        let is_excepted =
-            |stat: &Stat| self.except.contains(&stat.pid) || theirs.contains(&stat.pid);
-        let mut all: Vec<_> = descendants.filter(|stat| !is_excepted(stat)).cloned().collect();
+        let theirs = snapshot.descendants_of_all(&self.others).into_iter().map(|stat| stat.pid);
+        let apart: HashSet<Pid> =
+            theirs.chain(self.others.iter().chain(&self.except).copied()).collect();
+        let mut all = snapshot.descendants_of_all(&self.roots);
+        all.retain(|stat| !apart.contains(&stat.pid));
         all.sort_by_key(|stat| stat.pid);
-        all.dedup_by_key(|stat| stat.pid);
+        let all = all.into_iter().cloned().collect();
         let excepted = self.except.iter().filter_map(|pid| snapshot.get(*pid)).cloned();
         Ok((excepted.collect(), all))
     }

@@ -1,5 +1,6 @@
 //! A program that this process started and waits for itself.
 
+use std::collections::HashSet;
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -202,7 +203,7 @@ impl Programs {
 
     /// The members that these processes are now; one that is gone is none.
     pub fn members(&self, pids: Vec<Pid>) -> Result<Vec<Member>> {
-        let programs = self.running();
+        let programs: HashSet<Pid> = self.running().into_iter().collect();
         let mut members = Vec::new();
         for pid in pids {
             let stat = Stat::read(pid)

@@ -28,7 +28,8 @@ pub fn signal_all(
     mut confirm: impl FnMut(&[PidFd]) -> Result<HashSet<Pid>>,
 ) -> Result<Signalled> {
     let mut pass = Signalled::default();
-    listed.sort_by_key(|pid| !first.contains(pid));
+    let first: HashSet<Pid> = first.iter().copied().collect();
+    listed.sort_by_cached_key(|pid| !first.contains(pid));
     let mut rest = &listed[..];
     while !rest.is_empty() {
         let mut batch = Batch::open(rest, &mut pass);

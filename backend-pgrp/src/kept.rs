@@ -16,12 +16,14 @@ use containment_process::child::Tidying;
 use containment_process::pidfd::PidFd;
 use containment_process::reap::reap_children;
 use containment_process::rusage::CpuTime;
+use rustix::process::geteuid;
+use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::lacking::{OfProcesses, lacking};
 use crate::line::{Keeping, Kept, Line, Unopened};
 use crate::names::Claim;
 use crate::nursery::Nest;
-use crate::tree::{Tree, Trunk, usage_now};
+use crate::tree::{Struck, Tree, Trunk, usage_now};
 
 /// A group whose members descend from keepers.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub(crate) struct KeptGroup {
     nest: Nest,
     /// Whether its keepers leave it alone when we die.
     lasting: bool,
+    /// The user whose processes we may signal; none where we may signal everybody's.
+    user: Option<u32>,
     /// Whether a keeper may have been lost before there was a line to it, and its program may run all the same.
     orphans: AtomicBool,
     /// How often it was killed. Each kill counts before it acts, and a spawn looks last.
@@ -72,7 +76,8 @@ impl KeptGroup {
     pub(crate) fn new(claim: Claim, capabilities: Capabilities, nest: Nest, lasting: bool) -> Self {
         let [orphans, removed] = [false; 2].map(AtomicBool::new);
         let (lines, kills) = (Mutex::default(), AtomicU64::new(0));
-        Self { claim, capabilities, lines, nest, lasting, orphans, kills, removed }
+        let user = (!signals_everybody()).then(|| geteuid().as_raw());
+        Self { claim, capabilities, lines, nest, lasting, user, orphans, kills, removed }
     }
 
     /// A group of everything that descends from this process.
@@ -142,12 +147,12 @@ impl KeptGroup {
     fn strike(&self, signal: Signal, operation: Operation, each: bool) -> Result<Signalled> {
         let struck: Result<Vec<_>> =
             self.lines().open.iter().map(|line| line.signal_process_group(signal)).collect();
-        let struck = struck?.into_iter().flatten().filter(|_| !each);
-        self.pass(signal, operation, &struck.collect::<Vec<_>>())
+        let groups = struck?.into_iter().flatten().filter(|_| !each).collect();
+        self.pass(signal, operation, &Struck { groups, user: self.user })
     }
 
-    /// One pass of a signal over everybody who is in none of the process groups `struck`.
-    fn pass(&self, signal: Signal, operation: Operation, struck: &[Pid]) -> Result<Signalled> {
+    /// One pass of a signal over everybody who has not got it already.
+    fn pass(&self, signal: Signal, operation: Operation, struck: &Struck) -> Result<Signalled> {
         self.refuse_removed(operation)?;
         let pass = self.tree()?.signal(signal, &self.programs()?, struck);
         let pass = pass.map_err(|error| self.error(error))?;
@@ -183,7 +188,9 @@ impl KeptGroup {
         line.signal_process_group(Signal::KILL)?;
         let keeper = vec![line.keeper().pid()];
         let tree = Tree { roots: keeper.clone(), except: keeper, others: Vec::new() };
-        let pass = tree.signal(Signal::KILL, &[], &[]).map_err(|error| self.error(error))?;
+        let pass = tree
+            .signal(Signal::KILL, &[], &Struck::default())
+            .map_err(|error| self.error(error))?;
         pass.failed.into_iter().next().map_or(Ok(()), |error| Err(self.error(error)))
     }
 
@@ -197,6 +204,10 @@ impl KeptGroup {
     fn error(&self, error: Error) -> Error {
         error.with_backend(self.id().backend).with_group(&self.id().name)
     }
+}
+
+fn signals_everybody() -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::KILL))
 }
 
 impl OfProcesses for KeptGroup {
@@ -266,7 +277,7 @@ impl GroupOps for KeptGroup {
     }
 
     fn signal(&self, signal: Signal) -> Result<Signalled> {
-        self.pass(signal, Operation::Signal, &[])
+        self.pass(signal, Operation::Signal, &Struck::default())
     }
 
     fn kill(&self) -> Result<KillStep> {
@@ -280,7 +291,7 @@ impl GroupOps for KeptGroup {
     }
 
     fn request_thaw(&self) -> Result<()> {
-        self.pass(Signal::CONT, Operation::Thaw, &[]).map(drop)
+        self.pass(Signal::CONT, Operation::Thaw, &Struck::default()).map(drop)
     }
 
     fn frozen(&self) -> Result<FreezeState> {

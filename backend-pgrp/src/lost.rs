@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::RawFd;
-use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use containment_core::{
@@ -18,7 +17,7 @@ use containment_process::proc::{Snapshot, Stat};
 use containment_process::signalling::signal_all;
 
 use crate::lacking::{OfProcesses, lacking};
-use crate::tree::freeze_state;
+use crate::tree::{freeze_state, is_of};
 
 /// The variable that marks programs: the ids of the groups around each, outermost first, `:` between.
 const MARK: &[u8] = b"CONTAIN_GROUP=";
@@ -142,19 +141,18 @@ fn is_among(known: &[(Pid, u64)], stat: &Stat) -> bool {
 /// Whether a process of our own user carries one of these ids in its mark. Another user's environment could say
 /// anything: nobody else is to be ended for it.
 fn carries(stat: &Stat, ids: &HashSet<Vec<u8>>) -> bool {
-    let directory = format!("/proc/{}", stat.pid);
-    let ours = rustix::process::geteuid().as_raw();
-    if !std::fs::metadata(&directory).is_ok_and(|directory| directory.uid() == ours) {
+    if !is_of(rustix::process::geteuid().as_raw(), stat.pid) {
         return false;
     }
-    let environment = environment_of(stat, &directory).unwrap_or_default();
+    let environment = environment_of(stat).unwrap_or_default();
     let mut variables = environment.split(|byte| *byte == 0);
     let marks = variables.find_map(|variable| variable.strip_prefix(MARK)).unwrap_or_default();
     marks.split(|byte| *byte == b':').any(|mark| ids.contains(mark))
 }
 
 /// A first thread that has ended has no memory any more; the others have it still.
-fn environment_of(stat: &Stat, directory: &str) -> std::io::Result<Vec<u8>> {
+fn environment_of(stat: &Stat) -> std::io::Result<Vec<u8>> {
+    let directory = format!("/proc/{}", stat.pid);
     let path = if stat.state.is_zombie() && !stat.is_dead() {
         let threads = stat.each_thread()?;
         let runs = threads.iter().find(|thread| !thread.state.is_zombie());

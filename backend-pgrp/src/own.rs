@@ -18,7 +18,7 @@ use containment_process::proc::Stat;
 use containment_process::reap::SubReaping;
 
 use crate::lacking::{OfProcesses, lacking};
-use crate::tree::Tree;
+use crate::tree::{Struck, Tree};
 use crate::{Keeper, capabilities};
 
 /// The descendants of this process, from a moment on when there were none.
@@ -153,7 +153,7 @@ impl GroupOps for OwnChildren {
 
     fn signal(&self, signal: Signal) -> Result<Signalled> {
         self.look(Operation::Signal)?;
-        tree().signal(signal, &[], &[]).map_err(|error| self.error(error))
+        tree().signal(signal, &[], &Struck::default()).map_err(|error| self.error(error))
     }
 
     fn kill(&self) -> Result<KillStep> {

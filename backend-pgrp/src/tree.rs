@@ -1,6 +1,7 @@
 //! Membership by descent: everybody whose chain of parents leads to one process.
 
 use std::collections::{HashMap, HashSet};
+use std::os::unix::fs::MetadataExt as _;
 
 use containment_core::{
     Error, FreezeState, Member, Operation, Pid, ProcessState, Result, Signal, SignalSet, Signalled,
@@ -24,6 +25,27 @@ pub(crate) struct Tree {
 pub(crate) struct Trunk {
     pub(crate) program: Pid,
     pub(crate) group: Pid,
+}
+
+/// Process groups that were signalled as such.
+#[derive(Debug, Default)]
+pub(crate) struct Struck {
+    pub(crate) groups: Vec<Pid>,
+    /// The user whose members that reached for certain; none where it reached all.
+    pub(crate) user: Option<u32>,
+}
+
+impl Struck {
+    /// Whether a process got the signal: of a group the kernel only tells that somebody did.
+    fn has_reached(&self, stat: &Stat) -> bool {
+        let is_in = self.groups.iter().any(|group| group.as_raw() == stat.group);
+        is_in && self.user.is_none_or(|user| is_of(user, stat.pid))
+    }
+}
+
+/// Whether a process acts as this user.
+pub(crate) fn is_of(user: u32, pid: Pid) -> bool {
+    std::fs::metadata(format!("/proc/{pid}")).is_ok_and(|directory| directory.uid() == user)
 }
 
 impl Tree {
@@ -84,18 +106,18 @@ impl Tree {
         Ok(running.map(|stat| stat.member(standing(stat))).collect())
     }
 
-    /// One pass of a signal, `first` before the others, over who is in none of the process groups `struck`, which
-    /// have got it already. A member stays a descendant until it dies, so
-    /// it is confirmed by its start time alone, though its parent may have died meanwhile.
+    /// One pass of a signal, `first` before the others, over who has not got it with its process group. A member
+    /// stays a descendant until it dies, so it is confirmed by its start time alone, though its parent may have
+    /// died meanwhile.
     pub(crate) fn signal(
         &self,
         signal: Signal,
         first: &[Pid],
-        struck: &[Pid],
+        struck: &Struck,
     ) -> Result<Signalled> {
         let mut living = self.living(Operation::Signal)?;
         let all = living.len();
-        living.retain(|stat| !struck.iter().any(|group| group.as_raw() == stat.group));
+        living.retain(|stat| !struck.has_reached(stat));
         let done = all - living.len();
         let started: HashMap<Pid, u64> = living.iter().map(|s| (s.pid, s.started)).collect();
         let confirm = |batch: &[PidFd]| {

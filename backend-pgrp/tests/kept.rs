@@ -3,18 +3,21 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::io::{PipeWriter, Read as _};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Arc, OnceLock};
 
 use backend_pgrp::{Charge, Keeper, Nursery, Order, ProcessGroups, keep};
-use containment_core::{ErrorKind, Group, Outcome, Pid, Program, Result, Standing};
+use containment_core::{
+    Error, ErrorKind, Group, KillStep, Outcome, Pid, Program, Result, Standing,
+};
 use containment_process::pidfd::PidFd;
 use containment_process::reap::become_sub_reaper;
 use containment_process::worker;
 use libtest_mimic::{Arguments, Failed, Trial};
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 use support::{
     await_end_of_first_thread, clean_kill, create, eventually, is_alive, sh, told_pid,
     without_first_thread,
@@ -35,6 +38,7 @@ const CASES: &[Case] = cases![
     a_program_that_cannot_run_costs_no_figure,
     a_program_that_runs_though_its_start_failed_is_a_member,
     k49_nothing_runs_once_the_kill_returned,
+    a_member_that_became_another_user_is_told_by_the_first_kill,
 ];
 
 fn main() -> ExitCode {
@@ -181,4 +185,49 @@ fn k49_nothing_runs_once_the_kill_returned() {
     drop(program);
     assert_eq!(reader.read_to_end(&mut Vec::new()).unwrap(), 0, "nobody holds the pipe");
     eventually("its keeper has ended", || group.ops().remove().is_ok());
+}
+
+/// Set before the name of a case that is played by an ordinary user.
+const SETUID: &str = "KEPT_SETUID";
+
+/// It is in the program's process group, of which the kernel tells only that somebody was signalled.
+fn a_member_that_became_another_user_is_told_by_the_first_kill() {
+    match std::env::var_os(SETUID) {
+        Some(setuid) => as_an_ordinary_user(&setuid),
+        None => become_an_ordinary_user(),
+    }
+}
+
+/// Plays the case in a copy of this program, with a program beside it that makes root of whoever runs it.
+fn become_an_ordinary_user() {
+    if !geteuid().is_root() {
+        eprintln!("SKIPPED: only root can become another user");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let [own, setuid] = ["kept", "setuid"].map(|name| directory.path().join(name));
+    // Written by another process: a fork of another case's, holding it open, would make it busy.
+    let script =
+        "chmod 755 . && cp \"$0\" kept && cp \"$(command -v setpriv)\" setuid && chmod 4755 setuid";
+    let mut copy = Command::new("sh");
+    copy.args(["-c", script]).arg(std::env::current_exe().unwrap()).current_dir(&directory);
+    assert!(copy.status().unwrap().success());
+    let mut player = Command::new("setpriv");
+    player.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(own);
+    assert!(player.env(SETUID, setuid).status().unwrap().success());
+}
+
+fn as_an_ordinary_user(setuid: &OsStr) {
+    let driver = driver();
+    let group = create(&driver, "setuid");
+    let (reader, writer) = std::io::pipe().unwrap();
+    let start = sh("\"$0\" --reuid 0 --clear-groups cat <&3 & exec sleep 1000");
+    group.spawn(&start.arg(setuid).descriptor(3, reader)).unwrap();
+    let member = || group.members().unwrap().into_iter().find(|member| member.comm == "cat");
+    eventually("there is a member of root's", || member().is_some());
+    let KillStep::Signalled(pass) = group.ops().kill().unwrap() else { panic!("not by signals") };
+    let denied = |error: &Error| error.errno() == Some(Errno::PERM.raw_os_error());
+    assert!(pass.count == 1 && pass.failed.iter().filter(|e| denied(e)).count() == 1, "{pass:?}");
+    drop(writer);
+    eventually("it has ended", || group.ops().remove().is_ok());
 }

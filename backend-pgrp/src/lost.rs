@@ -4,7 +4,7 @@
 //! Beyond reach, where no keeper lives, is who was re-parented, left the session, and cleared its
 //! environment.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,7 +14,7 @@ use containment_core::{
 };
 use containment_process::pidfd::PidFd;
 use containment_process::proc::{Snapshot, Stat};
-use containment_process::signalling::signal_all;
+use containment_process::signalling::signal_known;
 
 use crate::lacking::{OfProcesses, lacking};
 use crate::tree::{freeze_state, is_of};
@@ -103,16 +103,7 @@ impl LostGroup {
     }
 
     fn pass(&self, signal: Signal, operation: Operation) -> Result<Signalled> {
-        let living = self.others(operation)?;
-        let started: HashMap<Pid, u64> = living.iter().map(|s| (s.pid, s.started)).collect();
-        let confirm = |batch: &[PidFd]| {
-            let same = |pid: &Pid| {
-                let now = Stat::read(*pid).ok().flatten();
-                now.is_some_and(|now| started.get(pid) == Some(&now.started))
-            };
-            Ok(batch.iter().map(PidFd::pid).filter(same).collect::<HashSet<_>>())
-        };
-        signal_all(signal, &[], living.iter().map(|stat| stat.pid).collect(), confirm)
+        signal_known(signal, &[], &self.others(operation)?)
     }
 
     fn refuse_removed(&self, operation: Operation) -> Result<()> {

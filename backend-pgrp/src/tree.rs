@@ -1,15 +1,14 @@
 //! Membership by descent: everybody whose chain of parents leads to one process.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt as _;
 
 use containment_core::{
     Error, FreezeState, Member, Operation, Pid, ProcessState, Result, Signal, SignalSet, Signalled,
     Standing, Usage,
 };
-use containment_process::pidfd::PidFd;
 use containment_process::proc::{Snapshot, Stat, ticks};
-use containment_process::signalling::signal_all;
+use containment_process::signalling::signal_known;
 
 /// The living descendants of some processes, but for a few.
 #[derive(Debug, Clone)]
@@ -119,16 +118,7 @@ impl Tree {
         let all = living.len();
         living.retain(|stat| !struck.has_reached(stat));
         let done = all - living.len();
-        let started: HashMap<Pid, u64> = living.iter().map(|s| (s.pid, s.started)).collect();
-        let confirm = |batch: &[PidFd]| {
-            let same = |pid: Pid| {
-                let now = Stat::read(pid).ok().flatten();
-                now.is_some_and(|now| started.get(&pid) == Some(&now.started))
-            };
-            Ok(batch.iter().map(PidFd::pid).filter(|pid| same(*pid)).collect::<HashSet<_>>())
-        };
-        let pass =
-            signal_all(signal, first, living.iter().map(|stat| stat.pid).collect(), confirm)?;
+        let pass = signal_known(signal, first, &living)?;
         Ok(Signalled { count: pass.count + done, ..pass })
     }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use backend_pgrp::{Charge, Keeper, Nursery, Order, ProcessGroups, keep};
 use containment_core::{
-    Error, ErrorKind, Group, KillStep, Outcome, Pid, Program, Result, Standing,
+    Error, ErrorKind, Group, KillStep, Member, Outcome, Pid, Program, Result, Standing,
 };
 use containment_process::pidfd::PidFd;
 use containment_process::reap::become_sub_reaper;
@@ -38,6 +38,7 @@ const CASES: &[Case] = cases![
     a_program_that_cannot_run_costs_no_figure,
     a_program_that_runs_though_its_start_failed_is_a_member,
     k49_nothing_runs_once_the_kill_returned,
+    k32_however_few_descriptors_whoever_left_dies,
     a_member_that_became_another_user_is_told_by_the_first_kill,
 ];
 
@@ -185,6 +186,19 @@ fn k49_nothing_runs_once_the_kill_returned() {
     drop(program);
     assert_eq!(reader.read_to_end(&mut Vec::new()).unwrap(), 0, "nobody holds the pipe");
     eventually("its keeper has ended", || group.ops().remove().is_ok());
+}
+
+/// Nobody is in the program's process group: each is opened, and looked at while others are open.
+fn k32_however_few_descriptors_whoever_left_dies() {
+    let driver = driver();
+    let group = create(&driver, "few");
+    let script = "n=0; while [ $n -lt 40 ]; do n=$((n+1)); setsid sleep 1000 & done; wait";
+    group.spawn(&sh(script)).unwrap();
+    let has_left = |member: &&Member| member.standing == Standing::Escaped;
+    let left = || group.members().unwrap().iter().filter(has_left).count();
+    eventually("all have left", || left() == 40);
+    limit_descriptors(20);
+    clean_kill(group);
 }
 
 /// Set before the name of a case that is played by an ordinary user.

@@ -193,15 +193,8 @@ impl V1Group {
 
     /// The youngest first: once it has ended, few are left to wait for.
     fn living_member(&self) -> Result<Option<PidFd>> {
-        for pid in self.pids(Operation::Watch)?.into_iter().rev() {
-            let failed = |error| self.error(Error::from_io(Operation::Watch, &error));
-            if let Some(process) = PidFd::open(pid).map_err(failed)?
-                && !process.has_ended().map_err(failed)?
-            {
-                return Ok(Some(process));
-            }
-        }
-        Ok(None)
+        PidFd::first_living(self.pids(Operation::Watch)?.into_iter().rev())
+            .map_err(|error| self.error(Error::from_io(Operation::Watch, &error)))
     }
 }
 

@@ -283,8 +283,8 @@ impl GroupOps for HeldGroup {
         }
         if !state.watches_a_member() {
             let living = self.living(&state, Operation::Watch)?;
-            let open = living.iter().rev().filter_map(|stat| PidFd::open(stat.pid).ok().flatten());
-            state.watched = open.into_iter().find(|member| matches!(member.has_ended(), Ok(false)));
+            let member = PidFd::first_living(living.iter().rev().map(|stat| stat.pid));
+            state.watched = member.map_err(|e| self.error(Error::from_io(Operation::Watch, &e)))?;
         }
         let watched = state.watched.as_ref().map(|member| vec![member.source()]);
         Ok(watched.map_or(Watch::Backoff, Watch::Sources))

@@ -343,8 +343,10 @@ impl GroupOps for KeptGroup {
                 Keeping::Over(_) => sources.push(line.keeper().source()),
                 Keeping::Lost => {
                     let members = self.members()?;
-                    let mut open = members.iter().filter_map(|m| PidFd::open(m.pid).ok().flatten());
-                    sources.extend(open.next().map(|member| member.source()));
+                    let member = PidFd::first_living(members.iter().map(|member| member.pid));
+                    let member =
+                        member.map_err(|e| self.error(Error::from_io(Operation::Watch, &e)))?;
+                    sources.extend(member.map(|member| member.source()));
                 }
             }
         }

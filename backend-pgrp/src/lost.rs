@@ -233,8 +233,8 @@ impl GroupOps for LostGroup {
             Change::Oom => return self.lacks(Operation::Watch),
         }
         let living = self.living(Operation::Watch)?;
-        let mut open = living.iter().rev().filter_map(|stat| PidFd::open(stat.pid).ok().flatten());
-        let member = open.find(|process| matches!(process.has_ended(), Ok(false)));
+        let member = PidFd::first_living(living.iter().rev().map(|stat| stat.pid));
+        let member = member.map_err(|e| self.error(Error::from_io(Operation::Watch, &e)))?;
         Ok(member.map_or(Watch::Backoff, |member| Watch::Sources(vec![member.source()])))
     }
 

@@ -188,8 +188,8 @@ impl GroupOps for OwnChildren {
             Change::Frozen => return Ok(Watch::Backoff),
             Change::Oom => return self.lacks(Operation::Watch),
         }
-        let mut open = members.iter().rev().filter_map(|m| PidFd::open(m.pid).ok().flatten());
-        let member = open.find(|process| matches!(process.has_ended(), Ok(false)));
+        let member = PidFd::first_living(members.iter().rev().map(|member| member.pid));
+        let member = member.map_err(|e| self.error(Error::from_io(Operation::Watch, &e)))?;
         Ok(member.map_or(Watch::Backoff, |member| Watch::Sources(vec![member.source()])))
     }
 

@@ -47,6 +47,18 @@ impl PidFd {
         }
     }
 
+    /// The first of these processes that lives.
+    pub fn first_living(pids: impl IntoIterator<Item = Pid>) -> io::Result<Option<Self>> {
+        for pid in pids {
+            if let Some(process) = Self::open(pid)?
+                && !process.has_ended()?
+            {
+                return Ok(Some(process));
+            }
+        }
+        Ok(None)
+    }
+
     /// Takes over a pidfd that the kernel gave for `pid`.
     pub fn from_fd(pid: Pid, fd: OwnedFd) -> Self {
         Self { pid, fd: Arc::new(fd) }
@@ -228,6 +240,8 @@ mod tests {
         poll(&mut ready, None).unwrap();
         let seven = Waited::Ended(Outcome::Exited(7));
         assert_eq!(fd.try_wait(Look::Hold).unwrap(), seven);
+        let living = PidFd::first_living([pid, Pid::current()]).unwrap();
+        assert_eq!(living.map(|process| process.pid()), Some(Pid::current()));
         assert_eq!(fd.try_wait(Look::Reap).unwrap(), seven);
         assert_eq!(fd.try_wait(Look::Reap).unwrap(), Waited::Lost);
         let told = fd.told_end().unwrap();

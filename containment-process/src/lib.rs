@@ -9,6 +9,7 @@ pub mod cgroupfs;
 pub mod channel;
 pub mod child;
 pub mod code;
+mod fork;
 pub mod heap;
 mod malformed;
 pub mod pidfd;

@@ -226,6 +226,12 @@ pub(crate) fn raw_pid(pid: Pid) -> rustix::process::Pid {
     rustix::process::Pid::from_raw(pid.as_raw()).expect("a Pid is positive")
 }
 
+/// The pid that the kernel returned.
+pub(crate) fn checked_pid(raw: i64) -> io::Result<Pid> {
+    let pid = i32::try_from(raw).ok().and_then(Pid::new);
+    pid.ok_or_else(|| io::Error::other("the kernel returned no pid"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

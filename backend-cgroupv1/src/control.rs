@@ -193,20 +193,13 @@ impl V1Group {
 
     /// The youngest first: once it has ended, few are left to wait for.
     fn living_member(&self) -> Result<Option<PidFd>> {
-        for pid in self.pids(Operation::Watch)?.into_iter().rev() {
-            let failed = |error| self.error(Error::from_io(Operation::Watch, &error));
-            if let Some(process) = PidFd::open(pid).map_err(failed)?
-                && !process.has_ended().map_err(failed)?
-            {
-                return Ok(Some(process));
-            }
-        }
-        Ok(None)
+        PidFd::first_living(self.pids(Operation::Watch)?.into_iter().rev())
+            .map_err(|error| self.error(Error::from_io(Operation::Watch, &error)))
     }
 }
 
-/// Whether a listed process lives; one outside of our pid namespace counts as alive. A leader that has
-/// ended while its threads run is shown as a zombie. Of the one that is `watched` the kernel tells that at once.
+/// Whether a listed process lives; one outside of our pid namespace counts as alive. Of the one that is `watched`
+/// the kernel tells that at once.
 fn any_lives(listing: &Listing, watched: Option<&PidFd>) -> std::io::Result<bool> {
     if let Some(watched) = watched
         && listing.pids.contains(&watched.pid())
@@ -216,7 +209,7 @@ fn any_lives(listing: &Listing, watched: Option<&PidFd>) -> std::io::Result<bool
     }
     // Whoever was listed, and so signalled, last dies last.
     for pid in listing.pids.iter().rev() {
-        if Stat::read(*pid)?.is_some_and(|stat| !stat.state.is_zombie() || stat.threads > 1) {
+        if Stat::read(*pid)?.is_some_and(|stat| !stat.is_dead()) {
             return Ok(true);
         }
     }

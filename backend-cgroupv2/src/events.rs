@@ -124,8 +124,6 @@ impl V2Group {
     /// One member, if it can be opened: without it the file alone announces, a little later.
     fn living_member(&self) -> Option<PidFd> {
         let pids = self.pids(Operation::Watch).ok()?;
-        let mut processes =
-            pids.into_iter().rev().filter_map(|pid| PidFd::open(pid).ok().flatten());
-        processes.find(|process| matches!(process.has_ended(), Ok(false)))
+        PidFd::first_living(pids.into_iter().rev()).ok().flatten()
     }
 }

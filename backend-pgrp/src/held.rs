@@ -11,7 +11,7 @@ use containment_core::{
     Member, Operation, Pid, ProcessGroup, Program, Reaped, Result, Signal, Signalled, Standing,
     Usage, Watch,
 };
-use containment_process::child::Started;
+use containment_process::child::{Programs, Started};
 use containment_process::pidfd::{Look, PidFd};
 use containment_process::proc::{Snapshot, Stat};
 use containment_process::reap::signal_process_group;
@@ -36,7 +36,7 @@ const CATCH_UPS: usize = 16;
 struct State {
     leader: Option<Started>,
     /// Programs that joined the leader's group.
-    joined: Vec<Started>,
+    joined: Programs,
     /// The member whose end is waited for.
     watched: Option<PidFd>,
     /// Whether it was killed, and nothing was started since.
@@ -47,12 +47,12 @@ struct State {
 }
 
 impl State {
-    fn programs(&self) -> impl Iterator<Item = &Started> {
-        self.leader.iter().chain(&self.joined)
+    fn programs(&self) -> impl Iterator<Item = Started> {
+        self.leader.iter().cloned().chain(self.joined.all())
     }
 
     /// A program of it that runs and has not left: a member that is known without a look at every process.
-    fn running(&self) -> Option<&Started> {
+    fn running(&self) -> Option<Started> {
         self.programs()
             .find(|program| matches!(program.try_wait(), Ok(None)) && self.has(program.pid()))
     }
@@ -92,7 +92,7 @@ impl HeldGroup {
         }
         let snapshot = Snapshot::take().map_err(|e| self.error(Error::from_io(operation, &e)))?;
         let group = snapshot.in_group(leader.pid());
-        Ok(group.filter(|stat| !stat.state.is_zombie()).cloned().collect())
+        Ok(group.filter(|stat| !stat.is_dead()).cloned().collect())
     }
 
     /// Whether nothing lives, for certain: somebody who forks and exits between the listing of `/proc`
@@ -115,11 +115,11 @@ impl HeldGroup {
         let failed = |error: std::io::Error| self.error(Error::from_io(operation, &error));
         let mut snapshot = Snapshot::take().map_err(failed)?;
         for _ in 0..CATCH_UPS {
-            if snapshot.in_group(leader).any(|stat| !stat.state.is_zombie()) {
+            if snapshot.in_group(leader).any(|stat| !stat.is_dead()) {
                 return Ok(false);
             }
             let ended = snapshot.catch_up().map_err(failed)?;
-            let left = snapshot.in_group(leader).any(|stat| !stat.state.is_zombie());
+            let left = snapshot.in_group(leader).any(|stat| !stat.is_dead());
             if ended == 0 && !left {
                 return Ok(true);
             }
@@ -181,8 +181,9 @@ impl GroupOps for HeldGroup {
 
     fn handles(&self) -> Vec<RawFd> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let programs = state.programs().map(|program| program.process().as_raw_fd());
-        programs.chain(state.watched.iter().map(AsRawFd::as_raw_fd)).collect()
+        let leader = state.leader.iter().map(|leader| leader.process().as_raw_fd());
+        let watched = state.watched.iter().map(AsRawFd::as_raw_fd);
+        leader.chain(state.joined.handles()).chain(watched).collect()
     }
 
     /// The first program leads the group, and the others join it, whatever they ask for.
@@ -206,14 +207,14 @@ impl GroupOps for HeldGroup {
         let child = Started::new(process, look, self.id().backend, &self.id().name);
         match leader {
             0 => state.leader = Some(child.clone()),
-            _ => state.joined.push(child.clone()),
+            _ => state.joined.add(child.clone()),
         }
         (state.killed, state.emptied) = (false, false);
         Ok(Box::new(child))
     }
 
     fn program_runs(&self) -> bool {
-        let runs = |program: &Started| matches!(program.try_wait(), Ok(None));
+        let runs = |program: Started| matches!(program.try_wait(), Ok(None));
         self.state(Operation::Members).is_ok_and(|state| state.programs().any(runs))
     }
 
@@ -282,20 +283,15 @@ impl GroupOps for HeldGroup {
         }
         if !state.watches_a_member() {
             let living = self.living(&state, Operation::Watch)?;
-            let open = living.iter().rev().filter_map(|stat| PidFd::open(stat.pid).ok().flatten());
-            state.watched = open.into_iter().find(|member| matches!(member.has_ended(), Ok(false)));
+            let member = PidFd::first_living(living.iter().rev().map(|stat| stat.pid));
+            state.watched = member.map_err(|e| self.error(Error::from_io(Operation::Watch, &e)))?;
         }
         let watched = state.watched.as_ref().map(|member| vec![member.source()]);
         Ok(watched.map_or(Watch::Backoff, Watch::Sources))
     }
 
     fn reap(&self) -> Result<Reaped> {
-        let state = self.state(Operation::Reap)?;
-        let mut reaped = Reaped::default();
-        for child in state.joined.iter().filter(|child| !child.has_ended()) {
-            reaped.count += usize::from(child.try_wait()?.is_some());
-        }
-        Ok(reaped)
+        self.state(Operation::Reap)?.joined.reap()
     }
 
     fn remove(&self) -> Result<()> {

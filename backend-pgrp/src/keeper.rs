@@ -27,7 +27,7 @@ use crate::capabilities;
 use crate::lacking::{OfProcesses, lacking};
 use crate::message::Message;
 use crate::nursery::{Order, Scribe};
-use crate::tree::Tree;
+use crate::tree::{Struck, Tree};
 
 /// What a keeper is told when it is made.
 #[derive(Debug)]
@@ -282,7 +282,7 @@ impl GroupOps for Keeper {
     }
 
     fn signal(&self, signal: Signal) -> Result<Signalled> {
-        Self::tree().signal(signal, &[], &[])
+        Self::tree().signal(signal, &[], &Struck::default())
     }
 
     fn kill(&self) -> Result<KillStep> {

@@ -4,7 +4,7 @@
 //! from then on membership is descent from that process, but for what other groups' keepers keep.
 
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,36 +12,72 @@ use containment_core::{
     Capabilities, Change, ChildOps, Error, ErrorKind, FreezeState, GroupId, GroupOps, KillStep,
     Member, Operation, Pid, Program, Reaped, Result, Signal, Signalled, Usage, Watch,
 };
+use containment_process::child::Tidying;
 use containment_process::pidfd::PidFd;
 use containment_process::reap::reap_children;
+use containment_process::rusage::CpuTime;
+use rustix::process::geteuid;
+use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::lacking::{OfProcesses, lacking};
-use crate::line::{Keeping, Kept, Line};
+use crate::line::{Keeping, Kept, Line, Unopened};
 use crate::names::Claim;
 use crate::nursery::Nest;
-use crate::tree::{Tree, Trunk, usage_now};
+use crate::tree::{Struck, Tree, Trunk, usage_now};
 
 /// A group whose members descend from keepers.
 #[derive(Debug)]
 pub(crate) struct KeptGroup {
     claim: Claim,
     capabilities: Capabilities,
-    lines: Mutex<Vec<Arc<Line>>>,
+    lines: Mutex<Lines>,
     nest: Nest,
     /// Whether its keepers leave it alone when we die.
     lasting: bool,
-    /// Whether a keeper may have been lost before it could tell of its program, which may run all the
-    /// same.
+    /// The user whose processes we may signal; none where we may signal everybody's.
+    user: Option<u32>,
+    /// Whether a keeper may have been lost before there was a line to it, and its program may run all the same.
     orphans: AtomicBool,
-    killed: AtomicBool,
+    /// How often it was killed. Each kill counts before it acts, and a spawn looks last.
+    kills: AtomicU64,
     removed: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    open: Vec<Arc<Line>>,
+    /// What was used by those that were forgotten.
+    past: CpuTime,
+    tidying: Tidying,
+    /// How many are being opened.
+    opening: usize,
+}
+
+impl Lines {
+    /// Now and then, forgets those that are over and that nobody asks for: each has three descriptors.
+    fn tidy(&mut self) {
+        if !self.tidying.is_due(self.open.len()) {
+            return;
+        }
+        let Self { open, past, tidying, .. } = self;
+        open.retain(|line| match line.used() {
+            Some(cpu) if Arc::strong_count(line) == 1 => {
+                past.user += cpu.user;
+                past.system += cpu.system;
+                false
+            }
+            _ => true,
+        });
+        tidying.done(open.len());
+    }
 }
 
 impl KeptGroup {
     pub(crate) fn new(claim: Claim, capabilities: Capabilities, nest: Nest, lasting: bool) -> Self {
-        let [orphans, killed, removed] = [false; 3].map(AtomicBool::new);
-        let lines = Mutex::default();
-        Self { claim, capabilities, lines, nest, lasting, orphans, killed, removed }
+        let [orphans, removed] = [false; 2].map(AtomicBool::new);
+        let (lines, kills) = (Mutex::default(), AtomicU64::new(0));
+        let user = (!signals_everybody()).then(|| geteuid().as_raw());
+        Self { claim, capabilities, lines, nest, lasting, user, orphans, kills, removed }
     }
 
     /// A group of everything that descends from this process.
@@ -51,13 +87,13 @@ impl KeptGroup {
         group
     }
 
-    fn lines(&self) -> MutexGuard<'_, Vec<Arc<Line>>> {
+    fn lines(&self) -> MutexGuard<'_, Lines> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How each keeping stands now.
     fn standing(&self) -> Result<Vec<(Arc<Line>, Keeping)>> {
-        let lines = self.lines().clone();
+        let lines = self.lines().open.clone();
         lines.into_iter().map(|line| line.listen().map(|news| (line, news.keeping))).collect()
     }
 
@@ -90,12 +126,12 @@ impl KeptGroup {
     }
 
     fn trunks(&self) -> Vec<Trunk> {
-        self.lines().iter().map(|line| line.trunk()).collect()
+        self.lines().open.iter().map(|line| line.trunk()).collect()
     }
 
     /// The programs that run, which get a signal before the others.
     fn programs(&self) -> Result<Vec<Pid>> {
-        let lines = self.lines().clone();
+        let lines = self.lines().open.clone();
         let mut programs = Vec::new();
         for line in lines {
             if line.listen()?.outcome.is_none() {
@@ -110,18 +146,52 @@ impl KeptGroup {
     /// `each` also to each of their members: who joined one meanwhile, or is not ours to signal, which is told.
     fn strike(&self, signal: Signal, operation: Operation, each: bool) -> Result<Signalled> {
         let struck: Result<Vec<_>> =
-            self.lines().iter().map(|line| line.signal_process_group(signal)).collect();
-        let struck = struck?.into_iter().flatten().filter(|_| !each);
-        self.pass(signal, operation, &struck.collect::<Vec<_>>())
+            self.lines().open.iter().map(|line| line.signal_process_group(signal)).collect();
+        let groups = struck?.into_iter().flatten().filter(|_| !each).collect();
+        self.pass(signal, operation, &Struck { groups, user: self.user })
     }
 
-    /// One pass of a signal over everybody who is in none of the process groups `struck`.
-    fn pass(&self, signal: Signal, operation: Operation, struck: &[Pid]) -> Result<Signalled> {
+    /// One pass of a signal over everybody who has not got it already.
+    fn pass(&self, signal: Signal, operation: Operation, struck: &Struck) -> Result<Signalled> {
         self.refuse_removed(operation)?;
         let pass = self.tree()?.signal(signal, &self.programs()?, struck);
         let pass = pass.map_err(|error| self.error(error))?;
         let failed = pass.failed.into_iter().map(|error| self.error(error)).collect();
         Ok(Signalled { failed, ..pass })
+    }
+
+    /// Announces a line, so that the group is not removed before it is there. How often the group was killed before.
+    fn begin_opening(&self) -> Result<u64> {
+        let mut lines = self.lines();
+        self.refuse_removed(Operation::Spawn)?;
+        lines.tidy();
+        lines.opening += 1;
+        Ok(self.kills.load(Ordering::SeqCst))
+    }
+
+    /// The line that was announced.
+    fn open_line(&self, program: &Program) -> Result<Arc<Line>> {
+        let opened = Line::open(&self.nest, self.id(), program, self.lasting);
+        let mut lines = self.lines();
+        lines.opening -= 1;
+        let line = opened.map_err(|Unopened { error, may_run }| {
+            self.orphans.fetch_or(may_run, Ordering::AcqRel);
+            self.error(error)
+        })?;
+        let line = Arc::new(line);
+        lines.open.push(Arc::clone(&line));
+        Ok(line)
+    }
+
+    /// Kills whoever a keeper keeps.
+    fn end_line(&self, line: &Line) -> Result<()> {
+        line.signal_process_group(Signal::KILL)?;
+        let keeper = vec![line.keeper().pid()];
+        let tree = Tree { roots: keeper.clone(), except: keeper, others: Vec::new() };
+        let pass = tree
+            .signal(Signal::KILL, &[], &Struck::default())
+            .map_err(|error| self.error(error))?;
+        pass.failed.into_iter().next().map_or(Ok(()), |error| Err(self.error(error)))
     }
 
     fn refuse_removed(&self, operation: Operation) -> Result<()> {
@@ -134,6 +204,10 @@ impl KeptGroup {
     fn error(&self, error: Error) -> Error {
         error.with_backend(self.id().backend).with_group(&self.id().name)
     }
+}
+
+fn signals_everybody() -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::KILL))
 }
 
 impl OfProcesses for KeptGroup {
@@ -158,19 +232,17 @@ impl GroupOps for KeptGroup {
     lacking!();
 
     fn handles(&self) -> Vec<RawFd> {
-        self.lines().iter().flat_map(|line| line.handles()).collect()
+        self.lines().open.iter().flat_map(|line| line.handles()).collect()
     }
 
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
-        self.refuse_removed(Operation::Spawn)?;
-        let line = Line::open(&self.nest, self.id(), program, self.lasting).map_err(|error| {
-            // The keeper may have started the program before it was lost.
-            let lost = error.kind() == ErrorKind::KeeperLost || matches!(self.nest, Nest::Own(_));
-            self.orphans.fetch_or(lost, Ordering::AcqRel);
-            self.error(error)
-        })?;
-        let line = Arc::new(line);
-        self.lines().push(Arc::clone(&line));
+        let kills = self.begin_opening()?;
+        let line = self.open_line(program)?;
+        if self.kills.load(Ordering::SeqCst) != kills {
+            // The kill may have looked for its members before there was this line.
+            self.end_line(&line)?;
+            return Err(self.error(Error::new(ErrorKind::Killed, Operation::Spawn)));
+        }
         Ok(Box::new(Kept(line)))
     }
 
@@ -186,6 +258,9 @@ impl GroupOps for KeptGroup {
 
     fn populated(&self) -> Result<bool> {
         self.refuse_removed(Operation::Populated)?;
+        if self.lines().opening > 0 {
+            return Ok(true);
+        }
         let standing = self.standing()?;
         for (line, keeping) in &standing {
             // A keeper's last word comes before its exit, and until that the group cannot be removed.
@@ -202,12 +277,12 @@ impl GroupOps for KeptGroup {
     }
 
     fn signal(&self, signal: Signal) -> Result<Signalled> {
-        self.pass(signal, Operation::Signal, &[])
+        self.pass(signal, Operation::Signal, &Struck::default())
     }
 
     fn kill(&self) -> Result<KillStep> {
         self.refuse_removed(Operation::Kill)?;
-        let again = self.killed.swap(true, Ordering::AcqRel);
+        let again = self.kills.fetch_add(1, Ordering::SeqCst) > 0;
         self.strike(Signal::KILL, Operation::Kill, again).map(KillStep::Signalled)
     }
 
@@ -216,7 +291,7 @@ impl GroupOps for KeptGroup {
     }
 
     fn request_thaw(&self) -> Result<()> {
-        self.pass(Signal::CONT, Operation::Thaw, &[]).map(drop)
+        self.pass(Signal::CONT, Operation::Thaw, &Struck::default()).map(drop)
     }
 
     fn frozen(&self) -> Result<FreezeState> {
@@ -236,11 +311,14 @@ impl GroupOps for KeptGroup {
             } else {
                 self.tree()?.usage().map_err(|error| self.error(error))?
             };
-        for (_, keeping) in &standing {
-            if let Keeping::Over(cpu) = keeping {
-                usage.cpu_user = usage.cpu_user.map(|user| user + cpu.user);
-                usage.cpu_system = usage.cpu_system.map(|system| system + cpu.system);
-            }
+        let over = standing.iter().filter_map(|(_, keeping)| match keeping {
+            Keeping::Over(cpu) => Some(*cpu),
+            Keeping::Goes | Keeping::Lost => None,
+        });
+        // None of `standing` is forgotten, and so counted twice, for as long as that has it.
+        for cpu in over.chain([self.lines().past]) {
+            usage.cpu_user = usage.cpu_user.map(|user| user + cpu.user);
+            usage.cpu_system = usage.cpu_system.map(|system| system + cpu.system);
         }
         if self.has_lost(&standing) {
             // What a lost keeper had reaped is not known.
@@ -265,8 +343,10 @@ impl GroupOps for KeptGroup {
                 Keeping::Over(_) => sources.push(line.keeper().source()),
                 Keeping::Lost => {
                     let members = self.members()?;
-                    let mut open = members.iter().filter_map(|m| PidFd::open(m.pid).ok().flatten());
-                    sources.extend(open.next().map(|member| member.source()));
+                    let member = PidFd::first_living(members.iter().map(|member| member.pid));
+                    let member =
+                        member.map_err(|e| self.error(Error::from_io(Operation::Watch, &e)))?;
+                    sources.extend(member.map(|member| member.source()));
                 }
             }
         }
@@ -292,10 +372,11 @@ impl GroupOps for KeptGroup {
     fn remove(&self) -> Result<()> {
         self.refuse_removed(Operation::Remove)?;
         let mut gone = !self.populated()?;
-        for line in self.lines().iter() {
+        let lines = self.lines();
+        for line in &lines.open {
             gone &= line.reap_keeper()?;
         }
-        if !gone {
+        if !gone || lines.opening > 0 {
             return Err(self.error(Error::new(ErrorKind::Busy, Operation::Remove)));
         }
         self.removed.store(true, Ordering::Release);
@@ -307,8 +388,8 @@ impl GroupOps for KeptGroup {
 impl Drop for KeptGroup {
     /// A group that was neither removed nor killed is to live on: without us its keepers would end it.
     fn drop(&mut self) {
-        if !self.removed.load(Ordering::Acquire) && !self.killed.load(Ordering::Acquire) {
-            self.lines().iter().for_each(|line| line.let_go());
+        if !self.removed.load(Ordering::Acquire) && self.kills.load(Ordering::Acquire) == 0 {
+            self.lines().open.iter().for_each(|line| line.let_go());
         }
     }
 }

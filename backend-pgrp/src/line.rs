@@ -54,6 +54,24 @@ pub(crate) enum Keeping {
     Lost,
 }
 
+/// Why there is no line.
+#[derive(Debug)]
+pub(crate) struct Unopened {
+    pub(crate) error: Error,
+    /// Whether the program may run all the same: then it descends from who adopts what a lost keeper leaves.
+    pub(crate) may_run: bool,
+}
+
+impl Unopened {
+    fn never(error: Error) -> Self {
+        Self { error, may_run: false }
+    }
+
+    fn perhaps(error: Error) -> Self {
+        Self { error, may_run: true }
+    }
+}
+
 impl Line {
     /// Makes a keeper and lets it start the program.
     pub(crate) fn open(
@@ -61,31 +79,44 @@ impl Line {
         id: &GroupId,
         program: &Program,
         lasting: bool,
-    ) -> Result<Self> {
+    ) -> std::result::Result<Self, Unopened> {
         let failed = |error: io::Error| Error::from_io(Operation::Spawn, &error);
-        let (reader, writer) = io::pipe().map_err(failed)?;
+        let (reader, writer) = io::pipe().map_err(failed).map_err(Unopened::never)?;
         let order = Order { program, process_group: process_group(program), group: id, lasting };
         let keeper = match nest {
-            Nest::Own(scribe) => fork(order, scribe.clone(), writer)?,
-            Nest::Other(nursery) => nursery.hatch(&order, writer)?,
+            Nest::Own(scribe) => fork(order, scribe.clone(), writer),
+            Nest::Other(nursery) => nursery.hatch(&order, writer),
         };
+        // Where it fails there may be a keeper all the same, without a descriptor of it.
+        let keeper = keeper.map_err(Unopened::perhaps)?;
         let is_ours = matches!(nest, Nest::Own(_));
-        let line = match first_message(&reader, &keeper) {
-            Ok(Some(Message::Started(pid))) => {
-                Self::new(&keeper, is_ours, reader, pid, program, id)
-            }
-            Ok(Some(Message::Failed(failure))) => Err(failure.into_error(program)),
-            Ok(_) => Err(Error::new(ErrorKind::KeeperLost, Operation::Spawn)),
-            Err(error) => Err(failed(error)),
-        };
+        let line = Self::told(&keeper, is_ours, reader, program, id);
         if line.is_err() {
             // It has ended, or is of no use: what it may have started is ours to end then.
-            keeper.signal(Signal::KILL).map_err(failed)?;
+            keeper.signal(Signal::KILL).map_err(failed).map_err(Unopened::perhaps)?;
             if is_ours {
-                keeper.wait().map_err(failed)?;
+                keeper.wait().map_err(failed).map_err(Unopened::perhaps)?;
             }
         }
         line
+    }
+
+    /// The line to a keeper, by what that says first.
+    fn told(
+        keeper: &PidFd,
+        is_ours: bool,
+        pipe: PipeReader,
+        program: &Program,
+        id: &GroupId,
+    ) -> std::result::Result<Self, Unopened> {
+        match first_message(&pipe, keeper) {
+            Ok(Some(Message::Started(pid))) => {
+                Self::new(keeper, is_ours, pipe, pid, program, id).map_err(Unopened::perhaps)
+            }
+            Ok(Some(Message::Failed(failure))) => Err(Unopened::never(failure.into_error(program))),
+            Ok(_) => Err(Unopened::perhaps(Error::new(ErrorKind::KeeperLost, Operation::Spawn))),
+            Err(error) => Err(Unopened::perhaps(Error::from_io(Operation::Spawn, &error))),
+        }
     }
 
     fn new(
@@ -167,6 +198,14 @@ impl Line {
             }
         }
         Ok(*news)
+    }
+
+    /// What everybody used whom the keeper kept, once nothing is left of them and of it.
+    pub(crate) fn used(&self) -> Option<CpuTime> {
+        match self.listen().ok()?.keeping {
+            Keeping::Over(cpu) => self.reap_keeper().ok()?.then_some(cpu),
+            Keeping::Goes | Keeping::Lost => None,
+        }
     }
 
     /// Tells the keeper to leave its group alone when we end.

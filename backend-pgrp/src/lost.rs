@@ -4,9 +4,8 @@
 //! Beyond reach, where no keeper lives, is who was re-parented, left the session, and cleared its
 //! environment.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::os::fd::RawFd;
-use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use containment_core::{
@@ -15,10 +14,10 @@ use containment_core::{
 };
 use containment_process::pidfd::PidFd;
 use containment_process::proc::{Snapshot, Stat};
-use containment_process::signalling::signal_all;
+use containment_process::signalling::signal_known;
 
 use crate::lacking::{OfProcesses, lacking};
-use crate::tree::freeze_state;
+use crate::tree::{freeze_state, is_of};
 
 /// The variable that marks programs: the ids of the groups around each, outermost first, `:` between.
 const MARK: &[u8] = b"CONTAIN_GROUP=";
@@ -56,14 +55,12 @@ impl LostGroup {
         self.refuse_removed(operation)?;
         let snapshot = Snapshot::take();
         let snapshot = snapshot.map_err(|e| self.error(Error::from_io(operation, &e)))?;
-        let mut found: BTreeMap<Pid, &Stat> = BTreeMap::new();
-        for root in self.roots(&snapshot) {
-            found.insert(root.pid, root);
-            found
-                .extend(snapshot.descendants_of(root.pid).into_iter().map(|stat| (stat.pid, stat)));
-        }
+        let roots = self.roots(&snapshot);
+        let pids: Vec<_> = roots.iter().map(|root| root.pid).collect();
+        let found = roots.into_iter().chain(snapshot.descendants_of_all(&pids));
+        let found: BTreeMap<Pid, &Stat> = found.map(|stat| (stat.pid, stat)).collect();
         let mut living: Vec<_> = found.into_values().cloned().collect();
-        living.retain(|stat| !stat.state.is_zombie() && !is_among(&self.trace.keepers, stat));
+        living.retain(|stat| !stat.is_dead() && !is_among(&self.trace.keepers, stat));
         Ok(living)
     }
 
@@ -88,11 +85,10 @@ impl LostGroup {
     /// What descends from a keeper, the programs, their process groups and sessions, and whoever carries
     /// the mark.
     fn roots<'a>(&self, snapshot: &'a Snapshot) -> Vec<&'a Stat> {
-        let marked = snapshot.processes().iter().filter(|stat| carries(stat.pid, &self.marks));
+        let marked = snapshot.processes().iter().filter(|stat| carries(stat, &self.marks));
         let mut roots: Vec<_> = marked.collect();
-        for keeper in still(&self.trace.keepers, snapshot) {
-            roots.extend(snapshot.descendants_of(keeper.pid));
-        }
+        let keepers = still(&self.trace.keepers, snapshot).map(|keeper| keeper.pid);
+        roots.extend(snapshot.descendants_of_all(&keepers.collect::<Vec<_>>()));
         for program in still(&self.trace.programs, snapshot) {
             roots.push(program);
             // Of another leader's group it may be only one member among strangers.
@@ -107,16 +103,7 @@ impl LostGroup {
     }
 
     fn pass(&self, signal: Signal, operation: Operation) -> Result<Signalled> {
-        let living = self.others(operation)?;
-        let started: HashMap<Pid, u64> = living.iter().map(|s| (s.pid, s.started)).collect();
-        let confirm = |batch: &[PidFd]| {
-            let same = |pid: &Pid| {
-                let now = Stat::read(*pid).ok().flatten();
-                now.is_some_and(|now| started.get(pid) == Some(&now.started))
-            };
-            Ok(batch.iter().map(PidFd::pid).filter(same).collect::<HashSet<_>>())
-        };
-        signal_all(signal, &[], living.iter().map(|stat| stat.pid).collect(), confirm)
+        signal_known(signal, &[], &self.others(operation)?)
     }
 
     fn refuse_removed(&self, operation: Operation) -> Result<()> {
@@ -144,16 +131,27 @@ fn is_among(known: &[(Pid, u64)], stat: &Stat) -> bool {
 
 /// Whether a process of our own user carries one of these ids in its mark. Another user's environment could say
 /// anything: nobody else is to be ended for it.
-fn carries(pid: Pid, ids: &HashSet<Vec<u8>>) -> bool {
-    let directory = format!("/proc/{pid}");
-    let ours = rustix::process::geteuid().as_raw();
-    if !std::fs::metadata(&directory).is_ok_and(|directory| directory.uid() == ours) {
+fn carries(stat: &Stat, ids: &HashSet<Vec<u8>>) -> bool {
+    if !is_of(rustix::process::geteuid().as_raw(), stat.pid) {
         return false;
     }
-    let environment = std::fs::read(format!("{directory}/environ")).unwrap_or_default();
+    let environment = environment_of(stat).unwrap_or_default();
     let mut variables = environment.split(|byte| *byte == 0);
     let marks = variables.find_map(|variable| variable.strip_prefix(MARK)).unwrap_or_default();
     marks.split(|byte| *byte == b':').any(|mark| ids.contains(mark))
+}
+
+/// A first thread that has ended has no memory any more; the others have it still.
+fn environment_of(stat: &Stat) -> std::io::Result<Vec<u8>> {
+    let directory = format!("/proc/{}", stat.pid);
+    let path = if stat.state.is_zombie() && !stat.is_dead() {
+        let threads = stat.each_thread()?;
+        let runs = threads.iter().find(|thread| !thread.state.is_zombie());
+        format!("{directory}/task/{}/environ", runs.map_or(stat.pid, |thread| thread.pid))
+    } else {
+        format!("{directory}/environ")
+    };
+    std::fs::read(path)
 }
 
 impl OfProcesses for LostGroup {
@@ -235,8 +233,8 @@ impl GroupOps for LostGroup {
             Change::Oom => return self.lacks(Operation::Watch),
         }
         let living = self.living(Operation::Watch)?;
-        let mut open = living.iter().rev().filter_map(|stat| PidFd::open(stat.pid).ok().flatten());
-        let member = open.find(|process| matches!(process.has_ended(), Ok(false)));
+        let member = PidFd::first_living(living.iter().rev().map(|stat| stat.pid));
+        let member = member.map_err(|e| self.error(Error::from_io(Operation::Watch, &e)))?;
         Ok(member.map_or(Watch::Backoff, |member| Watch::Sources(vec![member.source()])))
     }
 

@@ -18,7 +18,7 @@ use containment_process::proc::Stat;
 use containment_process::reap::SubReaping;
 
 use crate::lacking::{OfProcesses, lacking};
-use crate::tree::Tree;
+use crate::tree::{Struck, Tree};
 use crate::{Keeper, capabilities};
 
 /// The descendants of this process, from a moment on when there were none.
@@ -100,8 +100,7 @@ fn guarantees() -> Capabilities {
 /// Reaps an adopted process that has ended; whether there was one to reap.
 fn reap_adopted(pid: Pid, started: u64) -> bool {
     let own = Pid::current().as_raw();
-    let is_ours =
-        |stat: Stat| stat.started == started && stat.parent == own && stat.state.is_zombie();
+    let is_ours = |stat: Stat| stat.started == started && stat.parent == own && stat.is_dead();
     // Nobody else reaps it, so that its pid stays its own from here on.
     Stat::read(pid).ok().flatten().is_some_and(is_ours)
         && PidFd::open(pid)
@@ -154,7 +153,7 @@ impl GroupOps for OwnChildren {
 
     fn signal(&self, signal: Signal) -> Result<Signalled> {
         self.look(Operation::Signal)?;
-        tree().signal(signal, &[], &[]).map_err(|error| self.error(error))
+        tree().signal(signal, &[], &Struck::default()).map_err(|error| self.error(error))
     }
 
     fn kill(&self) -> Result<KillStep> {
@@ -189,8 +188,8 @@ impl GroupOps for OwnChildren {
             Change::Frozen => return Ok(Watch::Backoff),
             Change::Oom => return self.lacks(Operation::Watch),
         }
-        let mut open = members.iter().rev().filter_map(|m| PidFd::open(m.pid).ok().flatten());
-        let member = open.find(|process| matches!(process.has_ended(), Ok(false)));
+        let member = PidFd::first_living(members.iter().rev().map(|member| member.pid));
+        let member = member.map_err(|e| self.error(Error::from_io(Operation::Watch, &e)))?;
         Ok(member.map_or(Watch::Backoff, |member| Watch::Sources(vec![member.source()])))
     }
 

@@ -1,14 +1,14 @@
 //! Membership by descent: everybody whose chain of parents leads to one process.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt as _;
 
 use containment_core::{
     Error, FreezeState, Member, Operation, Pid, ProcessState, Result, Signal, SignalSet, Signalled,
     Standing, Usage,
 };
-use containment_process::pidfd::PidFd;
 use containment_process::proc::{Snapshot, Stat, ticks};
-use containment_process::signalling::signal_all;
+use containment_process::signalling::signal_known;
 
 /// The living descendants of some processes, but for a few.
 #[derive(Debug, Clone)]
@@ -26,10 +26,31 @@ pub(crate) struct Trunk {
     pub(crate) group: Pid,
 }
 
+/// Process groups that were signalled as such.
+#[derive(Debug, Default)]
+pub(crate) struct Struck {
+    pub(crate) groups: Vec<Pid>,
+    /// The user whose members that reached for certain; none where it reached all.
+    pub(crate) user: Option<u32>,
+}
+
+impl Struck {
+    /// Whether a process got the signal: of a group the kernel only tells that somebody did.
+    fn has_reached(&self, stat: &Stat) -> bool {
+        let is_in = self.groups.iter().any(|group| group.as_raw() == stat.group);
+        is_in && self.user.is_none_or(|user| is_of(user, stat.pid))
+    }
+}
+
+/// Whether a process acts as this user.
+pub(crate) fn is_of(user: u32, pid: Pid) -> bool {
+    std::fs::metadata(format!("/proc/{pid}")).is_ok_and(|directory| directory.uid() == user)
+}
+
 impl Tree {
     fn living(&self, operation: Operation) -> Result<Vec<Stat>> {
         let mut all = self.all(operation)?.1;
-        all.retain(|stat| !stat.state.is_zombie());
+        all.retain(|stat| !stat.is_dead());
         Ok(all)
     }
 
@@ -37,23 +58,13 @@ impl Tree {
     fn all(&self, operation: Operation) -> Result<(Vec<Stat>, Vec<Stat>)> {
         let snapshot = Snapshot::below(&self.roots, &self.others)
             .map_err(|error| Error::from_io(operation, &error))?;
-        let descendants = self.roots.iter().flat_map(|root| snapshot.descendants_of(*root));
-        let theirs: HashSet<Pid> = self
-            .others
-            .iter()
-            .copied()
-            .chain(
-                self.others
-                    .iter()
-                    .flat_map(|other| snapshot.descendants_of(*other))
-                    .map(|stat| stat.pid),
-            )
-            .collect();
-        let is_excepted =
-            |stat: &Stat| self.except.contains(&stat.pid) || theirs.contains(&stat.pid);
-        let mut all: Vec<_> = descendants.filter(|stat| !is_excepted(stat)).cloned().collect();
+        let theirs = snapshot.descendants_of_all(&self.others).into_iter().map(|stat| stat.pid);
+        let apart: HashSet<Pid> =
+            theirs.chain(self.others.iter().chain(&self.except).copied()).collect();
+        let mut all = snapshot.descendants_of_all(&self.roots);
+        all.retain(|stat| !apart.contains(&stat.pid));
         all.sort_by_key(|stat| stat.pid);
-        all.dedup_by_key(|stat| stat.pid);
+        let all = all.into_iter().cloned().collect();
         let excepted = self.except.iter().filter_map(|pid| snapshot.get(*pid)).cloned();
         Ok((excepted.collect(), all))
     }
@@ -94,29 +105,20 @@ impl Tree {
         Ok(running.map(|stat| stat.member(standing(stat))).collect())
     }
 
-    /// One pass of a signal, `first` before the others, over who is in none of the process groups `struck`, which
-    /// have got it already. A member stays a descendant until it dies, so
-    /// it is confirmed by its start time alone, though its parent may have died meanwhile.
+    /// One pass of a signal, `first` before the others, over who has not got it with its process group. A member
+    /// stays a descendant until it dies, so it is confirmed by its start time alone, though its parent may have
+    /// died meanwhile.
     pub(crate) fn signal(
         &self,
         signal: Signal,
         first: &[Pid],
-        struck: &[Pid],
+        struck: &Struck,
     ) -> Result<Signalled> {
         let mut living = self.living(Operation::Signal)?;
         let all = living.len();
-        living.retain(|stat| !struck.iter().any(|group| group.as_raw() == stat.group));
+        living.retain(|stat| !struck.has_reached(stat));
         let done = all - living.len();
-        let started: HashMap<Pid, u64> = living.iter().map(|s| (s.pid, s.started)).collect();
-        let confirm = |batch: &[PidFd]| {
-            let same = |pid: Pid| {
-                let now = Stat::read(pid).ok().flatten();
-                now.is_some_and(|now| started.get(&pid) == Some(&now.started))
-            };
-            Ok(batch.iter().map(PidFd::pid).filter(|pid| same(*pid)).collect::<HashSet<_>>())
-        };
-        let pass =
-            signal_all(signal, first, living.iter().map(|stat| stat.pid).collect(), confirm)?;
+        let pass = signal_known(signal, first, &living)?;
         Ok(Signalled { count: pass.count + done, ..pass })
     }
 
@@ -129,7 +131,7 @@ impl Tree {
 /// What the living of these use now: resident memory, which counts what is shared with each that has it,
 /// and processes and threads.
 pub(crate) fn usage_now(members: &[Stat]) -> Usage {
-    let living = || members.iter().filter(|stat| !stat.state.is_zombie());
+    let living = || members.iter().filter(|stat| !stat.is_dead());
     let threads = |stat: &Stat| u64::try_from(stat.threads).unwrap_or_default();
     Usage {
         memory: Some(living().map(Stat::resident).fold(0, u64::saturating_add)),
@@ -149,9 +151,18 @@ pub(crate) fn freeze_state(members: &[Stat]) -> FreezeState {
 }
 
 /// Stopped, or bound to stop before it executes anything: whoever waits in `vfork` for a child that is
-/// stopped itself waits uninterruptibly (state D), and would keep a freeze from ever being complete.
+/// stopped itself waits uninterruptibly (state D), and would keep a freeze from ever being complete. Where the first
+/// thread has ended, the others are who stops.
 fn stands_still(stat: &Stat) -> bool {
-    stat.state.is_stopped() || (stat.state == ProcessState('D') && is_stop_pending(stat.pid))
+    let stops = |thread: &Stat| {
+        let is_bound = || thread.state == ProcessState('D') && is_stop_pending(thread.pid);
+        thread.state.is_stopped() || is_bound()
+    };
+    if stat.state.is_zombie() {
+        let mut threads = stat.each_thread().unwrap_or_default().into_iter();
+        return threads.all(|thread| thread.state.is_zombie() || stops(&thread));
+    }
+    stops(stat)
 }
 
 /// Whether SIGSTOP waits for the process (`ShdPnd` of `/proc/PID/status`).

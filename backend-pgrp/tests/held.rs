@@ -1,52 +1,22 @@
 //! Process groups without a keeper, as a library user has them: on real processes.
 
-use std::io::Read;
-use std::process::Command;
-use std::time::{Duration, Instant};
+mod support;
 
-use backend_pgrp::{Keeper, ProcessGroups};
+use std::process::Command;
+use std::time::Duration;
+
+use backend_pgrp::{Keeper, ProcessGroups, Trace};
 use containment_core::{
     CgroupOps, Change, ControllerSet, ErrorKind, Escape, FreezeState, Group, GroupName, Limits,
     Outcome, Pid, Policy, ProcessGroup, Program, Signal, Standing, Watch,
 };
 use containment_process::proc::Stat;
+use support::*;
 
 fn driver() -> ProcessGroups {
     let driver = ProcessGroups::probe(Keeper::None).expect("Linux has process groups");
     driver.prove().expect("/proc is there");
     driver
-}
-
-fn create(driver: &ProcessGroups, name: &str) -> Group {
-    let name: GroupName = name.parse().unwrap();
-    Group::new(driver.create(&name, ControllerSet::EMPTY).unwrap(), driver.waiter())
-}
-
-fn sh(script: &str) -> Program {
-    Program::new("/bin/sh").args(["-c", script])
-}
-
-/// `CONTAIN_TIME_SCALE` times as long: emulated machines are slow.
-fn scaled(time: Duration) -> Duration {
-    let scale = std::env::var("CONTAIN_TIME_SCALE").ok().and_then(|scale| scale.parse().ok());
-    time.mul_f64(scale.unwrap_or(1.0))
-}
-
-fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + scaled(Duration::from_secs(20));
-    while !condition() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-fn is_alive(pid: Pid) -> bool {
-    Stat::read(pid).unwrap().is_some_and(|stat| !stat.state.is_zombie())
-}
-
-fn clean_kill(group: Group) {
-    let report = group.terminate(&Policy::kill()).unwrap();
-    assert!(report.is_clean() && report.errors.is_empty(), "{report:?}");
 }
 
 /// G1 to G5: every child in its own group; TERM, reap, KILL; done when the kernel says it is empty.
@@ -82,6 +52,49 @@ fn k19_the_leader_is_held_until_the_group_is_gone() {
     assert!(!held(pid), "reaped with the group");
 }
 
+/// K10 the other way round: the first thread has ended, and the process has not.
+#[test]
+fn k10_who_lives_without_its_first_thread_is_a_member() {
+    let Some(program) = without_first_thread() else { return };
+    let driver = driver();
+    let group = create(&driver, "threads");
+    let (reader, writer) = std::io::pipe().unwrap();
+    let child = group.spawn(&program.stdout(writer)).unwrap();
+    await_end_of_first_thread(child.pid());
+    drop(reader);
+    assert!(group.ops().populated().unwrap());
+    assert_eq!(group.members().unwrap().len(), 1);
+    assert_eq!(group.ops().remove().unwrap_err().kind(), ErrorKind::Busy);
+    group.ops().request_freeze().unwrap();
+    eventually("stopped", || group.ops().frozen().unwrap() == FreezeState::Frozen);
+    clean_kill(group);
+    assert_eq!(child.wait().unwrap(), Outcome::Signaled(Signal::KILL));
+}
+
+/// The same of a group that another process made, known by the record of its program, or by its mark alone.
+#[test]
+fn k10_who_lives_without_its_first_thread_is_a_member_of_a_lost_group() {
+    let driver = driver();
+    for known in [true, false] {
+        let Some(program) = without_first_thread() else { return };
+        let group = create(&driver, "threads");
+        let (reader, writer) = std::io::pipe().unwrap();
+        let program = program.stdout(writer).env("CONTAIN_GROUP", group.id().to_string());
+        let child = group.spawn(&program).unwrap();
+        await_end_of_first_thread(child.pid());
+        drop(reader);
+        let started = Stat::read(child.pid()).unwrap().unwrap().started;
+        let programs = if known { vec![(child.pid(), started)] } else { Vec::new() };
+        let trace = Trace { programs, keepers: Vec::new() };
+        let lost = driver.lost(vec![group.id().clone()], trace).unwrap();
+        assert!(lost.populated().unwrap());
+        assert_eq!(lost.members().unwrap().len(), 1);
+        clean_kill(Group::new(lost, driver.waiter()));
+        assert_eq!(child.wait().unwrap(), Outcome::Signaled(Signal::KILL));
+        clean_kill(group);
+    }
+}
+
 /// The capability says `escape: voluntary`, and it is so.
 #[test]
 fn who_calls_setsid_is_lost_and_the_capabilities_say_so() {
@@ -92,12 +105,7 @@ fn who_calls_setsid_is_lost_and_the_capabilities_say_so() {
     let program = sh("setsid sh -c 'echo $$; exec sleep 1000 >&-' & wait").stdout(writer);
     group.spawn(&program).unwrap();
     drop(program);
-    let mut line = String::new();
-    let mut byte = [0];
-    while reader.read(&mut byte).unwrap() == 1 && byte != *b"\n" {
-        line.push(char::from(byte[0]));
-    }
-    let lost: Pid = line.parse().unwrap();
+    let lost = told_pid(&mut reader);
     clean_kill(group);
     assert!(is_alive(lost), "it left by setsid");
     assert!(Command::new("kill").args(["-KILL", &lost.to_string()]).status().unwrap().success());
@@ -114,6 +122,18 @@ fn a_second_program_joins_the_group_of_the_first() {
     assert_eq!(group.members().unwrap().len(), 2);
     clean_kill(group);
     assert_eq!(second.try_wait().unwrap(), Some(Outcome::Signaled(Signal::KILL)));
+}
+
+#[test]
+fn programs_that_are_over_cost_no_descriptors() {
+    let driver = driver();
+    let group = create(&driver, "many");
+    group.spawn(&Program::new("sleep").arg("1000")).unwrap();
+    for _ in 0..100 {
+        assert_eq!(group.spawn(&sh("exit 4")).unwrap().wait().unwrap(), Outcome::Exited(4));
+        assert!(group.ops().handles().len() < 20, "{:?}", group.ops().handles());
+    }
+    clean_kill(group);
 }
 
 #[test]

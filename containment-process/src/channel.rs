@@ -49,12 +49,15 @@ impl Channel {
         Self(Arc::new(end))
     }
 
-    /// Sends a letter. Its text must not be empty.
+    /// Sends a letter.
     ///
     /// # Errors
     /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) when nobody listens any more; `EMSGSIZE` for a text that
-    /// is too long.
+    /// is too long, `EINVAL` for an empty one, which would arrive as the end of the line.
     pub fn send(&self, text: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        if text.is_empty() {
+            return Err(rustix::io::Errno::INVAL.into());
+        }
         if text.len() > LONGEST || descriptors.len() > MOST {
             return Err(rustix::io::Errno::MSGSIZE.into());
         }
@@ -152,6 +155,7 @@ mod tests {
         assert_eq!(theirs.try_receive().unwrap_err().kind(), io::ErrorKind::WouldBlock);
         let refused = ours.send(&vec![0; LONGEST + 1], &[]).unwrap_err();
         assert_eq!(refused.raw_os_error(), Some(libc::EMSGSIZE));
+        assert_eq!(ours.send(b"", &[]).unwrap_err().raw_os_error(), Some(libc::EINVAL));
         drop(theirs);
         assert_eq!(ours.send(b"x", &[]).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }

@@ -1,5 +1,6 @@
 //! A program that this process started and waits for itself.
 
+use std::collections::HashSet;
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -137,27 +138,72 @@ impl ChildOps for Started {
 
 /// The programs of a group that this process started and still knows.
 #[derive(Debug, Default)]
-pub struct Programs(Mutex<Vec<Started>>);
+pub struct Programs(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    programs: Vec<Started>,
+    tidying: Tidying,
+}
+
+/// When a list of what comes and goes is worth a look for what can be forgotten: when it is twice as long as the
+/// last look left it, so that a look costs each that came the same, however many stay.
+#[derive(Debug)]
+pub struct Tidying {
+    due: usize,
+}
+
+/// So few are not worth a look.
+const FEW: usize = 8;
+
+impl Default for Tidying {
+    fn default() -> Self {
+        Self { due: FEW }
+    }
+}
+
+impl Tidying {
+    /// Whether a list of this length is to be looked through now.
+    pub fn is_due(&self, length: usize) -> bool {
+        length >= self.due
+    }
+
+    /// So many were left by a look.
+    pub fn done(&mut self, left: usize) {
+        self.due = (2 * left).max(FEW);
+    }
+}
 
 impl Programs {
-    /// One more.
+    /// One more. Now and then those are reaped and forgotten that have ended.
     pub fn add(&self, program: Started) {
-        self.lock().push(program);
+        let mut known = self.lock();
+        known.programs.push(program);
+        if known.tidying.is_due(known.programs.len()) {
+            // What fails is told to whoever waits for that program.
+            let _ = known.reap();
+        }
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<Started> {
+        self.lock().programs.clone()
     }
 
     /// Those that have not been seen to end.
     pub fn running(&self) -> Vec<Pid> {
-        self.lock().iter().filter(|child| !child.has_ended()).map(ChildOps::pid).collect()
+        let known = self.lock();
+        known.programs.iter().filter(|child| !child.has_ended()).map(ChildOps::pid).collect()
     }
 
     /// Whether one has not been seen to end.
     pub fn any_runs(&self) -> bool {
-        self.lock().iter().any(|child| !child.has_ended())
+        self.lock().programs.iter().any(|child| !child.has_ended())
     }
 
     /// The members that these processes are now; one that is gone is none.
     pub fn members(&self, pids: Vec<Pid>) -> Result<Vec<Member>> {
-        let programs = self.running();
+        let programs: HashSet<Pid> = self.running().into_iter().collect();
         let mut members = Vec::new();
         for pid in pids {
             let stat = Stat::read(pid)
@@ -171,9 +217,23 @@ impl Programs {
 
     /// Reaps what has ended, without waiting, and forgets what nobody asks for any more.
     pub fn reap(&self) -> Result<Reaped> {
-        let mut programs = self.lock();
+        self.lock().reap()
+    }
+
+    /// The descriptors by which they are held.
+    pub fn handles(&self) -> Vec<RawFd> {
+        self.lock().programs.iter().map(|program| program.process().as_raw_fd()).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn reap(&mut self) -> Result<Reaped> {
         let mut reaped = Reaped::default();
-        for child in programs.iter().filter(|child| !child.has_ended()) {
+        for child in self.programs.iter().filter(|child| !child.has_ended()) {
             match child.try_wait() {
                 Ok(outcome) => reaped.count += usize::from(outcome.is_some()),
                 // Told to whoever waits for this child; for the group it has ended.
@@ -181,16 +241,36 @@ impl Programs {
                 Err(error) => return Err(error),
             }
         }
-        programs.retain(|child| !child.is_forgotten());
+        self.programs.retain(|child| !child.is_forgotten());
+        self.tidying.done(self.programs.len());
         Ok(reaped)
     }
+}
 
-    /// The descriptors by which they are held.
-    pub fn handles(&self) -> Vec<RawFd> {
-        self.lock().iter().map(|program| program.process().as_raw_fd()).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn program() -> Started {
+        let child = std::process::Command::new("true").spawn().unwrap();
+        let process = PidFd::open(Pid::new(child.id().try_into().unwrap()).unwrap());
+        let group = "group".parse().unwrap();
+        Started::new(process.unwrap().unwrap(), Look::Reap, Backend::ProcessGroup, &group)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Started>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    #[test]
+    fn what_has_ended_and_is_asked_for_by_nobody_is_forgotten() {
+        let programs = Programs::default();
+        let asked_for = program();
+        programs.add(asked_for.clone());
+        for _ in 0..5 * FEW {
+            let program = program();
+            programs.add(program.clone());
+            while program.try_wait().unwrap().is_none() {
+                std::thread::yield_now();
+            }
+        }
+        assert!(programs.handles().len() <= FEW + 2, "{:?}", programs.handles());
+        assert!(programs.all().iter().any(|known| known.pid() == asked_for.pid()));
     }
 }

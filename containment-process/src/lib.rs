@@ -13,6 +13,7 @@ pub mod cgroupfs;
 pub mod channel;
 pub mod child;
 pub mod code;
+mod fork;
 pub mod heap;
 mod malformed;
 pub mod pidfd;

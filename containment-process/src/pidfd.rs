@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use containment_core::{Outcome, Pid, Signal, Source};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, waitid};
 
 /// A process, by pidfd. The descriptor is shared, so that a waiter can keep it open.
@@ -40,10 +41,22 @@ impl PidFd {
     pub fn open(pid: Pid) -> io::Result<Option<Self>> {
         match pidfd_open(raw_pid(pid), PidfdFlags::empty()) {
             Ok(fd) => Ok(Some(Self::from_fd(pid, fd))),
-            // EINVAL: the pid is a thread of another process, so no process of its own.
-            Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL) => Ok(None),
+            // The pid is a thread of another process, so no process of its own: EINVAL, since Linux 6.16 ENOENT.
+            Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    /// The first of these processes that lives.
+    pub fn first_living(pids: impl IntoIterator<Item = Pid>) -> io::Result<Option<Self>> {
+        for pid in pids {
+            if let Some(process) = Self::open(pid)?
+                && !process.has_ended()?
+            {
+                return Ok(Some(process));
+            }
+        }
+        Ok(None)
     }
 
     /// Takes over a pidfd that the kernel gave for `pid`.
@@ -119,8 +132,8 @@ impl PidFd {
             return match waitid(WaitId::PidFd(self.fd.as_fd()), options) {
                 Ok(None) => Ok(Waited::Running),
                 Ok(Some(status)) => Ok(outcome(&status).map_or(Waited::Running, Waited::Ended)),
-                Err(rustix::io::Errno::CHILD) => Ok(Waited::Lost),
-                Err(rustix::io::Errno::INTR) => continue,
+                Err(Errno::CHILD) => Ok(Waited::Lost),
+                Err(Errno::INTR) => continue,
                 Err(errno) => Err(errno.into()),
             };
         }
@@ -213,6 +226,12 @@ pub(crate) fn raw_pid(pid: Pid) -> rustix::process::Pid {
     rustix::process::Pid::from_raw(pid.as_raw()).expect("a Pid is positive")
 }
 
+/// The pid that the kernel returned.
+pub(crate) fn checked_pid(raw: i64) -> io::Result<Pid> {
+    let pid = i32::try_from(raw).ok().and_then(Pid::new);
+    pid.ok_or_else(|| io::Error::other("the kernel returned no pid"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,6 +246,8 @@ mod tests {
         poll(&mut ready, None).unwrap();
         let seven = Waited::Ended(Outcome::Exited(7));
         assert_eq!(fd.try_wait(Look::Hold).unwrap(), seven);
+        let living = PidFd::first_living([pid, Pid::current()]).unwrap();
+        assert_eq!(living.map(|process| process.pid()), Some(Pid::current()));
         assert_eq!(fd.try_wait(Look::Reap).unwrap(), seven);
         assert_eq!(fd.try_wait(Look::Reap).unwrap(), Waited::Lost);
         let told = fd.told_end().unwrap();
@@ -234,6 +255,21 @@ mod tests {
         assert!(!fd.signal(Signal::KILL).unwrap(), "a reaped process gets no signal");
         assert!(fd.has_ended().unwrap());
         drop(child.wait());
+    }
+
+    #[test]
+    fn a_thread_is_no_process() {
+        std::thread::scope(|scope| {
+            let (tell, told) = std::sync::mpsc::channel();
+            let (end, wait) = std::sync::mpsc::channel::<()>();
+            scope.spawn(move || {
+                tell.send(rustix::thread::gettid()).unwrap();
+                wait.recv()
+            });
+            let thread = Pid::new(told.recv().unwrap().as_raw_nonzero().get()).unwrap();
+            assert!(PidFd::open(thread).unwrap().is_none());
+            drop(end);
+        });
     }
 
     #[test]

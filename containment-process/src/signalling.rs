@@ -3,12 +3,13 @@
 //! A pid is listed, opened as a pidfd, and then confirmed: who is still a member is the process that was
 //! opened, or that one has ended and the signal goes nowhere. So a recycled pid is never hit (K20).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 use containment_core::{Error, Operation, Pid, Result, Signal, Signalled};
 
 use crate::pidfd::PidFd;
+use crate::proc::Stat;
 
 /// How many pidfds are open at once.
 const BATCH: usize = 256;
@@ -28,7 +29,8 @@ pub fn signal_all(
     mut confirm: impl FnMut(&[PidFd]) -> Result<HashSet<Pid>>,
 ) -> Result<Signalled> {
     let mut pass = Signalled::default();
-    listed.sort_by_key(|pid| !first.contains(pid));
+    let first: HashSet<Pid> = first.iter().copied().collect();
+    listed.sort_by_cached_key(|pid| !first.contains(pid));
     let mut rest = &listed[..];
     while !rest.is_empty() {
         let mut batch = Batch::open(rest, &mut pass);
@@ -39,6 +41,24 @@ pub fn signal_all(
         }
     }
     Ok(pass)
+}
+
+/// The same of processes that stay members for as long as they live: each is confirmed by when it started.
+pub fn signal_known(signal: Signal, first: &[Pid], known: &[Stat]) -> Result<Signalled> {
+    let started: HashMap<Pid, u64> = known.iter().map(|stat| (stat.pid, stat.started)).collect();
+    let confirm = |batch: &[PidFd]| {
+        let mut same = HashSet::new();
+        for pid in batch.iter().map(PidFd::pid) {
+            match Stat::read(pid).map_err(|e| Error::from_io(Operation::Signal, &e).with_pid(pid)) {
+                Ok(Some(now)) if started.get(&pid) == Some(&now.started) => drop(same.insert(pid)),
+                Err(error) if is_out_of_descriptors(&error) => return Err(error),
+                // Another one, or nobody who is shown.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(same)
+    };
+    signal_all(signal, first, known.iter().map(|stat| stat.pid).collect(), confirm)
 }
 
 /// The first processes of those that wait to be signalled, open.

@@ -1,11 +1,12 @@
 //! A fork of a single-threaded process that goes on in Rust.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 
 use containment_core::Pid;
 
+use crate::fork::clone_memory;
 use crate::pidfd::PidFd;
 
 /// Forks; the child runs `work` and exits with what it returns, without running the destructors and
@@ -37,24 +38,15 @@ pub fn fork(work: impl FnOnce() -> u8) -> io::Result<PidFd> {
 
 /// Forks like [`fork`], a child that stands apart: its end sends no SIGCHLD, and a wait for any child
 /// does not see it. Only its pidfd tells.
+///
+/// # Errors
+/// Where it fails nothing was begun; [`io::ErrorKind::ResourceBusy`] as with [`fork`].
 pub fn fork_apart(work: impl FnOnce() -> u8) -> io::Result<PidFd> {
     refuse_threads()?;
-    let mut pidfd: libc::c_int = -1;
-    // SAFETY: without CLONE_VM and a stack this forks: the child goes on here, on a copy of the only
-    // thread's stack. The exit signal, the low byte of the flags, is none.
-    let pid = unsafe {
-        libc::syscall(libc::SYS_clone, libc::CLONE_PIDFD, 0_usize, &raw mut pidfd, 0_usize, 0_usize)
-    };
-    match pid {
-        -1 => Err(io::Error::last_os_error()),
-        0 => run(work),
-        pid => {
-            // SAFETY: the clone succeeded, so the kernel stored a new descriptor of ours.
-            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-            let pid =
-                i32::try_from(pid).ok().and_then(Pid::new).ok_or(io::ErrorKind::InvalidData)?;
-            Ok(PidFd::from_fd(pid, pidfd))
-        }
+    // SAFETY: this process has one thread, so that the child's copy is consistent.
+    match unsafe { clone_memory(0) }? {
+        Some(worker) => Ok(worker),
+        None => run(work),
     }
 }
 

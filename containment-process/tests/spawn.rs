@@ -1,6 +1,7 @@
 //! The spawn engine, on real programs: what they see, and what comes back when they cannot run.
 
 use std::io::{PipeReader, Read, pipe};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use containment_core::{ErrorKind, Outcome, Program, Signal, SignalSet, Stream};
@@ -97,10 +98,25 @@ fn descriptors_can_be_crossed() {
     }
 }
 
+/// Also those of the engine's own descriptors. The search takes longer than it takes us to see one closed.
+#[test]
+fn a_failure_is_told_whichever_numbers_the_program_is_given() {
+    let sources: Vec<_> = (0..64).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
+    let first_free = sources.iter().map(AsRawFd::as_raw_fd).max().unwrap() + 1;
+    let path = "/no/such/directory:".repeat(10_000);
+    let mut program = Program::new("no-such-program").env("PATH", path);
+    for (target, source) in (first_free..).zip(sources) {
+        program = program.descriptor(target, source);
+    }
+    for memory in BOTH {
+        assert_eq!(refusal(&program, memory).kind(), ErrorKind::ProgramNotFound);
+    }
+}
+
 #[test]
 fn no_descriptor_of_ours_is_inherited() {
     let (reader, _writer) = pipe().unwrap();
-    let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+    let link = format!("/proc/self/fd/{}", reader.as_raw_fd());
     let ours = std::fs::read_link(link).unwrap();
     for memory in BOTH {
         let listing = output(Program::new("ls").args(["-l", "/proc/self/fd"]), memory);

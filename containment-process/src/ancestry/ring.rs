@@ -10,7 +10,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use containment_core::Source;
+use containment_core::{Pid, Source};
 
 /// How much is in it: some 900 short processes, of everybody on that CPU. To map more takes longer.
 const DATA: usize = 128 * 1024;
@@ -45,6 +45,8 @@ pub(super) struct Ring {
     fd: Arc<OwnedFd>,
     memory: NonNull<u8>,
     page: usize,
+    /// Who has it mapped: a fork has a hole there (`VM_DONTCOPY`), or whatever was mapped into it since.
+    owner: Pid,
 }
 
 // SAFETY: the memory is shared with the kernel alone; what is written to it needs `&mut`.
@@ -72,7 +74,7 @@ impl Ring {
             )
         }?;
         let memory = NonNull::new(memory.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { fd: Arc::new(fd), memory, page })
+        Ok(Self { fd: Arc::new(fd), memory, page, owner: Pid::current() })
     }
 
     /// Ready when much was written.
@@ -108,8 +110,10 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        // SAFETY: the mapping is ours, and nothing refers to it any more. A fork has no copy of it
-        // (`VM_DONTCOPY`), where this does nothing.
+        if self.owner != Pid::current() {
+            return;
+        }
+        // SAFETY: this process made the mapping, and nothing refers to it any more.
         let _ = unsafe { rustix::mm::munmap(self.memory.as_ptr().cast(), self.page + DATA) };
     }
 }
@@ -156,6 +160,36 @@ fn open_event(cpu: u16) -> io::Result<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pidfd::{PidFd, Waited};
+    use containment_core::Outcome;
+    use rustix::mm::{MapFlags, MsyncFlags, ProtFlags, mmap_anonymous, msync};
+
+    /// Maps something where the ring is not, in a fork, and drops the ring there; whether both could be done.
+    fn drop_in_fork(ring: Ring) -> bool {
+        let (memory, length) = (ring.memory.as_ptr().cast(), ring.page + DATA);
+        let (prot, flags) = (ProtFlags::READ, MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE);
+        // SAFETY: a hole is filled, or nothing is done.
+        let mapped = unsafe { mmap_anonymous(memory, length, prot, flags) }.is_ok();
+        drop(ring);
+        // SAFETY: a look at the range; without the flags that write back it changes nothing.
+        mapped && unsafe { msync(memory, length, MsyncFlags::ASYNC) }.is_ok()
+    }
+
+    #[test]
+    fn a_fork_unmaps_nothing_of_its_own() {
+        let Ok(ring) = Ring::open(0) else {
+            eprintln!("SKIPPED: this process may not watch others");
+            return;
+        };
+        // SAFETY: the child makes system calls only, and ends without running anything of ours.
+        let pid = match unsafe { libc::fork() } {
+            // SAFETY: it ends the child at once.
+            0 => unsafe { libc::_exit(i32::from(!drop_in_fork(ring))) },
+            pid => Pid::new(pid).expect("it can be forked"),
+        };
+        let child = PidFd::open(pid).unwrap().unwrap();
+        assert_eq!(child.wait().unwrap(), Waited::Ended(Outcome::Exited(0)));
+    }
 
     #[test]
     fn the_attributes_are_laid_out_as_the_kernel_has_them() {

@@ -1,17 +1,16 @@
 //! Who descends from some processes, walked down from each to its children.
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 
 use containment_core::Pid;
-use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, RawDir};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
 use rustix::io::retry_on_intr;
 
-use super::cgroup::is_gone;
 use super::stat::{LONGEST, Stat};
-use super::text::{number, read_records};
+use super::text::read_records;
+use super::threads::{self, pid, unless_away};
 use super::tree::{is_hidden, open_proc};
 
 /// So many processes are walked to. Of more, a pass over all of `/proc` takes half the calls for each.
@@ -19,9 +18,6 @@ const MOST: usize = 256;
 
 /// A walk is repeated until it meets nobody new, but not more often: who forks without end is not waited for.
 const WALKS: usize = 3;
-
-/// What `getdents` fills at a time: some 150 threads.
-const LISTING: usize = 4096;
 
 /// These processes, as far as they live, and who descends from them, but not through `others`. `None` where they
 /// are too many, or where the kernel lists no children (`CONFIG_PROC_CHILDREN`).
@@ -79,9 +75,9 @@ fn read(proc: &OwnedFd, pid: Pid, buffer: &mut [u8]) -> io::Result<Option<Stat>>
 /// The children of each of its threads.
 fn children(proc: &OwnedFd, parent: &Stat) -> io::Result<Vec<Pid>> {
     let threads = match parent.threads {
-        1 if parent.state.is_zombie() => Vec::new(),
+        _ if parent.is_dead() => Vec::new(),
         1 => vec![parent.pid],
-        _ => threads(proc, parent.pid)?,
+        _ => threads::of(proc, &parent.pid.to_string())?,
     };
     let mut children = Vec::new();
     for thread in threads {
@@ -94,34 +90,6 @@ fn children(proc: &OwnedFd, parent: &Stat) -> io::Result<Vec<Pid>> {
         children.extend(text.split(|byte| *byte == b' ').filter_map(pid));
     }
     Ok(children)
-}
-
-fn threads(proc: &OwnedFd, process: Pid) -> io::Result<Vec<Pid>> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = rustix::fs::openat(proc, format!("{process}/task"), flags, Mode::empty());
-    let Some(task) = unless_away(opened.map_err(io::Error::from))? else { return Ok(Vec::new()) };
-    let mut listing = [MaybeUninit::uninit(); LISTING];
-    let mut entries = RawDir::new(&task, &mut listing);
-    let mut threads = Vec::new();
-    while let Some(entry) = entries.next() {
-        // A directory of a process that has gone meanwhile.
-        let Some(entry) = unless_away(entry.map_err(io::Error::from))? else { break };
-        threads.extend(pid(entry.file_name().to_bytes()));
-    }
-    Ok(threads)
-}
-
-fn pid(field: &[u8]) -> Option<Pid> {
-    number::<i32>(field).and_then(Pid::new)
-}
-
-/// Nothing of a process that has ended or is not shown.
-fn unless_away<T>(read: io::Result<T>) -> io::Result<Option<T>> {
-    match read {
-        Ok(read) => Ok(Some(read)),
-        Err(error) if is_gone(&error) || is_hidden(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 #[cfg(test)]

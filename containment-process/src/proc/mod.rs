@@ -11,6 +11,7 @@ pub mod mountinfo;
 mod process;
 mod stat;
 pub(crate) mod text;
+mod threads;
 mod tree;
 
 pub use base::Base;

@@ -43,7 +43,6 @@ pub struct Mount<'a> {
     pub device: (u32, u32),
     root: &'a [u8],
     point: &'a [u8],
-    options: &'a [u8],
     fs_type: &'a [u8],
     super_options: &'a [u8],
 }
@@ -55,13 +54,13 @@ impl<'a> Mount<'a> {
         let id = number(fields.next()?)?;
         let parent = number(fields.next()?)?;
         let device = parse_device(fields.next()?)?;
-        let (root, point, options) = (fields.next()?, fields.next()?, fields.next()?);
+        let (root, point, _options) = (fields.next()?, fields.next()?, fields.next()?);
         // Optional fields, any number of them, end at a lone hyphen.
         fields.find(|field| *field == b"-")?;
         let fs_type = fields.next()?;
         // The source may be the empty string: two spaces follow each other then.
         let (_source, super_options) = (fields.next()?, fields.next()?);
-        Some(Self { id, parent, device, root, point, options, fs_type, super_options })
+        Some(Self { id, parent, device, root, point, fs_type, super_options })
     }
 
     /// Which directory of the file system is mounted. On cgroupfs it is relative to the reader's
@@ -90,7 +89,8 @@ impl<'a> Mount<'a> {
 
     /// Whether the file system has this option, as `cpuset` or `name=systemd` on cgroup version 1.
     pub fn has_super_option(&self, option: &str) -> bool {
-        has_option(self.super_options, option)
+        let mut options = self.super_options.split(|byte| *byte == b',');
+        options.any(|had| *unescape(had) == *option.as_bytes())
     }
 
     /// The value of a file-system option, as `systemd` of `name=systemd` on cgroup version 1.
@@ -100,21 +100,11 @@ impl<'a> Mount<'a> {
             Some(unescape(value))
         })
     }
-
-    /// Whether nothing can be written through it.
-    pub fn is_read_only(&self) -> bool {
-        has_option(self.options, "ro") || has_option(self.super_options, "ro")
-    }
 }
 
 fn parse_device(field: &[u8]) -> Option<(u32, u32)> {
     let colon = field.iter().position(|byte| *byte == b':')?;
     Some((number(&field[..colon])?, number(&field[colon + 1..])?))
-}
-
-fn has_option(options: &[u8], wanted: &str) -> bool {
-    let mut options = options.split(|byte| *byte == b',');
-    options.any(|option| *unescape(option) == *wanted.as_bytes())
 }
 
 fn decode_path(field: &[u8]) -> Cow<'_, Path> {
@@ -194,7 +184,6 @@ mod tests {
     fn a_container_shows_a_root_above_its_namespace() {
         let mount = mounts(CONTAINER).next().unwrap();
         assert_eq!(&*mount.root(), Path::new("/../.."));
-        assert!(mount.is_read_only());
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub struct Stat {
     pub comm: String,
     /// Its state.
     pub state: ProcessState,
-    /// Whether it is on its way out of the kernel (`PF_EXITING`): it runs no instruction any more.
+    /// Whether its first thread is on its way out of the kernel (`PF_EXITING`): that runs no instruction any more.
     pub exiting: bool,
     /// Its parent's pid, 0 when that lies outside our pid namespace.
     pub parent: i32,
@@ -105,10 +105,30 @@ impl Stat {
         })
     }
 
-    /// Whether its first thread runs no instruction any more: it is a zombie, or about to be one. The kernel
+    /// Whether it is a zombie that only waits to be reaped. Where the first thread has ended and others run, the
+    /// process is shown as a zombie, too, and lives.
+    pub fn is_dead(&self) -> bool {
+        self.state.is_zombie() && self.threads <= 1
+    }
+
+    /// Whether it runs no instruction any more: each of its threads is a zombie, or about to be one. The kernel
     /// takes a process out of its groups, and so tells that they are empty, shortly before it shows a zombie.
+    /// Where its first thread has ended before others, those are looked at now.
     pub fn has_ended(&self) -> bool {
-        self.exiting || self.state.is_zombie()
+        let ends = |thread: &Self| thread.exiting || thread.state.is_zombie();
+        let others_end = || self.each_thread().is_ok_and(|threads| threads.iter().all(ends));
+        ends(self) && (self.threads <= 1 || others_end())
+    }
+
+    /// Its threads as they are now, each under its own id; none of a process that is gone.
+    pub fn each_thread(&self) -> io::Result<Vec<Self>> {
+        let mut buffer = [0; LONGEST];
+        let mut threads = Vec::new();
+        for thread in super::threads::of(CWD, &format!("/proc/{}", self.pid))? {
+            let path = format!("/proc/{}/task/{thread}/stat", self.pid);
+            threads.extend(Self::read_at(CWD, path.as_bytes(), &mut buffer)?);
+        }
+        Ok(threads)
     }
 
     /// This process as a member of a group to which it stands so.
@@ -176,6 +196,22 @@ mod tests {
         let text = String::from_utf8_lossy(BASH).replacen("4194304", "4194308", 1);
         let stat = Stat::parse(text.as_bytes()).unwrap();
         assert!(!stat.state.is_zombie() && stat.exiting && stat.has_ended());
+    }
+
+    #[test]
+    fn who_runs_on_without_the_first_thread_has_neither_died_nor_ended() {
+        std::thread::scope(|scope| {
+            let (end, wait) = std::sync::mpsc::channel::<()>();
+            scope.spawn(move || wait.recv());
+            let own = Stat::read(Pid::current()).unwrap().unwrap();
+            let shown = Stat { state: ProcessState('Z'), exiting: true, ..own };
+            assert!(!shown.is_dead() && !shown.has_ended());
+            let alone = Stat { threads: 1, ..shown.clone() };
+            assert!(alone.is_dead() && alone.has_ended());
+            let gone = Stat { pid: Pid::new(i32::MAX).unwrap(), ..shown };
+            assert!(gone.has_ended() && gone.each_thread().unwrap().is_empty());
+            drop(end);
+        });
     }
 
     #[test]

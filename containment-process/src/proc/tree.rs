@@ -1,5 +1,6 @@
 //! Processes as they were in one pass, and who descends from whom.
 
+use std::collections::HashSet;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -78,7 +79,7 @@ impl Snapshot {
         path.extend(b"/stat");
         match Stat::read_at(proc, &path, buffer) {
             Ok(process) => {
-                let lives = process.as_ref().is_some_and(|stat| !stat.state.is_zombie());
+                let lives = process.as_ref().is_some_and(|stat| !stat.is_dead());
                 self.processes.extend(process);
                 Ok(lives)
             }
@@ -117,18 +118,26 @@ impl Snapshot {
 
     /// The processes whose chain of parents leads to `root`, nearest first; not `root` itself.
     pub fn descendants_of(&self, root: Pid) -> Vec<&Stat> {
-        let mut by_parent: Vec<_> = self.processes.iter().filter(|p| p.pid != root).collect();
+        self.descendants_of_all(&[root])
+    }
+
+    /// The processes whose chain of parents leads to one of `roots`, nearest first; none of `roots`.
+    pub fn descendants_of_all(&self, roots: &[Pid]) -> Vec<&Stat> {
+        let mut by_parent: Vec<&Stat> = self.processes.iter().collect();
         by_parent.sort_by_key(|process| process.parent);
-        let mut found: Vec<&Stat> = Vec::new();
-        let mut parent = root.as_raw();
-        // Each process is taken once, as the child of one parent: recycled pids may make a circle,
-        // but it cannot be entered from outside.
+        let mut found = Vec::new();
+        let mut parents = roots.to_vec();
+        // Each process is taken once: recycled pids may make a circle.
+        let mut met: HashSet<Pid> = roots.iter().copied().collect();
         for next in 0.. {
+            let Some(parent) = parents.get(next).map(|pid| pid.as_raw()) else { break };
             let start = by_parent.partition_point(|process| process.parent < parent);
-            let children = by_parent[start..].iter().take_while(|p| p.parent == parent);
-            found.extend(children);
-            let Some(process) = found.get(next) else { break };
-            parent = process.pid.as_raw();
+            for child in by_parent[start..].iter().take_while(|child| child.parent == parent) {
+                if met.insert(child.pid) {
+                    found.push(*child);
+                    parents.push(child.pid);
+                }
+            }
         }
         found
     }
@@ -202,6 +211,8 @@ mod tests {
         assert_eq!(pids(snapshot.descendants_of(pid(10))), [11, 200, 12, 5]);
         assert_eq!(pids(snapshot.descendants_of(pid(1))), [10, 300, 11, 200, 12, 5]);
         assert_eq!(pids(snapshot.descendants_of(pid(5))), [] as [i32; 0]);
+        let of_several = snapshot.descendants_of_all(&[pid(11), pid(300), pid(10)]);
+        assert_eq!(pids(of_several), [12, 200, 5], "each once, and none of those");
     }
 
     #[test]

@@ -62,6 +62,11 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// Whether the program gets a descriptor of this number.
+    pub(super) fn gives(&self, number: i32) -> bool {
+        self.image.moves.iter().any(|(_, target)| *target == number)
+    }
+
     /// Becomes the program, or notes why not and ends.
     pub(super) fn run(&mut self) -> ! {
         self.notes.set_started();

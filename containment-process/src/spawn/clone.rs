@@ -6,8 +6,9 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use super::child::Plan;
 use super::gate::Gate;
 use super::region::Region;
-use super::{Entry, Memory, checked_pid};
-use crate::pidfd::PidFd;
+use super::{Entry, Memory};
+use crate::fork::clone_memory;
+use crate::pidfd::{PidFd, checked_pid};
 
 /// A child.
 #[derive(Debug)]
@@ -57,7 +58,7 @@ pub(super) fn clone(
 
 /// On memory of its own, where it waits at the gate.
 fn clone_apart(plan: &mut Plan<'_>, entry: Entry<'_>, region: &Region) -> io::Result<Cloned> {
-    plan.gate = Some(Gate::new()?);
+    plan.gate = Some(Gate::new(|number| plan.gives(number))?);
     let process = match clone_on_stack(plan, entry, region, 0) {
         Err(error) if is_missing(&error) && !matches!(entry, Entry::Born(..)) => {
             clone_as_ever(plan)
@@ -191,17 +192,11 @@ unsafe fn clone3_on_stack(
 
 /// The clone that every kernel has, on a copy of the parent's memory like fork.
 fn clone_as_ever(plan: &mut Plan<'_>) -> io::Result<PidFd> {
-    let mut pidfd: libc::c_int = -1;
-    let flags = libc::CLONE_PIDFD | libc::SIGCHLD;
     plan.handlers_cleared = false;
-    // SAFETY: without CLONE_VM the child runs on a copy of this stack, so that both may return from
-    // here; it only makes system calls, and never returns from `run`.
-    let pid =
-        unsafe { libc::syscall(libc::SYS_clone, flags, 0_usize, &raw mut pidfd, 0_usize, 0_usize) };
-    match pid {
-        0 => plan.run(),
-        -1 => Err(io::Error::last_os_error()),
-        pid => cloned(pid, pidfd),
+    // SAFETY: the child only makes system calls, and never returns from `run`.
+    match unsafe { clone_memory(libc::SIGCHLD) }? {
+        Some(process) => Ok(process),
+        None => plan.run(),
     }
 }
 

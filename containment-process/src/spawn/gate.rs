@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use containment_core::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::net::{recv, send, socketpair};
 
@@ -32,9 +32,14 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub(super) fn new() -> io::Result<Self> {
+    /// One whose child's end has none of the numbers `taken`, under which the child gets others before its exec.
+    pub(super) fn new(taken: impl Fn(i32) -> bool) -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC;
-        let (ours, childs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        let (ours, mut childs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        while taken(childs.as_raw_fd()) {
+            childs = fcntl_dupfd_cloexec(&childs, childs.as_raw_fd() + 1)?;
+        }
         Ok(Self { ours, childs })
     }
 

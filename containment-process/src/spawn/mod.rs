@@ -37,7 +37,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use containment_core::{Outcome, Pid, ProcessGroup, Program, Signal};
+use containment_core::{Outcome, ProcessGroup, Program, Signal};
 
 use crate::pidfd::{PidFd, Waited};
 use crate::signals::AllBlocked;
@@ -185,10 +185,4 @@ fn verdict(process: &PidFd, region: &Region) -> Result<PidFd, Failure> {
 
 fn reap(process: &PidFd) -> Result<Waited, Failure> {
     process.wait().map_err(Failure::Clone)
-}
-
-/// The pid that the kernel returned.
-fn checked_pid(raw: i64) -> io::Result<Pid> {
-    let pid = i32::try_from(raw).ok().and_then(Pid::new);
-    pid.ok_or_else(|| io::Error::other("the kernel returned no pid"))
 }

@@ -5,10 +5,11 @@ mod covers;
 mod domain;
 mod filter;
 
-use std::os::fd::BorrowedFd;
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use containment_core::Seal as Strength;
-use rustix::fs::{FileType, fstat, fstatfs};
+use rustix::fs::{CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, RawDir, fstat, fstatfs, openat};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 use rustix::thread::{
@@ -18,6 +19,7 @@ use rustix::thread::{
 
 use super::mounts::at;
 use super::{Step, sys};
+use crate::proc::text::number;
 pub(super) use covers::Covers;
 pub use domain::separates_processes;
 
@@ -138,12 +140,39 @@ impl Seal {
         match sys::close_range_on_exec(first, last) {
             // Before Linux 5.11.
             Err(Errno::NOSYS | Errno::INVAL) => {
-                (first..=last.min(self.most)).for_each(sys::close_on_exec);
+                if close_listed_on_exec(first, last).is_err() {
+                    (first..=last.min(self.most)).for_each(sys::close_on_exec);
+                }
                 Ok(())
             }
             done => done,
         }
     }
+}
+
+/// Marks those of the descriptors that are open, as `/proc` lists them: all numbers that there could be may be 10⁹.
+fn close_listed_on_exec(first: i32, last: i32) -> Result<(), Errno> {
+    // The stack is all the memory there is between clone and exec.
+    let mut listing = [MaybeUninit::uninit(); 2048];
+    let open = open_descriptors()?;
+    let mut entries = RawDir::new(&open, &mut listing);
+    while let Some(entry) = entries.next() {
+        let number = number(entry?.file_name().to_bytes());
+        number.filter(|number| (first..=last).contains(number)).map(sys::close_on_exec);
+    }
+    Ok(())
+}
+
+/// The directory of our open descriptors, from the root of a `/proc` that is the kernel's: by now we are in the
+/// program's root, where anything may bear that name.
+fn open_descriptors() -> Result<OwnedFd, Errno> {
+    const PROC_ROOT: u64 = 1;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let proc = openat(CWD, c"/proc", flags, Mode::empty())?;
+    if fstatfs(&proc)?.f_type != PROC_SUPER_MAGIC || fstat(&proc)?.st_ino != PROC_ROOT {
+        return Err(Errno::NODEV);
+    }
+    openat(&proc, c"self/fd", flags, Mode::empty())
 }
 
 /// `CGROUP_SUPER_MAGIC` and `CGROUP2_SUPER_MAGIC` of `statfs(2)`.
@@ -162,4 +191,23 @@ fn leads_out(number: i32) -> Result<bool, Errno> {
     }
     let magic = u64::try_from(fstatfs(fd)?.f_type);
     Ok(magic.is_ok_and(|magic| CGROUPFS.contains(&magic)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
+    use std::os::fd::{AsFd, AsRawFd};
+
+    #[test]
+    fn what_is_open_is_found_for_the_exec_to_close() {
+        let (given, inherited) = std::io::pipe().unwrap();
+        for end in [given.as_fd(), inherited.as_fd()] {
+            fcntl_setfd(end, FdFlags::empty()).unwrap();
+        }
+        let number = inherited.as_raw_fd();
+        close_listed_on_exec(number, number).unwrap();
+        assert_eq!(fcntl_getfd(&inherited).unwrap(), FdFlags::CLOEXEC);
+        assert_eq!(fcntl_getfd(&given).unwrap(), FdFlags::empty());
+    }
 }

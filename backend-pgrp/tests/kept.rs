@@ -1,0 +1,247 @@
+//! Process groups with a keeper, on real processes. Each case is played in a process of its own, which is this
+//! program started again: its keepers are forks of it, so that it must have one thread.
+
+mod support;
+
+use std::ffi::OsStr;
+use std::io::{PipeWriter, Read as _};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::{Arc, OnceLock};
+
+use backend_pgrp::{Charge, Keeper, Nursery, Order, ProcessGroups, keep};
+use containment_core::{
+    Error, ErrorKind, Group, KillStep, Member, Outcome, Pid, Program, Result, Standing,
+};
+use containment_process::pidfd::PidFd;
+use containment_process::reap::become_sub_reaper;
+use containment_process::worker;
+use libtest_mimic::{Arguments, Failed, Trial};
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
+use support::{
+    await_end_of_first_thread, clean_kill, create, eventually, is_alive, sh, told_pid,
+    without_first_thread,
+};
+
+/// The case that this process is to play.
+const CASE: &str = "KEPT_CASE";
+
+type Case = (&'static str, fn());
+
+macro_rules! cases {
+    ($($case:ident),+ $(,)?) => { &[$((stringify!($case), $case)),+] };
+}
+
+const CASES: &[Case] = cases![
+    k10_who_lives_without_its_first_thread_is_a_member,
+    programs_that_are_over_cost_no_descriptors,
+    a_program_that_cannot_run_costs_no_figure,
+    a_program_that_runs_though_its_start_failed_is_a_member,
+    k49_nothing_runs_once_the_kill_returned,
+    k32_however_few_descriptors_whoever_left_dies,
+    a_member_that_became_another_user_is_told_by_the_first_kill,
+];
+
+fn main() -> ExitCode {
+    if let Ok(name) = std::env::var(CASE) {
+        let (_, play) = CASES.iter().find(|(case, _)| *case == name).expect("it is a case");
+        play();
+        return ExitCode::SUCCESS;
+    }
+    let trials = CASES.iter().map(|(name, _)| Trial::test(*name, || play_apart(name)));
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+}
+
+/// A panic is what it says on the standard error output that it shares with us.
+fn play_apart(case: &str) -> std::result::Result<(), Failed> {
+    let mut player = Command::new(std::env::current_exe()?);
+    let status = player.env(CASE, case).stdin(Stdio::null()).status()?;
+    if status.success() { Ok(()) } else { Err(status.to_string().into()) }
+}
+
+fn driver() -> ProcessGroups {
+    let driver = ProcessGroups::probe(Keeper::Worker).expect("Linux has process groups");
+    driver.prove().expect("/proc is there");
+    driver
+}
+
+/// Keepers that are forks of this process, too, but none of the group's business; and what happens before one is
+/// handed over.
+struct Forks<F>(F);
+
+impl<F: Fn() + Send + Sync> Forks<F> {
+    fn driver(meanwhile: F) -> ProcessGroups
+    where
+        F: 'static,
+    {
+        become_sub_reaper().unwrap();
+        driver().kept_by(Arc::new(Self(meanwhile)), false)
+    }
+}
+
+impl<F> std::fmt::Debug for Forks<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Forks")
+    }
+}
+
+impl<F: Fn() + Send + Sync> Nursery for Forks<F> {
+    fn hatch(&self, order: &Order<'_>, pipe: PipeWriter) -> Result<PidFd> {
+        let supervisor = PidFd::open(Pid::current()).unwrap().unwrap();
+        let charge = Charge { order: *order, supervisor, guardian: None, scribe: None };
+        let keeper = worker::fork(move || keep(charge, pipe)).unwrap();
+        (self.0)();
+        Ok(keeper)
+    }
+
+    fn adopter(&self) -> Pid {
+        Pid::current()
+    }
+
+    fn keepers(&self) -> Vec<Pid> {
+        Vec::new()
+    }
+}
+
+fn limit_descriptors(to: u64) {
+    let limit = Rlimit { current: Some(to), ..getrlimit(Resource::Nofile) };
+    setrlimit(Resource::Nofile, limit).unwrap();
+}
+
+/// K10 the other way round: the first thread has ended, and the process has not. It has left the process group,
+/// so that nothing but a look at it finds it.
+fn k10_who_lives_without_its_first_thread_is_a_member() {
+    let Some(program) = without_first_thread() else { return };
+    let driver = driver();
+    let group = create(&driver, "threads");
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let start = sh("setsid \"$@\" & exec sleep 1000").arg("sh").arg(program.name());
+    let start = start.args(program.arguments()).stdout(writer);
+    let sleeper = group.spawn(&start).unwrap();
+    let daemon = told_pid(&mut reader);
+    await_end_of_first_thread(daemon);
+    let members = group.members().unwrap();
+    let standing = |pid| members.iter().find(|m| m.pid == pid).map(|member| member.standing);
+    assert_eq!(standing(daemon), Some(Standing::Escaped), "{members:?}");
+    assert_eq!(standing(sleeper.pid()), Some(Standing::Program), "{members:?}");
+    clean_kill(group);
+    assert!(!is_alive(daemon));
+}
+
+/// Four hundred in turn, of which each takes three while it runs.
+fn programs_that_are_over_cost_no_descriptors() {
+    limit_descriptors(64);
+    let driver = driver();
+    let group = create(&driver, "many");
+    let count = "n=0; while [ $n -lt 50000 ]; do n=$((n+1)); done";
+    group.spawn(&sh(count)).unwrap().wait().unwrap();
+    eventually("it is over", || !group.ops().populated().unwrap());
+    let counted = group.usage().unwrap().cpu.unwrap();
+    for _ in 0..400 {
+        let program = group.spawn(&Program::new("/bin/true")).unwrap();
+        assert_eq!(program.wait().unwrap(), Outcome::Exited(0));
+    }
+    eventually("they are over", || !group.ops().populated().unwrap());
+    assert!(group.usage().unwrap().cpu.unwrap() >= counted, "what is forgotten still counts");
+    clean_kill(group);
+}
+
+fn a_program_that_cannot_run_costs_no_figure() {
+    let driver = driver();
+    let group = create(&driver, "after");
+    let missing = group.spawn(&Program::new("/no/such/program")).unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::ProgramNotFound);
+    assert!(group.usage().unwrap().cpu.is_some());
+    clean_kill(group);
+}
+
+/// The program runs, and no descriptor is left to hold it by.
+fn a_program_that_runs_though_its_start_failed_is_a_member() {
+    let driver = Forks::driver(|| limit_descriptors(3));
+    let group = create(&driver, "unheld");
+    let failed = group.spawn(&Program::new("sleep").arg("1000")).unwrap_err();
+    limit_descriptors(64);
+    assert_eq!(failed.errno(), Some(Errno::MFILE.raw_os_error()));
+    let sleeper = || group.members().unwrap().into_iter().find(|member| member.comm == "sleep");
+    eventually("it is a member", || sleeper().is_some());
+    let sleeper = sleeper().unwrap();
+    clean_kill(group);
+    assert!(!is_alive(sleeper.pid));
+}
+
+/// The kill comes when the program runs already, and its group has no line to its keeper yet.
+fn k49_nothing_runs_once_the_kill_returned() {
+    let killed: Arc<OnceLock<Group>> = Arc::default();
+    let group = Arc::clone(&killed);
+    let driver = Forks::driver(move || {
+        let ops = killed.get().unwrap().ops();
+        ops.kill().unwrap();
+        assert!(ops.populated().unwrap(), "what is under way may run");
+        assert_eq!(ops.remove().unwrap_err().kind(), ErrorKind::Busy);
+    });
+    let group = group.get_or_init(|| create(&driver, "killed"));
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let program = Program::new("sleep").arg("1000").stdout(writer);
+    assert_eq!(group.spawn(&program).unwrap_err().kind(), ErrorKind::Killed);
+    drop(program);
+    assert_eq!(reader.read_to_end(&mut Vec::new()).unwrap(), 0, "nobody holds the pipe");
+    eventually("its keeper has ended", || group.ops().remove().is_ok());
+}
+
+/// Nobody is in the program's process group: each is opened, and looked at while others are open.
+fn k32_however_few_descriptors_whoever_left_dies() {
+    let driver = driver();
+    let group = create(&driver, "few");
+    let script = "n=0; while [ $n -lt 40 ]; do n=$((n+1)); setsid sleep 1000 & done; wait";
+    group.spawn(&sh(script)).unwrap();
+    let has_left = |member: &&Member| member.standing == Standing::Escaped;
+    let left = || group.members().unwrap().iter().filter(has_left).count();
+    eventually("all have left", || left() == 40);
+    limit_descriptors(20);
+    clean_kill(group);
+}
+
+/// Set before the name of a case that is played by an ordinary user.
+const SETUID: &str = "KEPT_SETUID";
+
+/// It is in the program's process group, of which the kernel tells only that somebody was signalled.
+fn a_member_that_became_another_user_is_told_by_the_first_kill() {
+    match std::env::var_os(SETUID) {
+        Some(setuid) => as_an_ordinary_user(&setuid),
+        None => become_an_ordinary_user(),
+    }
+}
+
+/// Plays the case in a copy of this program, with a program beside it that makes root of whoever runs it.
+fn become_an_ordinary_user() {
+    if !geteuid().is_root() {
+        eprintln!("SKIPPED: only root can become another user");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let [own, setuid] = ["kept", "setuid"].map(|name| directory.path().join(name));
+    // Written by another process: a fork of another case's, holding it open, would make it busy.
+    let script =
+        "chmod 755 . && cp \"$0\" kept && cp \"$(command -v setpriv)\" setuid && chmod 4755 setuid";
+    let mut copy = Command::new("sh");
+    copy.args(["-c", script]).arg(std::env::current_exe().unwrap()).current_dir(&directory);
+    assert!(copy.status().unwrap().success());
+    let mut player = Command::new("setpriv");
+    player.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(own);
+    assert!(player.env(SETUID, setuid).status().unwrap().success());
+}
+
+fn as_an_ordinary_user(setuid: &OsStr) {
+    let driver = driver();
+    let group = create(&driver, "setuid");
+    let (reader, writer) = std::io::pipe().unwrap();
+    let start = sh("\"$0\" --reuid 0 --clear-groups cat <&3 & exec sleep 1000");
+    group.spawn(&start.arg(setuid).descriptor(3, reader)).unwrap();
+    let member = || group.members().unwrap().into_iter().find(|member| member.comm == "cat");
+    eventually("there is a member of root's", || member().is_some());
+    let KillStep::Signalled(pass) = group.ops().kill().unwrap() else { panic!("not by signals") };
+    let denied = |error: &Error| error.errno() == Some(Errno::PERM.raw_os_error());
+    assert!(pass.count == 1 && pass.failed.iter().filter(|e| denied(e)).count() == 1, "{pass:?}");
+    drop(writer);
+    eventually("it has ended", || group.ops().remove().is_ok());
+}

@@ -1,0 +1,68 @@
+//! What the tests of process groups share.
+
+use std::io::{PipeReader, Read};
+use std::time::{Duration, Instant};
+
+use containment_core::{CgroupOps, ControllerSet, Group, GroupName, Pid, Policy, Program};
+use containment_process::proc::Stat;
+
+pub(crate) fn create(driver: &dyn CgroupOps, name: &str) -> Group {
+    let name: GroupName = name.parse().unwrap();
+    Group::new(driver.create(&name, ControllerSet::EMPTY).unwrap(), driver.waiter())
+}
+
+pub(crate) fn sh(script: &str) -> Program {
+    Program::new("/bin/sh").args(["-c", script])
+}
+
+/// `CONTAIN_TIME_SCALE` times as long: emulated machines are slow.
+pub(crate) fn scaled(time: Duration) -> Duration {
+    let scale = std::env::var("CONTAIN_TIME_SCALE").ok().and_then(|scale| scale.parse().ok());
+    time.mul_f64(scale.unwrap_or(1.0))
+}
+
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + scaled(Duration::from_secs(20));
+    while !condition() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+pub(crate) fn is_alive(pid: Pid) -> bool {
+    Stat::read(pid).unwrap().is_some_and(|stat| !stat.is_dead())
+}
+
+/// The pid on the next line.
+pub(crate) fn told_pid(reader: &mut PipeReader) -> Pid {
+    let (mut line, mut byte) = (String::new(), [0]);
+    while reader.read(&mut byte).unwrap() == 1 && byte != *b"\n" {
+        line.push(char::from(byte[0]));
+    }
+    line.parse().unwrap()
+}
+
+pub(crate) fn clean_kill(group: Group) {
+    let report = group.terminate(&Policy::kill()).unwrap();
+    assert!(report.is_clean() && report.errors.is_empty(), "{report:?}");
+}
+
+/// A process that tells its pid on its standard output, and lives on without its first thread; none where that
+/// cannot be had.
+pub(crate) fn without_first_thread() -> Option<Program> {
+    const SCRIPT: &str = "import ctypes, os, threading, time\n\
+        threading.Thread(target=time.sleep, args=(1000,)).start()\n\
+        print(os.getpid(), flush=True)\n\
+        ctypes.CDLL(None).pthread_exit(None)";
+    if std::process::Command::new("python3").arg("-V").output().is_err() {
+        eprintln!("SKIPPED: python3 is not installed");
+        return None;
+    }
+    Some(Program::new("python3").args(["-c", SCRIPT]))
+}
+
+/// Waits until a process is shown as a zombie.
+pub(crate) fn await_end_of_first_thread(pid: Pid) {
+    let is_shown = || Stat::read(pid).unwrap().is_some_and(|stat| stat.state.is_zombie());
+    eventually("its first thread has ended", is_shown);
+}

@@ -265,6 +265,7 @@ pub(crate) struct Manual {
 mod tests {
     use super::*;
     use clap::CommandFactory as _;
+    use containment::Backend;
     use containment::{Bytes, Cpus, Device, IoMax, Limits, Most, Rate};
 
     fn run(arguments: &[&str]) -> Result<Box<Run>, clap::Error> {

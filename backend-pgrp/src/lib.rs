@@ -38,7 +38,7 @@ use containment_core::{
     GroupId, GroupName, GroupOps, Kill, LeaveBy, Measure, Operation, Pid, Result, Set,
     SystemWaiter, Waiter,
 };
-use containment_process::pidfd::PidFd;
+use containment_process::pidfd::{Look, PidFd};
 use containment_process::proc::Snapshot;
 use containment_process::reap::become_sub_reaper;
 
@@ -76,15 +76,18 @@ pub struct ProcessGroups {
 }
 
 impl ProcessGroups {
-    /// Finds out whether the kernel has what it takes: pidfds (Linux 5.3) and a readable `/proc`.
+    /// Finds out whether the kernel has what it takes: pidfds, and waits by them (Linux 5.4).
     ///
     /// # Errors
     /// [`Unusable`](ErrorKind::Unusable), with the reason and a remedy.
     pub fn probe(keeper: Keeper) -> Result<Self> {
-        PidFd::open(Pid::current()).map_err(|error| match error.kind() {
-            std::io::ErrorKind::Unsupported => unusable(&error)
-                .because("the kernel has no pidfds")
-                .advise("use Linux 5.3 or later"),
+        // We are no child of ours, which is told where such a wait is known.
+        let us = PidFd::open(Pid::current());
+        let waited = us.and_then(|us| us.map(|us| us.try_wait(Look::Hold)).transpose());
+        waited.map_err(|error| match error.kind() {
+            std::io::ErrorKind::Unsupported | std::io::ErrorKind::InvalidInput => unusable(&error)
+                .because("the kernel does not wait for processes by pidfd")
+                .advise("use Linux 5.4 or later"),
             _ => unusable(&error),
         })?;
         Ok(Self {
@@ -113,7 +116,7 @@ impl ProcessGroups {
         self
     }
 
-    /// Proves that groups work here: `/proc` can be read, and with a keeper orphans come to us.
+    /// Proves that groups work here: `/proc` can be read, from which members are told.
     ///
     /// # Errors
     /// [`Unusable`](ErrorKind::Unusable), with the reason and a remedy.

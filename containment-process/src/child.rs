@@ -251,6 +251,7 @@ impl Known {
 mod tests {
     use super::*;
 
+    #[expect(clippy::zombie_processes, reason = "the tests wait by its pidfd")]
     fn program() -> Started {
         let child = std::process::Command::new("true").spawn().unwrap();
         let process = PidFd::open(Pid::new(child.id().try_into().unwrap()).unwrap());

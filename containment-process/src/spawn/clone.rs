@@ -40,7 +40,7 @@ struct CloneArgs {
 const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// Clones a child on this memory that carries out `plan`.
+/// Clones a child, on this memory or on a copy of it, that carries out `plan`.
 pub(super) fn clone(
     plan: &mut Plan<'_>,
     entry: Entry<'_>,

@@ -58,7 +58,7 @@ pub(super) struct Region {
 }
 
 impl Region {
-    /// For a child on this memory.
+    /// For a child on this memory, or on a copy of it.
     pub(super) fn map(memory: Memory) -> io::Result<Self> {
         let prot = ProtFlags::READ | ProtFlags::WRITE;
         let flags = match memory {

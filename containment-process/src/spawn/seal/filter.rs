@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(verdict(7, 1, [0, 0]), refusal(libc::ENOSYS));
     }
 
-    /// x32 numbers some calls anew: its `ioctl` is 514 (arch/x86/entry/syscalls/syscall_64.tbl).
+    /// x32 numbers some calls anew: its `ioctl` is 514 (`arch/x86/entry/syscalls/syscall_64.tbl`).
     #[test]
     #[cfg(target_arch = "x86_64")]
     fn no_call_of_x32_is_let_through() {

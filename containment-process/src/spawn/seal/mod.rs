@@ -157,8 +157,11 @@ fn close_listed_on_exec(first: i32, last: i32) -> Result<(), Errno> {
     let open = open_descriptors()?;
     let mut entries = RawDir::new(&open, &mut listing);
     while let Some(entry) = entries.next() {
-        let number = number(entry?.file_name().to_bytes());
-        number.filter(|number| (first..=last).contains(number)).map(sys::close_on_exec);
+        if let Some(number) = number(entry?.file_name().to_bytes())
+            && (first..=last).contains(&number)
+        {
+            sys::close_on_exec(number);
+        }
     }
     Ok(())
 }

@@ -98,7 +98,7 @@ fn waiting_for_emptiness_has_a_bound(world: &dyn World) {
     world.start(&group, Deed::Sleeps);
     let waited = group.wait_empty(Duration::from_millis(20));
     let error = waited.unwrap_err();
-    assert_eq!((error.kind(), error.operation()), (ErrorKind::TimedOut, Operation::Wait));
+    assert_eq!((error.kind(), error.operation()), (ErrorKind::TimedOut, Operation::AwaitEmpty));
     assert_eq!(error.group(), Some(group.id().name.as_str()));
     assert_eq!(group.members().unwrap().len(), 1, "it only waits");
     world.end_all(group, &[]);

@@ -110,9 +110,15 @@ fn kill_both(job: &Job<'_>, child: &mut Child) -> Result<(), String> {
     if over {
         return Ok(());
     }
-    let others = job.own().into_iter().filter(|pid| *pid != child.id());
-    others.for_each(|pid| audit::signal("KILL", pid));
-    child.kill().map_err(|error| error.to_string())
+    let others: Vec<_> = job.own().into_iter().filter(|pid| *pid != child.id()).collect();
+    for pid in &others {
+        audit::signal("KILL", *pid);
+    }
+    child.kill().map_err(|error| error.to_string())?;
+    // Until they are zombies they hold their locks: `gc` would find an owner that lives.
+    let dead = || others.iter().all(|pid| !audit::lives(*pid));
+    within(deadline(), dead).ok_or_else(|| "its guardian does not die".to_owned())?;
+    Ok(())
 }
 
 fn ended(job: &Job<'_>, child: &mut Child) -> Result<ExitStatus, String> {

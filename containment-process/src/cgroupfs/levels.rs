@@ -117,8 +117,11 @@ impl Dir {
     }
 
     fn remove_level(&self, path: &str) -> Result<()> {
-        let (above, last) = split(path);
-        self.open_beneath(above)?.remove_child(last)
+        match split(path) {
+            // That takes no descriptor: it works when none is left.
+            ("", last) => self.remove_child(last),
+            (above, last) => self.open_beneath(above)?.remove_child(last),
+        }
     }
 
     /// A level that others use by now stays, and is theirs to remove.

@@ -62,6 +62,11 @@ impl Post {
         }
     }
 
+    /// Waits for the end of a guardian that was dismissed: it descends from us, and is nobody who escaped.
+    pub(super) fn leave(&mut self) {
+        self.guardian = None;
+    }
+
     /// Leaves it to the guardian to end what could not be ended. It may do better: a member can have
     /// moved us into the group, which then refuses our kill.
     pub(super) fn hand_over(&mut self) {

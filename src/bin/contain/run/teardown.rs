@@ -86,6 +86,7 @@ impl Supervisor<'_> {
         if !living {
             return;
         }
+        self.with.post.leave();
         match end_descendants(name, Some(self.with.ancestry.clone())) {
             Ok(swept) => {
                 report.escaped.extend(swept.escaped);

@@ -52,7 +52,7 @@ pub enum ErrorKind {
     NotOwner,
     /// Whoever was to do it stopped before it was done.
     Abandoned,
-    /// Any other failure of the system; see [`Error::errno`].
+    /// Any other failure of the system; see [`Error::errno`](super::Error::errno).
     System,
 }
 

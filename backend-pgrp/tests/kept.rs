@@ -241,7 +241,8 @@ fn as_an_ordinary_user(setuid: &OsStr) {
     eventually("there is a member of root's", || member().is_some());
     let KillStep::Signalled(pass) = group.ops().kill().unwrap() else { panic!("not by signals") };
     let denied = |error: &Error| error.errno() == Some(Errno::PERM.raw_os_error());
-    assert!(pass.count == 1 && pass.failed.iter().filter(|e| denied(e)).count() == 1, "{pass:?}");
+    // The program may be dead by the time that it is looked who is left; the other one is not counted.
+    assert!(pass.count <= 1 && pass.failed.iter().filter(|e| denied(e)).count() == 1, "{pass:?}");
     drop(writer);
     eventually("it has ended", || group.ops().remove().is_ok());
 }

@@ -28,6 +28,7 @@ on_each_backend! {
     binds_are_writable_or_not,
     a_bind_is_read_only_with_everything_below_it,
     a_link_in_a_place_does_not_lead_out_of_the_root,
+    a_way_that_others_mounts_disturb_is_walked_again,
     a_bind_needs_no_root_directory,
     a_missing_object_is_named,
     mounts_take_root_or_a_user_namespace,
@@ -214,6 +215,23 @@ fn a_link_in_a_place_does_not_lead_out_of_the_root(backend: &str) {
     assert_refused(&job, ended, &["no such place below its root", "/link"]);
     let ended = root.sh(&job, &["--bind", &format!("{here}:/climb")], "ls -d /desk/here").expect(0);
     assert_eq!(ended.stdout, "/desk/here\n");
+}
+
+/// The kernel's EAGAIN, by strace's injection. Of a run on process groups only the child makes that call.
+fn a_way_that_others_mounts_disturb_is_walked_again(backend: &str) {
+    if backend != "process-group" || !can_isolate() || !have("strace", &["strace"]) {
+        return;
+    }
+    let words = ["strace", "-f", "-qqq", "-o", "/dev/null", "-e", "trace=openat2"];
+    let job =
+        Job::on(backend).behind(&words).behind(&["-e", "inject=openat2:error=EAGAIN:when=1..9"]);
+    let root = Root::of(&job);
+    fs::write(job.path("here"), "").unwrap();
+    let bind = format!("{}:/desk", text(&job.path("")));
+    assert_eq!(
+        root.sh(&job, &["--bind", &bind], "ls -d /desk/here").expect(0).stdout,
+        "/desk/here\n"
+    );
 }
 
 fn a_bind_needs_no_root_directory(backend: &str) {

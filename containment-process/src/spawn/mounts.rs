@@ -159,8 +159,19 @@ fn clone_tree(source: &CStr, whole: bool) -> Result<OwnedFd, Errno> {
 fn find(root: &OwnedFd, place: &CStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    openat2(root, place, flags, Mode::empty(), within)
+    let walk = || openat2(root, place, flags, Mode::empty(), within);
+    for _ in 1..WALKS {
+        match walk() {
+            Err(Errno::AGAIN) => {}
+            found => return found,
+        }
+    }
+    walk()
 }
+
+/// How often a way with `..` is walked: where anybody on the host mounts or renames something meanwhile, the kernel
+/// cannot tell whether it stayed below the root, and says EAGAIN (openat2(2)).
+const WALKS: usize = 1000;
 
 fn put(tree: &OwnedFd, place: &OwnedFd) -> Result<(), Errno> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;

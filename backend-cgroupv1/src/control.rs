@@ -1,5 +1,6 @@
 //! Signals, kill, freeze and thaw of a subtree: each one pass.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use containment_core::{
@@ -27,15 +28,15 @@ impl V1Group {
     /// One pass of a signal, the programs first. Each process is opened by pidfd and then listed
     /// again, so that none is hit that is no member; the caller is not, while it is one.
     pub(crate) fn signal_pass(&self, signal: Signal, operation: Operation) -> Result<Signalled> {
-        self.signal_all(signal, operation, |_| ())
+        self.signal_all(signal, operation, |_, _| ())
     }
 
-    /// The same, and `opened` is shown who is about to be signalled.
+    /// The same, and `confirmed` is shown each batch, and who of it is a member still.
     fn signal_all(
         &self,
         signal: Signal,
         operation: Operation,
-        opened: impl Fn(&[PidFd]),
+        confirmed: impl Fn(&[PidFd], &HashSet<Pid>),
     ) -> Result<Signalled> {
         let programs = self.programs.running();
         let listed = self.pids(operation)?;
@@ -43,9 +44,10 @@ impl V1Group {
             return Err(self.holds_caller(operation));
         }
         let again = |batch: &[PidFd]| {
-            opened(batch);
             let members = self.branches.members_among(batch.iter().map(PidFd::pid).collect());
-            members.map_err(|failure| self.failed(operation, failure))
+            let members = members.map_err(|failure| self.failed(operation, failure))?;
+            confirmed(batch, &members);
+            Ok(members)
         };
         let pass = signal_all(signal, &programs, listed, again);
         pass.map_err(|error| self.error(error)).map(|pass| {
@@ -79,7 +81,11 @@ impl V1Group {
 
     /// Whoever was listed, and so signalled, last dies last: its end is what is watched for first.
     fn strike(&self) -> Result<KillStep> {
-        let watch_last = |batch: &[PidFd]| *self.watched() = batch.last().cloned();
+        // Never a stranger that was given the pid of who has died since.
+        let watch_last = |batch: &[PidFd], members: &HashSet<Pid>| {
+            let last = batch.iter().rev().find(|process| members.contains(&process.pid()));
+            *self.watched() = last.cloned();
+        };
         self.signal_all(Signal::KILL, Operation::Kill, watch_last).map(KillStep::Signalled)
     }
 

@@ -85,6 +85,7 @@ fn daemons_and_forks_die_with_their_group() {
         end(group);
         for member in members {
             assert!(!is_alive(member.pid), "{member:?}");
+            eventually("nothing but a zombie is left of it", || is_over(member.pid));
         }
     }
 }

@@ -62,8 +62,13 @@ fn daemons_and_forks_die_with_their_group() {
         assert!(started.elapsed() < scaled(Duration::from_secs(2)));
         for member in members {
             assert!(!is_alive(member.pid), "{member:?}");
+            eventually("nothing but a zombie is left of it", || is_over(member.pid));
         }
     }
+}
+
+fn is_over(pid: Pid) -> bool {
+    containment_process::proc::Stat::read(pid).unwrap().is_none_or(|stat| stat.state.is_zombie())
 }
 
 fn is_alive(pid: Pid) -> bool {

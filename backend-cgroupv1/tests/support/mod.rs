@@ -170,6 +170,10 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+pub fn is_over(pid: Pid) -> bool {
+    containment_process::proc::Stat::read(pid).unwrap().is_none_or(|stat| stat.state.is_zombie())
+}
+
 pub fn is_alive(pid: Pid) -> bool {
     containment_process::proc::Stat::read(pid).unwrap().is_some_and(|stat| !stat.has_ended())
 }

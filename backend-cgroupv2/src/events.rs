@@ -121,9 +121,12 @@ impl V2Group {
         Ok(buffer[..length].to_vec())
     }
 
-    /// One member, if it can be opened: without it the file alone announces, a little later.
+    /// One member, if it can be opened: without it the file alone announces, a little later. A program of ours is
+    /// open already; that it may have left the group costs no more than that.
     fn living_member(&self) -> Option<PidFd> {
-        let pids = self.pids(Operation::Watch).ok()?;
-        PidFd::first_living(pids.into_iter().rev()).ok().flatten()
+        self.programs.living().or_else(|| {
+            let pids = self.pids(Operation::Watch).ok()?;
+            PidFd::first_living(pids.into_iter().rev()).ok().flatten()
+        })
     }
 }

@@ -196,6 +196,14 @@ impl Programs {
         known.programs.iter().filter(|child| !child.has_ended()).map(ChildOps::pid).collect()
     }
 
+    /// The youngest that lives, by its own descriptor.
+    pub fn living(&self) -> Option<PidFd> {
+        let known = self.lock();
+        let unknown = known.programs.iter().rev().filter(|child| !child.has_ended());
+        let lives = |process: &&PidFd| !process.has_ended().unwrap_or(true);
+        unknown.map(Started::process).find(lives).cloned()
+    }
+
     /// Whether one has not been seen to end.
     pub fn any_runs(&self) -> bool {
         self.lock().programs.iter().any(|child| !child.has_ended())

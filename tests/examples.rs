@@ -12,6 +12,8 @@ mod choose_a_backend;
 mod first_lines;
 #[path = "../examples/hundred_tasks.rs"]
 mod hundred_tasks;
+#[path = "../examples/kill_a_tree.rs"]
+mod kill_a_tree;
 #[path = "../examples/on_tokio.rs"]
 mod on_tokio;
 #[expect(dead_code, reason = "its arguments are given here")]
@@ -29,6 +31,7 @@ fn the_examples_work_on_this_host_and_leave_nothing() {
     // One after the other: the children of this process are counted.
     let examples = [
         first_lines::main,
+        kill_a_tree::main,
         choose_a_backend::main,
         build_with_daemons::main,
         hundred_tasks::main,
@@ -46,7 +49,7 @@ fn the_examples_work_on_this_host_and_leave_nothing() {
     let ended = restart::agent(contain, state.path()).expect("some backend can be used everywhere");
     let expected = [0, 1, 2].map(|n| (format!("agent-{pid}-{n}"), format!("exit status {n}")));
     assert_eq!(ended, expected);
-    let single = ["audited", "build", "chosen", "step"].map(|what| format!("{what}-{pid}"));
+    let single = ["audited", "build", "chosen", "step", "tree"].map(|what| format!("{what}-{pid}"));
     let several = [("tokio", 3), ("task", 100), ("agent", 3)].into_iter();
     let several =
         several.flat_map(|(what, count)| (0..count).map(move |n| format!("{what}-{pid}-{n}")));

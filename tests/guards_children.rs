@@ -13,8 +13,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use containment::{
-    Backend, Builder, Bytes, ContainChildren, Containment, ErrorKind, HowHeld, Limits, Pid, Policy,
-    Signal,
+    Backend, Builder, Bytes, ContainChildren, Containment, ErrorKind, HowHeld, Limits, Outcome,
+    Pid, Policy, Signal,
 };
 use containment_process::pidfd::{PidFd, Waited};
 use containment_process::worker;
@@ -36,7 +36,7 @@ struct Scenario {
     ended_by: Option<Signal>,
 }
 
-static SCENARIOS: [Scenario; 14] = [
+static SCENARIOS: [Scenario; 15] = [
     in_a_group("children_are_contained_whoever_starts_them", whoever_starts_them),
     in_a_group("dropping_ends_the_children", dropping_ends),
     in_a_group("the_process_comes_back_with_all_its_threads", with_all_threads),
@@ -57,6 +57,7 @@ static SCENARIOS: [Scenario; 14] = [
     on_pgrp("one_call_sweeps_where_there_is_no_group", one_call_sweeps),
     on_pgrp("a_sweep_by_drop_ends_a_daemon", a_sweep_by_drop),
     on_pgrp("one_call_does_nothing_where_it_could_hit_others", one_call_does_nothing),
+    on_pgrp("a_worker_that_panics_ends_itself_alone", a_worker_that_panics),
 ];
 
 const fn in_a_group(name: &'static str, run: fn()) -> Scenario {
@@ -398,4 +399,9 @@ fn one_call_does_nothing() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
+}
+
+fn a_worker_that_panics() {
+    let worker = worker::fork_apart(|| panic!("as it was told")).unwrap();
+    assert_eq!(worker.wait().unwrap(), Waited::Ended(Outcome::Exited(125)));
 }

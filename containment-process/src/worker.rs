@@ -46,7 +46,11 @@ pub fn fork_apart(work: impl FnOnce() -> u8) -> io::Result<PidFd> {
     // SAFETY: this process has one thread, so that the child's copy is consistent.
     match unsafe { clone_memory(0) }? {
         Some(worker) => Ok(worker),
-        None => run(work),
+        None => {
+            // Its libc, which did not fork, may take it for its parent: what `abort` sends to itself would go there.
+            std::panic::set_hook(Box::new(|_| exit(PANICKED)));
+            run(work)
+        }
     }
 }
 
@@ -82,9 +86,12 @@ struct ExitGuard;
 
 impl Drop for ExitGuard {
     fn drop(&mut self) {
-        exit(125);
+        exit(PANICKED);
     }
 }
+
+/// The status of a worker whose work panicked.
+const PANICKED: u8 = 125;
 
 fn exit(status: u8) -> ! {
     // SAFETY: `_exit` ends the process at once.

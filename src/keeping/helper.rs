@@ -13,7 +13,7 @@ use containment_core::{
     Stream, SystemWaiter, Waiter as _, Watch,
 };
 use containment_process::channel::Channel;
-use containment_process::pidfd::PidFd;
+use containment_process::pidfd::{Look, PidFd, Waited};
 use containment_process::spawn::{Entry, Launch, Memory, spawn};
 use rustix::process::getpgrp;
 
@@ -44,6 +44,16 @@ pub(crate) type Helpers = Arc<Mutex<Vec<(Role, Weak<Helper>)>>>;
 
 /// How long a helper that has nothing left to do may take to end.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Helpers that nobody asks for any more, and that have keepers still: children of ours, to be reaped one day.
+static RETIRED: Mutex<Vec<PidFd>> = Mutex::new(Vec::new());
+
+/// One more of them, if there is one; those that have ended meanwhile are reaped.
+fn retire(process: Option<PidFd>) {
+    let mut retired = RETIRED.lock().unwrap_or_else(PoisonError::into_inner);
+    retired.extend(process);
+    retired.retain(|process| matches!(process.try_wait(Look::Reap), Ok(Waited::Running)));
+}
 
 impl Helper {
     /// The helper of this role, which runs now.
@@ -80,6 +90,7 @@ impl Helper {
     }
 
     fn start(&self) -> Result<Running> {
+        retire(None);
         let failed = |error: std::io::Error| Error::from_io(Operation::Spawn, &error);
         if self.role == Role::Guard {
             // It is to stand beside the lock that tells that we live.
@@ -184,7 +195,7 @@ impl Nursery for Helper {
 }
 
 impl Drop for Running {
-    /// Lets it end, and reaps it, unless it has keepers still.
+    /// Lets it end, and reaps it, at once unless it has keepers still.
     fn drop(&mut self) {
         if self.owner != Pid::current() {
             return;
@@ -192,7 +203,7 @@ impl Drop for Running {
         // A helper that cannot be told is gone, or ends with us.
         let _ = self.control.send(END, &[]);
         if self.keepers.iter().any(|keeper| !keeper.has_ended().unwrap_or(true)) {
-            return;
+            return retire(Some(self.process.clone()));
         }
         let waiter = SystemWaiter::new();
         waiter.wait(waiter.now() + PATIENCE, &Watch::Sources(vec![self.process.source()]));

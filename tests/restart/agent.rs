@@ -200,6 +200,7 @@ pub(crate) fn main(words: &[String]) -> ExitCode {
     match role.as_str() {
         "tasks" => statuses::agent(&own),
         "guarded" => guard::agent(&own),
+        "forgetful" => guard::forgetful_agent(&own),
         "crowd" => crowd::agent(&own),
         "random" => crosstalk::agent(&own),
         "cycles" => cycles::agent(&own),

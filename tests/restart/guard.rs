@@ -77,6 +77,35 @@ pub(crate) fn replaced(backend: &str) {
     nothing_is_left(&stage);
 }
 
+/// An agent that lets its hosts go while their tasks run, and begins anew.
+pub(crate) fn forgetful_agent(own: &Own) {
+    let begin = |number| {
+        let group = own.host(Tenure::Lasting).group(own.name(number)).create();
+        let group = group.expect("it can be made");
+        let task = Program::new("sleep").arg(format!("1000.{}", own.mark)).stdin(Stream::Null);
+        group.spawn(&task).expect("it can be started");
+        group.keep();
+    };
+    (0..3).for_each(begin);
+    let children = traces::children_of_this_process;
+    assert_eq!(children().len(), 3, "a helper for each");
+    say("ready");
+    heard();
+    eventually("all helpers have ended", || {
+        children().into_iter().all(|pid| traces::state(pid) == Some('Z'))
+    });
+    begin(3);
+    assert_eq!(children().len(), 1, "those of the past are reaped");
+}
+
+pub(crate) fn forgotten(backend: &str) {
+    let stage = Stage::on(backend);
+    let mut agent = stage.agent(&[], "forgetful", &[]);
+    assert_eq!(agent.answer(), "ready");
+    stage.called("sleep").into_iter().for_each(|task| signal(task, Signal::KILL));
+    agent.finish();
+}
+
 pub(crate) fn ends(backend: &str) {
     let stage = Stage::on(backend);
     let agent = started(&stage, 2);

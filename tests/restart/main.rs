@@ -29,6 +29,7 @@ fn cases() -> Vec<(&'static str, Case, &'static [&'static str])> {
         ("k22_a_killed_agent_leaves_nothing_with_its_guard", guard::killed, &ALL),
         ("a_guard_that_is_killed_is_replaced", guard::replaced, &ALL),
         ("a_guard_ends_with_its_work_and_is_in_no_group", guard::ends, &ALL),
+        ("a_helper_that_was_let_go_with_its_tasks_stays_no_zombie", guard::forgotten, &ALL),
         ("k48_a_hostile_host_loses_and_mistakes_nobody", crowd::hostile, &["process-group"]),
         ("two_supervisors_of_one_state_directory_do_not_meet", crosstalk::two, &ALL),
         ("cycles_leave_everything_as_it_was", cycles::flat, &ALL),

@@ -54,6 +54,13 @@ deb: static
     "$contain" completions fish > target/deb/contain.fish
     cargo deb --no-build --target x86_64-unknown-linux-musl
 
+# What would be published: each crate, built from its own package; licences and sources of what it depends on (needs
+# cargo-deny); and whether what was public at a commit still is (needs cargo-semver-checks).
+package since="HEAD~":
+    cargo package --workspace
+    cargo deny check licenses bans sources
+    cargo semver-checks --workspace --baseline-rev {{since}}
+
 # Beside the bare system calls and beside peers, into docs/BENCHMARKS.md: everything, or some rows (`just bench spawn kill`).
 bench *rows: static
     bench/prepare.sh

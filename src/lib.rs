@@ -256,6 +256,13 @@
 //! [`HomeOps`] and [`Witness`], too. Code of one's own that implements these goes into [`Containment::with`];
 //! `docs/DRIVERS.md` tells how a driver is written.
 //!
+//! # Features
+//! | name | default | what it brings |
+//! |---|---|---|
+//! | `systemd` | on | scopes that are asked of systemd; it takes no further crate |
+//! | `mock` of `containment-core` | off | mocks of the traits, by `mockall` |
+//! | `limits` of `backend-cgroupv1` | on | limits of version 1, by `cgroups-rs`; a driver without them still holds, freezes and kills |
+//!
 //! # Examples
 //! Each runs with `cargo run --example NAME`:
 //!

@@ -6,6 +6,8 @@
 //! ([`containment_process::cgroupfs`]); nothing outside the parent groups is ever opened for writing,
 //! and nothing is ever mounted but by [`init()`].
 //!
+//! The feature `limits`, on by default, brings limits, by `cgroups-rs`.
+//!
 //! ```no_run
 //! use backend_cgroupv1::CgroupV1;
 //! use containment_core::{CgroupOps, ControllerSet, Group, Limit, Limits, Policy, Program};

@@ -3,6 +3,8 @@
 //!
 //! Policy lives here and exists once; mechanism lives in the drivers. This crate imports no sibling
 //! and has no `unsafe`.
+//!
+//! With the feature `mock` each trait has a mock, `MockGroupOps` for one.
 #![forbid(unsafe_code)]
 
 mod bounds;

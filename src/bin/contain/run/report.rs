@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::end::{End, Reason};
 use super::members::{MemberEntry, SurvivorEntry};
-use crate::{engine, values};
+use crate::{engine, errors};
 
 /// Where the report goes, opened before anything runs.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl ReportFile {
                 io::ErrorKind::StorageFull => "free some space there",
                 _ => "check the path",
             };
-            let why = values::reason(error);
+            let why = errors::reason(error);
             format!("failed to write the report: {why}: {}; {remedy}", path.display())
         };
         let mut json = serde_json::to_vec(&Report::new(end))
@@ -56,7 +56,7 @@ impl ReportFile {
 }
 
 /// In place, and cut to length afterwards: truncating first makes ext4 free and allocate blocks.
-fn overwrite(mut file: File, json: &[u8]) -> std::io::Result<()> {
+fn overwrite(mut file: File, json: &[u8]) -> io::Result<()> {
     file.write_all(json)?;
     // A pipe or a terminal has no length to cut.
     if file.metadata()?.is_file() { file.set_len(json.len() as u64) } else { Ok(()) }
@@ -250,7 +250,7 @@ impl<'a> TeardownEntry<'a> {
             rounds: report.rounds,
             escaped: report.escaped.iter().map(MemberEntry::new).collect(),
             survivors: report.survivors.iter().map(SurvivorEntry::new).collect(),
-            errors: report.errors.iter().map(crate::errors::line).collect(),
+            errors: report.errors.iter().map(errors::line).collect(),
         }
     }
 }

@@ -144,7 +144,7 @@ const SECTIONS: &[Section] = &[
         entries: &[
             (
                 "outcome, reason, exit_status",
-                "How PROGRAM ended, what ended the group before that, and contain's own status.",
+                "How PROGRAM ended, what else ended the group, and contain's own status.",
             ),
             ("guarantees, degraded", "What the backend gave, and what was done without."),
             ("usage", "Seconds and bytes; null where nobody measures it."),
@@ -201,7 +201,7 @@ const SECTIONS: &[Section] = &[
         on: On::First,
         entries: &[(
             "$XDG_RUNTIME_DIR/contain, /run/contain, /tmp/contain-UID",
-            "The groups on record; the first that there is: of the user, of root, of a user without a runtime directory.",
+            "The groups on record, in the first that can be used: of the user, of root, of a user without a runtime directory.",
         )],
     },
     Section {

@@ -5,7 +5,9 @@ use std::io::{self, Write, stderr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use containment::{Error, Operation, Outcome, Result, Stalled, TeardownReport, Usage};
+use containment::{
+    Degradation, Error, Operation, Outcome, Pid, Result, Stalled, TeardownReport, Usage,
+};
 use serde::Serialize;
 
 use super::end::{End, Reason};
@@ -164,7 +166,7 @@ impl<'a> Report<'a> {
             step: engine::step(),
             guarantees: Guarantees::new(end),
             degraded: end.degraded.iter().map(DegradedEntry::new).collect(),
-            pid: end.pid.map(containment::Pid::as_raw),
+            pid: end.pid.map(Pid::as_raw),
             outcome: end.outcome.map(OutcomeEntry::new),
             reason: end.reason.map(|reason| match reason {
                 Reason::Overrun(overrun) => overrun.name(),
@@ -194,7 +196,7 @@ impl Guarantees {
 }
 
 impl<'a> DegradedEntry<'a> {
-    fn new(degradation: &'a containment::Degradation) -> Self {
+    fn new(degradation: &'a Degradation) -> Self {
         Self { what: &degradation.what, why: degradation.why.reason().to_string() }
     }
 }
@@ -264,14 +266,14 @@ pub(crate) fn seconds(time: Duration) -> f64 {
 mod tests {
     use super::super::end::tests::{clean_end, member};
     use super::*;
-    use containment::{Degradation, Hold, Link, Member, Origin, Pid};
+    use containment::{ErrorKind, Hold, Link, Member, Origin, Overrun};
 
     #[test]
     fn the_shape_is_the_documented_one() {
         let mut end = clean_end();
-        let why = Error::new(containment::ErrorKind::Unsupported, Operation::SetLimits);
+        let why = Error::new(ErrorKind::Unsupported, Operation::SetLimits);
         end.degraded.push(Degradation { what: "limits.io-weight".to_owned(), why });
-        end.reason = Some(Reason::Overrun(containment::Overrun::Timeout));
+        end.reason = Some(Reason::Overrun(Overrun::Timeout));
         end.teardown.left_behind.push(member(5));
         let link = |comm: &str| Link::Process { pid: Pid::current(), comm: comm.to_owned() };
         let origin = Origin {

@@ -9,8 +9,8 @@ use containment_core::{
 
 /// Kills and reaps every descendant of this process, those in other sessions and cgroups included.
 /// For supervisors that are sub-reapers and whose only children were a group's: a process that was moved
-/// out of its cgroup is still a descendant. They are listed as `escaped`, with
-/// the origins that `witness` tells.
+/// out of its cgroup is still a descendant. They are listed as `escaped`, with the origins that `witness`
+/// tells.
 ///
 /// ```
 /// use std::process::Command;

@@ -88,7 +88,7 @@ impl HybridGroup {
     fn watch_oom(&self) -> Result<Watch> {
         match self.v1.as_ref().map(LimitGroup::watch_oom) {
             Some(Ok(watch)) => Ok(watch),
-            Some(Err(error)) if !is_elsewhere(&error) => Err(self.error(error)),
+            Some(Err(error)) if !counts_none(&error) => Err(self.error(error)),
             None | Some(Err(_)) => self.v2.watch(Change::Oom),
         }
     }
@@ -246,7 +246,7 @@ impl GroupOps for HybridGroup {
     fn oom_kills(&self) -> Result<u64> {
         match self.v1.as_ref().map(LimitGroup::oom_kills) {
             Some(Ok(kills)) => Ok(kills),
-            Some(Err(error)) if !is_elsewhere(&error) => Err(self.error(error)),
+            Some(Err(error)) if !counts_none(&error) => Err(self.error(error)),
             None | Some(Err(_)) => self.v2.oom_kills(),
         }
     }
@@ -290,8 +290,8 @@ impl GroupOps for HybridGroup {
     }
 }
 
-/// Whether the v1 side does not count OOM kills: it has no memory directory, or not any more.
-fn is_elsewhere(error: &Error) -> bool {
+/// Whether this says that the v1 side counts no OOM kills: it has no memory directory, or not any more.
+fn counts_none(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::Gone)
 }
 

@@ -26,8 +26,8 @@ use containment_core::{
 /// ```
 ///
 /// # Errors
-/// [`Unusable`](containment_core::ErrorKind::Unusable) where no pidfd can be opened: before Linux 5.3, or without
-/// a descriptor to spare. What fails later, as the reading of `/proc`, is in the report.
+/// [`Unusable`](containment_core::ErrorKind::Unusable) where no process can be waited for by pidfd: before
+/// Linux 5.4, or without a descriptor to spare. What fails later, as the reading of `/proc`, is in the report.
 pub fn end_descendants(
     name: &GroupName,
     witness: Option<Arc<dyn Witness>>,

@@ -23,7 +23,7 @@ pub(crate) fn main() -> Result<()> {
 /// Starts tasks unless there are some from an earlier life, and tells how each ended.
 pub(crate) fn agent(helper: &Path, state: &Path) -> Result<Vec<(String, String)>> {
     let registry = Registry::open(Some(state))?;
-    // As long as an agent lives, so does what it starts its tasks by.
+    // It is kept for as long as the agent lives: the helper, by which tasks are started, goes with it.
     let host =
         Containment::builder().registry(&registry, Tenure::Lasting).helper(helper).build()?;
     if registry.entries()?.is_empty() {

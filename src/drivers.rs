@@ -200,13 +200,13 @@ impl Driver for ProcessGroups {
     }
 
     fn lacking(&self) -> Vec<String> {
-        let why = "/proc hides the processes of other users, so that a member that changes user is not \
-                   seen (mount -o remount,hidepid=0 /proc)";
+        let hidden = "/proc hides the processes of other users, so that a member that changes user is not \
+                      seen (mount -o remount,hidepid=0 /proc)";
         let hides = !std::path::Path::new("/proc/1").exists();
         // The fine print of a swept group.
-        let lost = "a member that left its session and cleared its environment is not found again once \
-                    the supervisor and its keeper are both killed (take a cgroup backend)";
-        hides.then_some(why).into_iter().chain([lost]).map(str::to_owned).collect()
+        let lost = "a member that left its session and cleared its environment is not found again once the \
+                    supervisor and its keeper are both killed (take a cgroup backend)";
+        hides.then_some(hidden).into_iter().chain([lost]).map(str::to_owned).collect()
     }
 }
 

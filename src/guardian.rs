@@ -4,7 +4,8 @@
 //! the group's handles, those alone, so that it acts on that group and no namesake; a process group of its own, so
 //! that what is sent to ours does not reach it; and no file or pipe of ours, so that nobody waits for it.
 
-use crate::registry::{OwnerLock, Registry};
+use std::os::fd::AsRawFd as _;
+
 use containment_core::{
     Error, Group, Operation, Outcome, Pid, Policy, Result, Signal, SignalSet, Source, SystemWaiter,
     Teardown, Time, Waiter as _, Watch,
@@ -13,7 +14,8 @@ use containment_process::pidfd::{Look, PidFd, Waited};
 use containment_process::signals::set_mask;
 use containment_process::worker;
 use rustix::process::{getpid, setpgid};
-use std::os::fd::AsRawFd as _;
+
+use crate::registry::{OwnerLock, Registry};
 
 /// The process that kills and removes a group once this process has died, unless it was dismissed.
 ///
@@ -44,8 +46,8 @@ impl Guardian {
         let lock = registry.and_then(|registry| registry.lock().ok());
         let record = registry.zip(lock.as_ref());
         let process = worker::fork_apart(|| guard(group, &us, record)).map_err(failed)?;
-        // It does so itself, too: whoever comes first, nothing that is sent to our group reaches it.
-        // It may have died meanwhile, or it has done it.
+        // It does so itself, too: whoever comes first, nothing that is sent to our group reaches it. A failure
+        // says that it has died, or has done it.
         let _ = setpgid(rustix::process::Pid::from_raw(process.pid().as_raw()), None);
         Ok(Self { process, owner })
     }

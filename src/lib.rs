@@ -269,6 +269,7 @@
 //! | name | what it shows |
 //! |---|---|
 //! | `first_lines` | a program in a group of its own, and nothing left of it |
+//! | `kill_a_tree` | a tree of processes that left their parents and sessions, ended branch by branch |
 //! | `build_with_daemons` | a build step that leaves daemons, asked to end, killed, and named |
 //! | `hundred_tasks` | many tasks at once, ended by one thread |
 //! | `choose_a_backend` | what is required, what was taken, and why |

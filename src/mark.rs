@@ -1,5 +1,5 @@
-//! How a program can tell which group holds it, and whoever looks for what is left of a group, which
-//! processes are of it.
+//! The variable that tells a program which group holds it, and that tells `gc` which processes are left of
+//! a process group whose keeper is dead.
 
 use std::ffi::OsString;
 

@@ -9,8 +9,8 @@ use containment_core::{
 
 /// Kills and reaps every descendant of this process, those in other sessions and cgroups included.
 /// For supervisors that are sub-reapers and whose only children were a group's: a process that was moved
-/// out of its cgroup is still a descendant. They are listed as `escaped`, with
-/// the origins that `witness` tells.
+/// out of its cgroup is still a descendant. They are listed as `escaped`, with the origins that `witness`
+/// tells.
 ///
 /// ```
 /// use std::process::Command;
@@ -26,8 +26,8 @@ use containment_core::{
 /// ```
 ///
 /// # Errors
-/// [`Unusable`](containment_core::ErrorKind::Unusable) where no pidfd can be opened: before Linux 5.3, or without
-/// a descriptor to spare. What fails later, as the reading of `/proc`, is in the report.
+/// [`Unusable`](containment_core::ErrorKind::Unusable) where no process can be waited for by pidfd: before
+/// Linux 5.4, or without a descriptor to spare. What fails later, as the reading of `/proc`, is in the report.
 pub fn end_descendants(
     name: &GroupName,
     witness: Option<Arc<dyn Witness>>,

@@ -21,7 +21,7 @@ impl HybridGroup {
     /// Kills the v2 group, and the strays. Who is left when it is called again may be held by a freezer.
     pub(super) fn kill_step(&self) -> Result<KillStep> {
         let step = match self.v2.kill() {
-            Err(error) if error.kind() == ErrorKind::Gone && self.has_v1_left() => {
+            Err(error) if self.has_lost_v2_alone(&error) => {
                 KillStep::Signalled(Signalled::default())
             }
             step => step?,
@@ -43,9 +43,7 @@ impl HybridGroup {
     /// One pass of a signal, over the strays last.
     pub(super) fn signal_pass(&self, signal: Signal) -> Result<Signalled> {
         let pass = match self.v2.signal(signal) {
-            Err(error) if error.kind() == ErrorKind::Gone && self.has_v1_left() => {
-                Signalled::default()
-            }
+            Err(error) if self.has_lost_v2_alone(&error) => Signalled::default(),
             pass => pass?,
         };
         Ok(both(pass, self.signal_strays(signal, Operation::Signal)?))
@@ -98,7 +96,7 @@ impl HybridGroup {
 
     fn v2_pids(&self, operation: Operation) -> Result<Vec<Pid>> {
         match self.v2.pids(operation) {
-            Err(error) if error.kind() == ErrorKind::Gone && self.has_v1_left() => Ok(Vec::new()),
+            Err(error) if self.has_lost_v2_alone(&error) => Ok(Vec::new()),
             pids => pids,
         }
     }

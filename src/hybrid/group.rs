@@ -72,10 +72,14 @@ impl HybridGroup {
             .advise("ask for the limit when the group is made")
     }
 
-    /// Whether directories of its own are left in v1 hierarchies, where its v2 directory is gone.
-    pub(super) fn has_v1_left(&self) -> bool {
-        self.v1.as_ref().is_some_and(|v1| !v1.is_gone())
-            || self.whole_v1().is_ok_and(|whole| !whole.is_gone())
+    /// Whether this says that somebody removed its v2 directory, while directories of its own are left in v1
+    /// hierarchies.
+    pub(super) fn has_lost_v2_alone(&self, error: &Error) -> bool {
+        let has_v1_left = || {
+            self.v1.as_ref().is_some_and(|v1| !v1.is_gone())
+                || self.whole_v1().is_ok_and(|whole| !whole.is_gone())
+        };
+        error.kind() == ErrorKind::Gone && has_v1_left()
     }
 
     /// Its v1 side with hierarchies that only groups inside it joined: these made its level there.
@@ -88,7 +92,7 @@ impl HybridGroup {
     fn watch_oom(&self) -> Result<Watch> {
         match self.v1.as_ref().map(LimitGroup::watch_oom) {
             Some(Ok(watch)) => Ok(watch),
-            Some(Err(error)) if !is_elsewhere(&error) => Err(self.error(error)),
+            Some(Err(error)) if !counts_none(&error) => Err(self.error(error)),
             None | Some(Err(_)) => self.v2.watch(Change::Oom),
         }
     }
@@ -184,7 +188,7 @@ impl GroupOps for HybridGroup {
 
     fn members(&self) -> Result<Vec<Member>> {
         let mut members = match self.v2.members() {
-            Err(error) if error.kind() == ErrorKind::Gone && self.has_v1_left() => Vec::new(),
+            Err(error) if self.has_lost_v2_alone(&error) => Vec::new(),
             members => members?,
         };
         members.extend(self.stray_members()?);
@@ -195,7 +199,7 @@ impl GroupOps for HybridGroup {
     fn populated(&self) -> Result<bool> {
         match self.v2.populated() {
             Ok(true) => return Ok(true),
-            Err(error) if error.kind() == ErrorKind::Gone && self.has_v1_left() => {}
+            Err(error) if self.has_lost_v2_alone(&error) => {}
             populated => drop(populated?),
         }
         Ok(!self.stray_members().map_err(|error| error.during(Operation::Populated))?.is_empty())
@@ -246,7 +250,7 @@ impl GroupOps for HybridGroup {
     fn oom_kills(&self) -> Result<u64> {
         match self.v1.as_ref().map(LimitGroup::oom_kills) {
             Some(Ok(kills)) => Ok(kills),
-            Some(Err(error)) if !is_elsewhere(&error) => Err(self.error(error)),
+            Some(Err(error)) if !counts_none(&error) => Err(self.error(error)),
             None | Some(Err(_)) => self.v2.oom_kills(),
         }
     }
@@ -257,9 +261,7 @@ impl GroupOps for HybridGroup {
             return self.watch_oom();
         }
         match self.v2.watch(change) {
-            Err(error) if error.kind() == ErrorKind::Gone && self.has_v1_left() => {
-                Ok(Watch::Backoff)
-            }
+            Err(error) if self.has_lost_v2_alone(&error) => Ok(Watch::Backoff),
             Ok(_) if change == Change::Empty && self.has_at_most_strays()? => Ok(Watch::Backoff),
             watch => watch,
         }
@@ -290,8 +292,8 @@ impl GroupOps for HybridGroup {
     }
 }
 
-/// Whether the v1 side does not count OOM kills: it has no memory directory, or not any more.
-fn is_elsewhere(error: &Error) -> bool {
+/// Whether this says that the v1 side counts no OOM kills: it has no memory directory, or not any more.
+fn counts_none(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::Gone)
 }
 

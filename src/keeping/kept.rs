@@ -9,7 +9,7 @@ use containment_core::{
     Signal, SignalSet, SystemWaiter, Time, Waiter as _, Watch,
 };
 use containment_process::channel::{Channel, Letter};
-use containment_process::pidfd::{Look, PidFd};
+use containment_process::pidfd::{Look, PidFd, Waited};
 use containment_process::signals::set_mask;
 use containment_process::worker;
 use rustix::process::setsid;
@@ -119,9 +119,7 @@ fn see_through(
     let on = Watch::Sources(vec![process.source()]);
     let waiter = SystemWaiter::new();
     loop {
-        if let containment_process::pidfd::Waited::Ended(outcome) =
-            process.try_wait(Look::Hold).map_err(failed)?
-        {
+        if let Waited::Ended(outcome) = process.try_wait(Look::Hold).map_err(failed)? {
             // Before it is reaped: until then its pid is its own.
             warn(registry.note_ended(&group.name, process.pid(), outcome));
             process.try_wait(Look::Reap).map_err(failed)?;

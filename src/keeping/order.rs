@@ -103,17 +103,7 @@ impl WrittenProgram {
         program: &'a Program,
         ours: &'a [OwnedFd; 3],
     ) -> io::Result<(Self, Vec<BorrowedFd<'a>>)> {
-        let mut descriptors = Vec::new();
-        let mut streams = [None; 3];
-        for ((place, stream), own) in streams.iter_mut().zip(program.streams()).zip(ours) {
-            let descriptor = match stream {
-                Stream::Null => continue,
-                Stream::Inherit => own.as_fd(),
-                Stream::Fd(descriptor) => descriptor.as_fd(),
-            };
-            *place = Some(descriptors.len());
-            descriptors.push(descriptor);
-        }
+        let (streams, mut descriptors) = streams(program, ours);
         let further = program.descriptors();
         descriptors.extend(further.iter().map(|(_, descriptor)| descriptor.as_fd()));
         let mask = match program.mask() {
@@ -163,6 +153,24 @@ impl WrittenProgram {
         }
         self.isolation.apply(program)
     }
+}
+
+/// The descriptors of the program's streams, and which of them each stream is.
+fn streams<'a>(
+    program: &'a Program,
+    ours: &'a [OwnedFd; 3],
+) -> ([Option<usize>; 3], Vec<BorrowedFd<'a>>) {
+    let (mut places, mut descriptors) = ([None; 3], Vec::new());
+    for ((place, stream), own) in places.iter_mut().zip(program.streams()).zip(ours) {
+        let descriptor = match stream {
+            Stream::Null => continue,
+            Stream::Inherit => own.as_fd(),
+            Stream::Fd(descriptor) => descriptor.as_fd(),
+        };
+        *place = Some(descriptors.len());
+        descriptors.push(descriptor);
+    }
+    (places, descriptors)
 }
 
 impl WrittenIsolation {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use backend_pgrp::{Charge, Order, Scribe};
 use containment_core::{
-    Backend, Backoff, Error, ErrorKind, GroupName, Operation, Pid, Result, Signal, SignalSet,
-    SystemWaiter, Time, Waiter as _, Watch,
+    Backend, Backoff, Error, ErrorKind, GroupName, Operation, Pid, Program, Result, Signal,
+    SignalSet, SystemWaiter, Time, Waiter as _, Watch,
 };
 use containment_process::channel::{Channel, Letter};
 use containment_process::code::release_code;
@@ -21,7 +21,7 @@ use rustix::net::SocketType;
 use rustix::net::sockopt::socket_type;
 
 use super::kept;
-use super::letters::{Answer, END, Hello, VERSION, WrittenError, pid, read, write};
+use super::letters::{Answer, END, Hello, News, VERSION, WrittenError, pid, read, write};
 use super::order::WrittenOrder;
 use crate::registry::{OwnerLock, Process, Registry};
 use crate::sweep::end_descendants;
@@ -97,13 +97,7 @@ impl Server {
     fn begin(role: Role, control: Channel) -> Result<Self> {
         let failed = |error: io::Error| Error::from_io(Operation::Serve, &error);
         set_mask(SignalSet::ALL).map_err(failed)?;
-        let letter = control.receive().ok().flatten().ok_or_else(not_a_helper)?;
-        let hello: Hello = read(&letter.text).map_err(|_| not_a_helper())?;
-        if hello.version != VERSION {
-            return Err(another_version());
-        }
-        let descriptors = letter.descriptors.try_into();
-        let [supervisor, state_dir]: [OwnedFd; 2] = descriptors.map_err(|_| not_a_helper())?;
+        let (hello, [supervisor, state_dir]) = greeting(&control)?;
         let supervisor = PidFd::from_fd(pid(hello.owner.pid).map_err(failed)?, supervisor);
         let registry = Registry::adopt(state_dir, hello.state_dir.as_ref())?;
         let lock = match role {
@@ -245,12 +239,12 @@ impl Server {
     }
 
     /// The life of a keeper of a program in a cgroup.
-    fn keep_in(&self, name: &GroupName, program: &containment_core::Program, line: &Channel) -> u8 {
+    fn keep_in(&self, name: &GroupName, program: &Program, line: &Channel) -> u8 {
         let found = self.registry.find(name, None);
         let group = match found.and_then(|entry| self.registry.open_group(&entry)) {
             Ok(group) => group,
             Err(error) => {
-                let told = write(&super::letters::News::Failed(WrittenError::new(&error)));
+                let told = write(&News::Failed(WrittenError::new(&error)));
                 return u8::from(told.and_then(|text| line.send(&text, &[])).is_err());
             }
         };
@@ -288,8 +282,19 @@ impl Server {
     }
 }
 
-/// Waits until something happens. When nothing does for a while, the code that the start, or the last order, took is
-/// given back first.
+/// The first letter, with the pidfd and the directory that come with it.
+fn greeting(control: &Channel) -> Result<(Hello, [OwnedFd; 2])> {
+    let letter = control.receive().ok().flatten().ok_or_else(not_a_helper)?;
+    let hello: Hello = read(&letter.text).map_err(|_| not_a_helper())?;
+    if hello.version != VERSION {
+        return Err(another_version());
+    }
+    let descriptors = letter.descriptors.try_into().map_err(|_| not_a_helper())?;
+    Ok((hello, descriptors))
+}
+
+/// Waits until something happens. When nothing does for a while, the code that the start, or the last
+/// order, took is given back first.
 fn wait(waiter: &SystemWaiter, on: &Watch) {
     let until = waiter.now() + QUIET;
     waiter.wait(until, on);

@@ -225,8 +225,7 @@ impl Registry {
 
     /// Strikes a group off the record, unless its name has been given to another one meanwhile.
     pub(crate) fn forget_entry(&self, entry: &Entry) -> Result<()> {
-        let same = |now: &Entry| now.mark == entry.mark;
-        let is_there = self.entry(&entry.name)?.is_some_and(|now| same(&now));
+        let is_there = self.entry(&entry.name)?.is_some_and(|now| now.mark == entry.mark);
         if is_there { self.forget(&entry.name) } else { Ok(()) }
     }
 

@@ -52,10 +52,9 @@ impl CgroupOps for RegisteredDriver {
         }
         let claim = match self.registry.claim(name, backend, self.parent.as_deref(), self.tenure) {
             Ok(claim) => claim,
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            Err(error) if self.is_vital || error.kind() == ErrorKind::AlreadyExists => {
                 return Err(error.with_backend(backend));
             }
-            Err(error) if self.is_vital => return Err(error.with_backend(backend)),
             Err(error) => {
                 tracing::warn!("{:#}; the group cannot be recovered", error.with_group(name));
                 return self.driver.create(name, with);

@@ -2,13 +2,13 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::{Found, Plan};
 use crate::backends::{built, contain};
-use crate::commands::{self, CGEXEC, TIMEOUT};
+use crate::commands::{self, CGEXEC, Other, TIMEOUT};
 use crate::measure::{Contest, Result, Way, timed};
 use crate::results::{Fact, Table};
 
@@ -21,55 +21,15 @@ pub(super) const PLAN: Plan = Plan {
 };
 
 const PLAIN: &str = "true, run by nobody";
+const BEST: &str = "contain run, what is best here";
+
+/// What the method says of it.
+const PAUSE: Duration = Duration::from_millis(20);
 
 fn measure() -> Result<Found> {
     let directory = tempfile::tempdir()?;
     let released = contain()?;
-    let run =
-        |how: &[&str], report: bool| arguments(&released, how, report.then(|| directory.path()));
-    let mut contest = Contest::new("command started until it ended", 80)
-        .resting(Duration::from_millis(20))
-        .way(Way::floor(PLAIN, runs(vec!["true".into()])))
-        .way(peer(
-            TIMEOUT,
-            "a signal to its process group when the time is up; a setsid leaves it",
-            commands::timeout(),
-        ));
-    for (name, how, target) in [
-        ("contain run, v2, report", "cgroup-v2", Some(1.0)),
-        ("contain run, hybrid, report", "hybrid", Some(1.0)),
-        ("contain run, v1, report (every hierarchy)", "cgroup-v1", Some(1.1)),
-        ("contain run, process group, report", "process-group", Some(1.0)),
-    ] {
-        contest = contest.way(ours(name, run(&["--backend", how], true), target));
-    }
-    for (name, how, target) in [
-        ("contain run, v2", "cgroup-v2", None),
-        ("contain run, hybrid", "hybrid", None),
-        ("contain run, v1 (what it needs)", "cgroup-v1", Some(1.0)),
-        ("contain run, process group", "process-group", None),
-        ("contain run, what is best here", "auto", None),
-    ] {
-        contest = contest.way(ours(name, run(&["--backend", how], false), target));
-    }
-    let glibc = built("release/contain").map(|path| {
-        let arguments = arguments(&path, &["--backend", "cgroup-v2"], Some(directory.path()));
-        ours("contain run, v2, report, built for glibc", arguments, Some(1.15))
-    });
-    contest = contest.way_if("contain, built for glibc", glibc);
-    let group = commands::Cgroup::make();
-    for command in commands::fast() {
-        contest = contest.way_if(
-            command.name,
-            command.usable().map(|line| peer(command.name, command.guarantee, line)),
-        );
-    }
-    contest = match &group {
-        Ok(group) => contest.way(peer(CGEXEC, commands::IN_CGROUP, group.exec())),
-        Err(error) => contest.without(CGEXEC, error.to_string()),
-    };
-    let tables = vec![contest.run()?, slow(&directory)?];
-    drop(group);
+    let tables = vec![fast(&released, directory.path())?, slow(&released, directory.path())?];
     let facts = vec![Fact {
         name: "contain run, its own resident memory while its program runs (VmHWM)".to_owned(),
         value: resident(&released)?,
@@ -79,24 +39,68 @@ fn measure() -> Result<Found> {
     Ok(Found { tables, facts })
 }
 
-/// Those that take tens of milliseconds, with fewer rounds.
-fn slow(directory: &tempfile::TempDir) -> Result<Table> {
-    let mut contest = Contest::new("commands that set up a container, or measure", 12)
-        .resting(Duration::from_millis(20))
-        .way(peer(
-            TIMEOUT,
-            "a signal to its process group when the time is up; a setsid leaves it",
-            commands::timeout(),
-        ));
-    let released = arguments(&contain()?, &["--backend", "auto"], None);
-    contest = contest.way(ours("contain run, what is best here", released, None));
-    for command in commands::slow(directory.path())? {
-        contest = contest.way_if(
-            command.name,
-            command.usable().map(|line| peer(command.name, command.guarantee, line)),
-        );
-    }
+/// Ours on every backend, and those that take about as long.
+fn fast(released: &Path, directory: &Path) -> Result<Table> {
+    let contest = Contest::new("command started until it ended", 80)
+        .resting(PAUSE)
+        .way(Way::floor(PLAIN, runs(vec!["true".into()])))
+        .way(timeout());
+    let contest = on_each_backend(contest, released, directory);
+    let glibc = built("release/contain").map(|path| {
+        let arguments = arguments(&path, &["--backend", "cgroup-v2"], Some(directory));
+        ours("contain run, v2, report, built for glibc", arguments, Some(1.15))
+    });
+    let contest = contest.way_if("contain, built for glibc", glibc);
+    // It is there until the contest is over.
+    let group = commands::Cgroup::make();
+    let contest = beside(contest, &commands::fast());
+    let contest = match &group {
+        Ok(group) => contest.way(peer(CGEXEC, commands::IN_CGROUP, group.exec())),
+        Err(error) => contest.without(CGEXEC, error.to_string()),
+    };
     contest.run()
+}
+
+/// With a report, which measures, and without.
+fn on_each_backend<'a>(mut contest: Contest<'a>, released: &Path, directory: &Path) -> Contest<'a> {
+    for (name, backend, target) in [
+        ("contain run, v2, report", "cgroup-v2", Some(1.0)),
+        ("contain run, hybrid, report", "hybrid", Some(1.0)),
+        ("contain run, v1, report (every hierarchy)", "cgroup-v1", Some(1.1)),
+        ("contain run, process group, report", "process-group", Some(1.0)),
+    ] {
+        let words = arguments(released, &["--backend", backend], Some(directory));
+        contest = contest.way(ours(name, words, target));
+    }
+    for (name, backend, target) in [
+        ("contain run, v2", "cgroup-v2", None),
+        ("contain run, hybrid", "hybrid", None),
+        ("contain run, v1 (what it needs)", "cgroup-v1", Some(1.0)),
+        ("contain run, process group", "process-group", None),
+        (BEST, "auto", None),
+    ] {
+        let words = arguments(released, &["--backend", backend], None);
+        contest = contest.way(ours(name, words, target));
+    }
+    contest
+}
+
+/// Those that take tens of milliseconds, with fewer rounds.
+fn slow(released: &Path, directory: &Path) -> Result<Table> {
+    let ours = ours(BEST, arguments(released, &["--backend", "auto"], None), None);
+    let contest = Contest::new("commands that set up a container, or measure", 12)
+        .resting(PAUSE)
+        .way(timeout())
+        .way(ours);
+    beside(contest, &commands::slow(directory)?).run()
+}
+
+/// Beside these, as far as they work here.
+fn beside<'a>(contest: Contest<'a>, others: &[Other]) -> Contest<'a> {
+    others.iter().fold(contest, |contest, other| {
+        let way = other.usable().map(|line| peer(other.name, other.guarantee, line));
+        contest.way_if(other.name, way)
+    })
 }
 
 type Words = Vec<OsString>;
@@ -111,8 +115,13 @@ fn ours(name: &str, words: Words, target: Option<f64>) -> Way<'static> {
 }
 
 fn peer(name: &str, guarantee: &str, words: Words) -> Way<'static> {
-    let way = Way::peer(name, guarantee, runs(words));
-    if name == TIMEOUT { way } else { way.beside(TIMEOUT) }
+    Way::peer(name, guarantee, runs(words)).beside(TIMEOUT)
+}
+
+/// What all others are told beside.
+fn timeout() -> Way<'static> {
+    let guarantee = "a signal to its process group when the time is up; a setsid leaves it";
+    Way::peer(TIMEOUT, guarantee, runs(commands::timeout()))
 }
 
 fn runs(words: Words) -> impl FnMut() -> Result<Duration> {
@@ -131,7 +140,7 @@ fn arguments(contain: &Path, how: &[&str], report: Option<&Path>) -> Words {
 }
 
 /// The most that `contain run` has resident before its program ends, in MiB.
-fn resident(contain: &PathBuf) -> Result<f64> {
+fn resident(contain: &Path) -> Result<f64> {
     let mut command = Command::new(contain);
     command.args(["run", "--", "cat"]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn()?;

@@ -1,6 +1,6 @@
 //! A program now and then, in a group that is there.
 
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use containment::{Group, Program};
@@ -43,21 +43,10 @@ fn measure() -> Result<Found> {
     }
     let wrapped = || Ok(timed(process_wrap)?.1);
     contest = contest.way(Way::peer(peers::PROCESS_WRAP, peers::WRAPPED, wrapped).beside(FLOOR));
-    contest = contest.way_if(
-        peers::CGROUPS_RS,
-        cgroup.as_ref().map_err(|error| error.to_string().into()).map(|cgroup| {
-            let work = move || Ok(timed(|| moved(|child| peers::add_to_cgroup(cgroup, child)))?.1);
-            Way::peer(peers::CGROUPS_RS, peers::MOVED, work).beside(FLOOR)
-        }),
-    );
-    contest = contest.way_if(
-        peers::LIBCGROUPS,
-        manager.as_ref().map_err(|error| error.to_string().into()).map(|manager| {
-            let work =
-                move || Ok(timed(|| moved(|child| peers::add_to_manager(manager, child)))?.1);
-            Way::peer(peers::LIBCGROUPS, peers::MOVED, work).beside(FLOOR)
-        }),
-    );
+    let moved = by_moving(peers::CGROUPS_RS, &cgroup, peers::add_to_cgroup);
+    contest = contest.way_if(peers::CGROUPS_RS, moved);
+    let moved = by_moving(peers::LIBCGROUPS, &manager, peers::add_to_manager);
+    contest = contest.way_if(peers::LIBCGROUPS, moved);
     let table = contest.run()?;
     for group in groups {
         super::end(group)?;
@@ -94,8 +83,19 @@ pub(super) fn process_wrap() -> Result<()> {
     Ok(())
 }
 
+/// A peer that starts the program and then moves it into its group; or why it has none here.
+fn by_moving<'a, G>(
+    name: &str,
+    group: &'a Result<G>,
+    add: fn(&G, &Child) -> Result<()>,
+) -> Result<Way<'a>> {
+    let group = group.as_ref().map_err(ToString::to_string)?;
+    let work = move || Ok(timed(|| moved(|child| add(group, child)))?.1);
+    Ok(Way::peer(name, peers::MOVED, work).beside(FLOOR))
+}
+
 /// Started, and then moved by somebody.
-fn moved(by: impl Fn(&std::process::Child) -> Result<()>) -> Result<()> {
+fn moved(by: impl Fn(&Child) -> Result<()>) -> Result<()> {
     let mut child = Command::new("/bin/true").spawn()?;
     let added = by(&child);
     child.wait()?;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::cli::{Doctor, Global};
 use crate::table::Table;
-use crate::{errors, exit, values};
+use crate::{errors, exit};
 
 /// Tries every backend and prints what was found.
 pub(crate) fn doctor(global: &Global, options: &Doctor) -> u8 {
@@ -20,13 +20,7 @@ pub(crate) fn doctor(global: &Global, options: &Doctor) -> u8 {
         write!(std::io::stdout(), "{}", for_a_person(&diagnosis))
     };
     match printed {
-        Err(error) => {
-            errors::print_line(&format!(
-                "failed to print the findings: {}; check stdout",
-                values::reason(&error)
-            ));
-            exit::FAILED
-        }
+        Err(error) => errors::not_printed("the findings", &error),
         Ok(()) if diagnosis.is_usable() => exit::DONE,
         Ok(()) => exit::FAILED,
     }

@@ -87,14 +87,18 @@ fn slurm(variable: &impl Fn(&str) -> Option<String>) -> Option<String> {
     let job = element.map_or(job, |(array, element)| format!("{array}_{element}"));
     let Some(step) = variable("SLURM_STEP_ID") else { return Some(format!("{job}.batch")) };
     let alone = variable("SLURM_STEP_NUM_TASKS").is_none_or(|tasks| tasks == "1");
-    let task = variable("SLURM_PROCID").filter(|_| !alone);
-    Some(task.map_or(format!("{job}.{step}"), |task| format!("{job}.{step}.{task}")))
+    Some(match variable("SLURM_PROCID") {
+        Some(task) if !alone => format!("{job}.{step}.{task}"),
+        _ => format!("{job}.{step}"),
+    })
 }
 
 fn nomad(variable: &impl Fn(&str) -> Option<String>) -> Option<String> {
     let allocation = variable("NOMAD_ALLOC_ID")?;
-    let task = variable("NOMAD_TASK_NAME");
-    Some(task.map_or(allocation.clone(), |task| format!("{allocation}/{task}")))
+    Some(match variable("NOMAD_TASK_NAME") {
+        Some(task) => format!("{allocation}/{task}"),
+        None => allocation,
+    })
 }
 
 #[cfg(test)]

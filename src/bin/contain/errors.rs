@@ -1,13 +1,27 @@
 //! Errors as a person sees them: one line that says what failed, on which object, why, and what to do.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 
 use anstyle::{AnsiColor, Style};
 use containment::{Error, ErrorKind, Operation};
 
+use crate::exit;
+
 /// Writes `error` to stderr.
 pub(crate) fn print(error: &Error) {
     print_line(&line(error));
+}
+
+/// Writes why a subcommand other than `run` failed to stderr; gives the exit status.
+pub(crate) fn failed(error: &Error) -> u8 {
+    print(error);
+    exit::of_failure(error)
+}
+
+/// Writes why stdout did not take `what` to stderr; gives the exit status.
+pub(crate) fn not_printed(what: &str, error: &io::Error) -> u8 {
+    print_line(&format!("failed to print {what}: {}; check stdout", reason(error)));
+    exit::FAILED
 }
 
 /// Writes a message of our own to stderr, as one line.
@@ -21,6 +35,11 @@ pub(crate) fn print_line(message: &str) {
 pub(crate) fn line(error: &Error) -> String {
     let usual = usual_remedy(error).filter(|_| error.remedy().is_none());
     usual.map_or_else(|| format!("{error:#}"), |remedy| format!("{error:#}; {remedy}"))
+}
+
+/// Why a call of the standard library failed, in the words that an [`Error`] has for it.
+pub(crate) fn reason(error: &io::Error) -> String {
+    Error::from_io(Operation::Open, error).reason().to_string()
 }
 
 /// What to do about an error that brings no remedy of its own.

@@ -4,29 +4,29 @@ use containment::{Backend, Error, ErrorKind, Operation};
 
 /// It was done.
 pub(crate) const DONE: u8 = 0;
-/// A subcommand other than `run` failed.
+/// A subcommand other than `run` and `exec` failed.
 pub(crate) const FAILED: u8 = 1;
-/// A subcommand other than `run` was not understood.
+/// A subcommand other than `run` and `exec` was not understood.
 pub(crate) const USAGE: u8 = 2;
 
 /// There is no group of that name.
 pub(crate) const NO_SUCH_GROUP: u8 = 3;
 /// A group of that name exists already.
 pub(crate) const EXISTS_ALREADY: u8 = 4;
-/// A subcommand other than `run` was not permitted.
+/// A subcommand other than `run` and `exec` was not permitted.
 pub(crate) const NOT_PERMITTED: u8 = 5;
-/// A subcommand other than `run` asked for what the host or its backend does not have.
+/// A subcommand other than `run` asked for what the host or the group's backend does not have.
 pub(crate) const UNSUPPORTED: u8 = 6;
 
 /// `run`: an OOM kill ended the group, as SIGKILL ends a program.
 pub(crate) const OUT_OF_MEMORY: u8 = 137;
-/// `run`: a time limit ended the group, as with GNU `timeout`.
+/// `run`: a time limit ended the group, as with GNU `timeout`. `wait`: it was not empty in time.
 pub(crate) const TIMED_OUT: u8 = 124;
-/// `run`: `contain` itself failed. Nothing was run, or containment was lost. Usage errors too.
+/// `run`, `exec`: `contain` itself failed. Nothing was run, or containment was lost. Usage errors too.
 pub(crate) const RUN_FAILED: u8 = 125;
-/// `run`: the program was found and cannot be executed.
+/// `run`, `exec`: the program was found and cannot be executed.
 pub(crate) const NOT_EXECUTABLE: u8 = 126;
-/// `run`: the program was not found.
+/// `run`, `exec`: the program was not found.
 pub(crate) const NOT_FOUND: u8 = 127;
 
 /// The status of a `run` that failed in this way.

@@ -12,18 +12,12 @@ use crate::{errors, exit};
 pub(crate) fn init(options: &Init) -> u8 {
     let all = match containment::init(options.dry_run) {
         Ok(all) => all,
-        Err(error) => return failed(&error),
+        Err(error) => return errors::failed(&error),
     };
     if let Err(error) = write!(std::io::stdout(), "{}", told(&all, options.dry_run)) {
-        errors::print_line(&format!("failed to print what was done: {error}; check stdout"));
-        return exit::FAILED;
+        return errors::not_printed("what was done", &error);
     }
-    all.iter().find_map(failure).map_or(exit::DONE, failed)
-}
-
-fn failed(error: &Error) -> u8 {
-    errors::print(error);
-    exit::of_failure(error)
+    all.iter().find_map(failure).map_or(exit::DONE, errors::failed)
 }
 
 fn failure(one: &Initialized) -> Option<&Error> {

@@ -36,8 +36,7 @@ pub(crate) struct IsolationOptions {
 }
 
 impl IsolationOptions {
-    /// Sets `program` apart; it is sealed by whoever chooses the backend. Binds are made from the outer places to the inner ones, read-only after
-    /// writable.
+    /// Sets `program` apart, but for the seal: that is for whoever chooses the backend.
     pub(crate) fn apply(&self, mut program: Program) -> Result<Program> {
         if let Some(user) = &self.user {
             program = program.user(find_user(user)?);
@@ -57,6 +56,7 @@ impl IsolationOptions {
         Ok(program)
     }
 
+    /// From the outer places to the inner ones; of two at the same depth the read-only one is made last.
     fn binds(&self) -> Result<Vec<Bind>> {
         let complete = |bind: &Bind| {
             let mut bind = bind.clone();

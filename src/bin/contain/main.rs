@@ -7,16 +7,15 @@ mod engine;
 mod errors;
 mod exit;
 mod groups;
-mod guard;
 mod init;
 mod isolation;
-mod keep;
 mod limits;
 mod logging;
 mod manual;
 mod merge;
 mod record;
 mod run;
+mod serve;
 mod table;
 mod usage;
 mod values;
@@ -26,6 +25,7 @@ use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 
 use clap::Parser;
+use containment::Role;
 use containment_process::heap::Heap;
 
 use cli::{Cli, Command, RunLine};
@@ -36,8 +36,8 @@ static HEAP: Heap = Heap::new();
 fn main() -> ExitCode {
     // What a process starts for itself does without the parser, which it would have in memory for ever.
     match std::env::args_os().nth(1).as_deref().and_then(OsStr::to_str) {
-        Some("guard") => ExitCode::from(guard::guard()),
-        Some("keep") => ExitCode::from(keep::keep()),
+        Some("guard") => ExitCode::from(serve::serve(Role::Guard)),
+        Some("keep") => ExitCode::from(serve::serve(Role::Keep)),
         Some("run") => match parse::<RunLine>(1) {
             Ok(line) => ExitCode::from(dispatch(&line.into())),
             Err(_) => by_whole_command_line(),

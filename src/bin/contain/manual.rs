@@ -9,7 +9,7 @@ use clap_mangen::roff::{Roff, bold, roman};
 use containment::GROUP_VARIABLE;
 
 use crate::cli::{Cli, Completions, Manual};
-use crate::{errors, exit, values};
+use crate::{errors, exit};
 
 /// Prints the completions of a shell; gives the exit status.
 pub(crate) fn completions(options: &Completions) -> u8 {
@@ -29,6 +29,16 @@ pub(crate) fn manual(options: &Manual) -> u8 {
         return exit::USAGE;
     };
     printed("the manual", page(command).and_then(|page| io::stdout().write_all(&page)))
+}
+
+/// The exit status for what was written to stdout, or was not.
+fn printed(what: &str, written: io::Result<()>) -> u8 {
+    match written {
+        Ok(()) => exit::DONE,
+        // Whoever closed the pipe has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::DONE,
+        Err(error) => errors::not_printed(what, &error),
+    }
 }
 
 /// The command line, with every subcommand knowing that it is one.
@@ -134,7 +144,7 @@ const SECTIONS: &[Section] = &[
         entries: &[
             (
                 "outcome, reason, exit_status",
-                "How PROGRAM ended, what ended the group before that, and contain's own status.",
+                "How PROGRAM ended, what else ended the group, and contain's own status.",
             ),
             ("guarantees, degraded", "What the backend gave, and what was done without."),
             ("usage", "Seconds and bytes; null where nobody measures it."),
@@ -191,7 +201,7 @@ const SECTIONS: &[Section] = &[
         on: On::First,
         entries: &[(
             "$XDG_RUNTIME_DIR/contain, /run/contain, /tmp/contain-UID",
-            "The groups on record; the first that there is: of the user, of root, of a user without a runtime directory.",
+            "The groups on record, in the first that can be used: of the user, of root, of a user without a runtime directory.",
         )],
     },
     Section {
@@ -211,18 +221,3 @@ const SECTIONS: &[Section] = &[
         ],
     },
 ];
-
-fn printed(what: &str, written: io::Result<()>) -> u8 {
-    match written {
-        Ok(()) => exit::DONE,
-        // Whoever closed the pipe has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::DONE,
-        Err(error) => {
-            errors::print_line(&format!(
-                "failed to print {what}: {}; check stdout",
-                values::reason(&error)
-            ));
-            exit::FAILED
-        }
-    }
-}

@@ -10,13 +10,13 @@ use serde::Serialize;
 use crate::cli::{Gc, Global, Ls};
 use crate::run::report::OutcomeEntry;
 use crate::table::Table;
-use crate::{errors, exit, values};
+use crate::{errors, exit};
 
 /// Lists the groups; gives the exit status.
 pub(crate) fn ls(global: &Global, options: &Ls) -> u8 {
     let (rows, errors) = match rows(global) {
         Ok(found) => found,
-        Err(error) => return failed(&error),
+        Err(error) => return errors::failed(&error),
     };
     let shown = if options.json { json(&rows) } else { listed(&rows).to_string() };
     finish(&shown, &errors)
@@ -27,7 +27,7 @@ pub(crate) fn gc(global: &Global, options: &Gc) -> u8 {
     let registry = Registry::open(global.state_dir.as_deref());
     let collected = match registry.and_then(|registry| registry.collect(options.dry_run)) {
         Ok(collected) => collected,
-        Err(error) => return failed(&error),
+        Err(error) => return errors::failed(&error),
     };
     if options.json {
         let shown = json(&CollectedEntry::new(&collected));
@@ -40,19 +40,10 @@ pub(crate) fn gc(global: &Global, options: &Gc) -> u8 {
 /// Prints what there is on stdout, and each error on a line of its own.
 fn finish(shown: &str, errors: &[Error]) -> u8 {
     if let Err(error) = std::io::stdout().write_all(shown.as_bytes()) {
-        errors::print_line(&format!(
-            "failed to print the list: {}; check stdout",
-            values::reason(&error)
-        ));
-        return exit::FAILED;
+        return errors::not_printed("the list", &error);
     }
     errors.iter().for_each(errors::print);
     errors.first().map_or(exit::DONE, exit::of_failure)
-}
-
-fn failed(error: &Error) -> u8 {
-    errors::print(error);
-    exit::of_failure(error)
 }
 
 fn json(value: &impl Serialize) -> String {

@@ -39,7 +39,7 @@ fn subcommand() -> Option<String> {
     matches.ok()?.subcommand_name().map(str::to_owned)
 }
 
-/// What clap says, on one line, without its usage text.
+/// What clap says, on one line, without its usage text and the headings of its parts.
 fn message(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let parts = text.split("\n\n").filter(|part| {

@@ -5,11 +5,10 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::time::Duration;
 
-use containment::{
-    Bytes, CpuSet, Cpus, Device, Error, HugePage, InvalidLimit, IoMax, Limits, Most, Operation,
-    Rate,
-};
+use containment::{Bytes, CpuSet, Cpus, Device, HugePage, InvalidLimit, IoMax, Limits, Most, Rate};
 use fundu::DurationParser;
+
+use crate::errors::reason;
 
 /// `500ms`, `1.5s`, `2m`, or plain seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -83,11 +82,6 @@ pub(crate) fn io_max(text: &str) -> Result<(Device, IoMax), String> {
 
 const IO_MAX: &str =
     "expected a disk and its rates, such as 8:0:rbps=1M,wiops=100 or /dev/sda:wbps=max";
-
-/// Why a call failed, as every other line says it.
-pub(crate) fn reason(error: &std::io::Error) -> String {
-    Error::from_io(Operation::Open, error).reason().to_string()
-}
 
 /// The numbers of a disk, or the path of its device file.
 fn device(text: &str) -> Result<Device, String> {

@@ -26,7 +26,8 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// The line of `contain run`, by itself: the definition of all subcommands takes three times as long as that of one.
+/// The line of `contain run`, by itself: the definition of all subcommands takes three times as long as
+/// that of one.
 #[derive(Debug, Parser)]
 #[command(name = "run")]
 pub(crate) struct RunLine {
@@ -50,8 +51,8 @@ pub(crate) enum Command {
     /// Runs PROGRAM in a new group, and returns when it has ended and nothing that it started is left
     ///
     /// The exit status is PROGRAM's own, or 128+N when signal N ended it or the group; 124 when a time
-    /// limit did; 137 when memory ran out; 125 when contain itself failed; 126 when PROGRAM cannot be executed; 127 when it was
-    /// not found.
+    /// limit did; 137 when memory ran out; 125 when contain itself failed; 126 when PROGRAM cannot be
+    /// executed; 127 when it was not found.
     Run(Box<Run>),
     /// Says of every backend whether it can be used here, why not, and what it guarantees
     ///
@@ -265,8 +266,7 @@ pub(crate) struct Manual {
 mod tests {
     use super::*;
     use clap::CommandFactory as _;
-    use containment::Backend;
-    use containment::{Bytes, Cpus, Device, IoMax, Limits, Most, Rate};
+    use containment::{Backend, Bytes, Cpus, Device, IoMax, Limits, Most, Rate};
 
     fn run(arguments: &[&str]) -> Result<Box<Run>, clap::Error> {
         let line = ["contain", "run"].iter().chain(arguments);

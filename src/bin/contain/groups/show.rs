@@ -71,9 +71,7 @@ pub(super) fn stat(global: &Global, options: &Stat) -> Result<()> {
         group.waiter().wait(until, &Watch::Backoff);
         match group.ops().usage() {
             Ok(usage) => print_usage(&usage, options.json)?,
-            Err(error) if error.is_gone() => {
-                return Ok(());
-            }
+            Err(error) if error.is_gone() => return Ok(()),
             Err(error) => return Err(error),
         }
     }

@@ -13,7 +13,7 @@ use std::path::Path;
 use serde::Serialize as _;
 
 use crate::cli::Merge;
-use crate::{errors, exit, values};
+use crate::{errors, exit};
 use read::Report;
 use totals::Totals;
 
@@ -27,11 +27,7 @@ pub(crate) fn report(options: &Merge) -> u8 {
         as_table(&options.files, &mut totals, &mut out)
     };
     if let Err(error) = printed.and_then(|()| out.flush()) {
-        errors::print_line(&format!(
-            "failed to print the merged report: {}; check stdout",
-            values::reason(&error)
-        ));
-        return exit::FAILED;
+        return errors::not_printed("the merged report", &error);
     }
     if totals.is_sound() { exit::DONE } else { exit::FAILED }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::StreamDeserializer;
 use serde_json::de::IoRead;
 
-use crate::values;
+use crate::errors;
 
 /// The only version of a report that there is.
 const VERSION: u32 = 1;
@@ -129,7 +129,7 @@ impl Iterator for Reports {
         let documents = match &mut self.from {
             Ok(documents) => documents,
             Err(error) => {
-                let error = values::reason(error);
+                let error = errors::reason(error);
                 return Some(Err(self.give_up(&error, "check the path")));
             }
         };

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use containment::{
-    Capabilities, Degradation, Error, ErrorKind, Group, GroupId, Operation, Outcome, Overrun, Pid,
-    Result, Signal, Standing, TeardownReport, Witness,
+    Capabilities, Degradation, Error, ErrorKind, Group, GroupId, Member, Operation, Outcome,
+    Overrun, Pid, Result, Signal, Standing, TeardownReport, Witness,
 };
 
 use crate::{errors, exit};
+
+/// So many of those who were found are named to a person.
+pub(super) const NAMED: usize = 20;
 
 /// Everything that there is to say of a run whose group existed.
 #[derive(Debug)]
@@ -24,9 +27,6 @@ pub(super) struct End {
     pub(super) teardown: TeardownReport,
     kept: bool,
 }
-
-/// So many of those who were found are named to a person.
-pub(super) const NAMED: usize = 20;
 
 /// What ended the group, where it was not the program's own end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,8 +115,8 @@ impl End {
             for member in members.iter().take(NAMED) {
                 tracing::info!("{how}: {member}");
             }
-            if let Some(more) = members.len().checked_sub(NAMED + 1) {
-                tracing::info!("{how}: and {} more", more + 1);
+            if members.len() > NAMED {
+                tracing::info!("{how}: and {} more", members.len() - NAMED);
             }
         }
     }
@@ -166,7 +166,7 @@ impl End {
 }
 
 /// By pid, name and state; and, as far as it is known, who started it and what holds it.
-fn survivor(member: &containment::Member) -> String {
+fn survivor(member: &Member) -> String {
     let origin = member.origin.as_deref();
     let chain = origin.map(|origin| &origin.chain).filter(|chain| chain.len() > 1);
     let chain = chain.map(|chain| {

@@ -16,8 +16,8 @@ use std::time::Instant;
 
 use containment::registry::{Registry, Tenure};
 use containment::{
-    Builder, Containment, Element, Error, Keeper, Launch, Measure, Operation, Policy, Proof,
-    Requirement, Result,
+    Builder, Containment, Element, Error, Keeper, Launch, Limits, Measure, Operation, Policy,
+    Proof, Requirement, Result,
 };
 
 use crate::cli::{Global, Orphans, Run};
@@ -39,34 +39,49 @@ pub(crate) fn run(global: &Global, options: &Run) -> u8 {
 /// Fails only where no group was made.
 fn run_in_group(global: &Global, options: &Run) -> Result<u8> {
     let name = program::group_name(options)?;
-    let report = options.report.as_deref().map(ReportFile::open).transpose();
-    let report = report.map_err(|error| error.with_group(&name))?;
-    let program = Prepared::new(options).map_err(|error| error.with_group(&name))?;
-    let limits = options.limits.limits().map_err(|error| error.with_group(&name))?.of_new_group();
+    let asked = Asked::read(options).map_err(|error| error.with_group(&name))?;
     let registry = on_record(global);
-    let provisions = Provisions::lay_in(options, registry.as_ref());
-    let mut with =
-        provisions.map_err(|error| Error::from_io(Operation::Spawn, &error).with_group(&name))?;
-    let builder = builder(global, options, registry.as_ref()).limits(&limits);
-    let builder = builder.witnessed_by(with.ancestry.clone());
+    let mut provisions = Provisions::lay_in(options, registry.as_ref())
+        .map_err(|error| Error::from_io(Operation::Spawn, &error).with_group(&name))?;
+    let builder = builder(global, options, registry.as_ref())
+        .limits(&asked.limits)
+        .witnessed_by(provisions.ancestry.clone());
     let started = Instant::now();
     let launch = builder.launch(&name, |group| {
-        with.guard(group);
-        program.in_group(group, with.inbox.original_mask())
+        provisions.guard(group);
+        asked.program.in_group(group, provisions.inbox.original_mask())
     });
     let launch = launch.inspect_err(|_| {
         // Without a group nothing on record is ours.
         registry.iter().for_each(close);
     })?;
     tracing::debug!(selection = %launch.containment.selection(), "launched");
-    let end = supervised(launch, options, &mut with, started);
+    let end = supervised(launch, options, &mut provisions, started);
     if let Some(registry) = &registry {
         leave_record(registry, &end);
     }
-    let status = conclude(&end, report, options);
+    let status = conclude(&end, asked.report, options);
     // A guardian that was dismissed has ended meanwhile.
-    drop(with);
+    drop(provisions);
     Ok(status)
+}
+
+/// What the options name, found or opened before anything is made: what is wrong with it costs nothing.
+#[derive(Debug)]
+struct Asked {
+    report: Option<ReportFile>,
+    program: Prepared,
+    limits: Limits,
+}
+
+impl Asked {
+    fn read(options: &Run) -> Result<Self> {
+        Ok(Self {
+            report: options.report.as_deref().map(ReportFile::open).transpose()?,
+            program: Prepared::new(options)?,
+            limits: options.limits.limits()?.of_new_group(),
+        })
+    }
 }
 
 /// The registry; a run does without it where it cannot be used.
@@ -135,21 +150,21 @@ fn builder(global: &Global, options: &Run, registry: Option<&Registry>) -> Build
 }
 
 /// Sees the program and its group through to their end.
-fn supervised(launch: Launch, options: &Run, with: &mut Provisions, started: Instant) -> End {
+fn supervised(launch: Launch, options: &Run, provisions: &mut Provisions, started: Instant) -> End {
     let Launch { containment, group, guarantees, mut degraded, child } = launch;
-    degraded.extend(with.post.degradation());
+    degraded.extend(provisions.post.degradation());
     let mut end = End::new(&group, guarantees, degraded);
     let child = match child {
         Ok(child) => child,
         Err(error) => {
             end.failure = Some(error);
-            with.spare = None;
+            provisions.spare = None;
             end.tear_down(group.terminate(&Policy::kill()));
             return end;
         }
     };
     end.pid = Some(child.pid());
-    Supervisor::of(&child, with, &containment).see_through(group, options, &mut end, started);
+    Supervisor::of(&child, provisions, &containment).see_through(group, options, &mut end, started);
     end
 }
 

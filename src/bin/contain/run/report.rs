@@ -5,12 +5,14 @@ use std::io::{self, Write, stderr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use containment::{Error, Operation, Outcome, Result, Stalled, TeardownReport, Usage};
+use containment::{
+    Degradation, Error, Operation, Outcome, Pid, Result, Stalled, TeardownReport, Usage,
+};
 use serde::Serialize;
 
 use super::end::{End, Reason};
 use super::members::{MemberEntry, SurvivorEntry};
-use crate::{engine, values};
+use crate::{engine, errors};
 
 /// Where the report goes, opened before anything runs.
 #[derive(Debug)]
@@ -38,7 +40,7 @@ impl ReportFile {
                 io::ErrorKind::StorageFull => "free some space there",
                 _ => "check the path",
             };
-            let why = values::reason(error);
+            let why = errors::reason(error);
             format!("failed to write the report: {why}: {}; {remedy}", path.display())
         };
         let mut json = serde_json::to_vec(&Report::new(end))
@@ -56,7 +58,7 @@ impl ReportFile {
 }
 
 /// In place, and cut to length afterwards: truncating first makes ext4 free and allocate blocks.
-fn overwrite(mut file: File, json: &[u8]) -> std::io::Result<()> {
+fn overwrite(mut file: File, json: &[u8]) -> io::Result<()> {
     file.write_all(json)?;
     // A pipe or a terminal has no length to cut.
     if file.metadata()?.is_file() { file.set_len(json.len() as u64) } else { Ok(()) }
@@ -164,7 +166,7 @@ impl<'a> Report<'a> {
             step: engine::step(),
             guarantees: Guarantees::new(end),
             degraded: end.degraded.iter().map(DegradedEntry::new).collect(),
-            pid: end.pid.map(containment::Pid::as_raw),
+            pid: end.pid.map(Pid::as_raw),
             outcome: end.outcome.map(OutcomeEntry::new),
             reason: end.reason.map(|reason| match reason {
                 Reason::Overrun(overrun) => overrun.name(),
@@ -194,7 +196,7 @@ impl Guarantees {
 }
 
 impl<'a> DegradedEntry<'a> {
-    fn new(degradation: &'a containment::Degradation) -> Self {
+    fn new(degradation: &'a Degradation) -> Self {
         Self { what: &degradation.what, why: degradation.why.reason().to_string() }
     }
 }
@@ -250,7 +252,7 @@ impl<'a> TeardownEntry<'a> {
             rounds: report.rounds,
             escaped: report.escaped.iter().map(MemberEntry::new).collect(),
             survivors: report.survivors.iter().map(SurvivorEntry::new).collect(),
-            errors: report.errors.iter().map(crate::errors::line).collect(),
+            errors: report.errors.iter().map(errors::line).collect(),
         }
     }
 }
@@ -264,14 +266,14 @@ pub(crate) fn seconds(time: Duration) -> f64 {
 mod tests {
     use super::super::end::tests::{clean_end, member};
     use super::*;
-    use containment::{Degradation, Hold, Link, Member, Origin, Pid};
+    use containment::{ErrorKind, Hold, Link, Member, Origin, Overrun};
 
     #[test]
     fn the_shape_is_the_documented_one() {
         let mut end = clean_end();
-        let why = Error::new(containment::ErrorKind::Unsupported, Operation::SetLimits);
+        let why = Error::new(ErrorKind::Unsupported, Operation::SetLimits);
         end.degraded.push(Degradation { what: "limits.io-weight".to_owned(), why });
-        end.reason = Some(Reason::Overrun(containment::Overrun::Timeout));
+        end.reason = Some(Reason::Overrun(Overrun::Timeout));
         end.teardown.left_behind.push(member(5));
         let link = |comm: &str| Link::Process { pid: Pid::current(), comm: comm.to_owned() };
         let origin = Origin {

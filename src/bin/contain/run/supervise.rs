@@ -19,7 +19,7 @@ use crate::engine::Engine;
 #[derive(Debug)]
 pub(super) struct Supervisor<'a> {
     pub(super) child: &'a Child,
-    pub(super) with: &'a mut Provisions,
+    pub(super) provisions: &'a mut Provisions,
     pub(super) waiter: Arc<dyn Waiter>,
     /// Whether orphans of the group come to us to be reaped.
     pub(super) adopts: bool,
@@ -49,21 +49,21 @@ impl<'a> Supervisor<'a> {
     /// A keeper reaps what it adopts; where there is none the orphans come to us.
     pub(super) fn of(
         child: &'a Child,
-        with: &'a mut Provisions,
+        provisions: &'a mut Provisions,
         containment: &Containment,
     ) -> Self {
         let adopts = containment.backend() != Backend::ProcessGroup;
-        Self::new(child, with, containment.waiter(), adopts)
+        Self::new(child, provisions, containment.waiter(), adopts)
     }
 
     fn new(
         child: &'a Child,
-        with: &'a mut Provisions,
+        provisions: &'a mut Provisions,
         waiter: Arc<dyn Waiter>,
         adopts: bool,
     ) -> Self {
         let behind = Cell::new(false);
-        Self { child, with, waiter, adopts, outcome: None, asked: None, behind }
+        Self { child, provisions, waiter, adopts, outcome: None, asked: None, behind }
     }
 
     /// Waits for what ends the group, ends it, and takes down in `end` how it went.
@@ -78,10 +78,10 @@ impl<'a> Supervisor<'a> {
         end.wall = started.elapsed();
         let ran_on = self.outcome.is_none();
         if matches!(ending, Ending::Program) && options.keep {
-            self.with.post.dismiss();
-            end.keep(group, &*self.with.ancestry);
+            self.provisions.post.dismiss();
+            end.keep(group, &*self.provisions.ancestry);
         } else {
-            let policy = policy(options, &ending, &self.with.engine);
+            let policy = policy(options, &ending, &self.provisions.engine);
             end.tear_down(self.terminate(group, policy));
         }
         if ran_on {
@@ -104,19 +104,9 @@ impl<'a> Supervisor<'a> {
         loop {
             // Watch, then read, then wait: an end in between makes the watch ready.
             let watch = self.child.watch()?;
-            self.with.post.refill(group);
-            // SIGCHLD before the look, too: it may tell that a keeper was stopped.
-            self.asked = self.read_inbox();
-            self.outcome = self.child.try_wait()?;
-            if let Some(signal) = self.asked {
-                return Ok(Ending::Asked(signal));
-            }
-            if self.outcome.is_some() {
-                let oom = watchdog.oom_killed(group.ops())?;
-                return Ok(if oom { Ending::Overrun(Overrun::Oom) } else { Ending::Program });
-            }
-            if self.with.engine.is_gone() {
-                return Ok(Ending::Abandoned);
+            self.provisions.post.refill(group);
+            if let Some(ending) = self.look_around(group, &mut watchdog)? {
+                return Ok(ending);
             }
             let now = self.waiter.now();
             let (until, on) = match watchdog.look(now, group.ops())? {
@@ -124,7 +114,7 @@ impl<'a> Supervisor<'a> {
                 Look::Within { until, on } => (until, on),
             };
             // A zombie that a tracer holds is ready all the time, and cannot be reaped.
-            let watch = watch.and(on).and(self.with.engine.watch());
+            let watch = watch.and(on).and(self.provisions.engine.watch());
             let watch = if in_vain < 8 { watch } else { Watch::Backoff };
             self.wait(pauses.bound(now, until, &watch), watch);
             let at_once = self.waiter.now().since(now) < Duration::from_millis(1);
@@ -132,6 +122,25 @@ impl<'a> Supervisor<'a> {
         }
     }
 
+    /// What has ended the group by now, but for the bounds of the run, of which only an OOM kill counts here:
+    /// it may be what ended the program.
+    fn look_around(&mut self, group: &Group, watchdog: &mut Watchdog) -> Result<Option<Ending>> {
+        // SIGCHLD before the look at the program: it may tell that a keeper was stopped.
+        self.asked = self.read_inbox();
+        self.outcome = self.child.try_wait()?;
+        if let Some(signal) = self.asked {
+            return Ok(Some(Ending::Asked(signal)));
+        }
+        if self.outcome.is_some() {
+            let oom = watchdog.oom_killed(group.ops())?;
+            let ending = if oom { Ending::Overrun(Overrun::Oom) } else { Ending::Program };
+            return Ok(Some(ending));
+        }
+        Ok(self.provisions.engine.is_gone().then_some(Ending::Abandoned))
+    }
+
+    /// Waits for `on`, at most until `until`; besides for signals to us, for the end of the guardian, and for what
+    /// the kernel tells of ancestors.
     pub(super) fn wait(&self, until: Time, on: Watch) {
         // Zombies that are left to reap are announced no more.
         let until = if self.behind.get() { Time::ZERO } else { until };
@@ -139,11 +148,11 @@ impl<'a> Supervisor<'a> {
             Watch::Sources(sources) => sources,
             Watch::Virtual(_) | Watch::Backoff => Vec::new(),
         };
-        sources.push(self.with.inbox.source());
-        sources.extend(self.with.post.source());
-        sources.extend(self.with.ancestry.sources());
+        sources.push(self.provisions.inbox.source());
+        sources.extend(self.provisions.post.source());
+        sources.extend(self.provisions.ancestry.sources());
         self.waiter.wait(until, &Watch::Sources(sources));
-        self.with.ancestry.catch_up();
+        self.provisions.ancestry.catch_up();
     }
 }
 
@@ -229,14 +238,14 @@ mod tests {
         let child = Child::new(Box::new(child), Arc::clone(&waiter));
         let group = Group::new(Box::new(group), Arc::clone(&waiter));
         let mut end = End::new(&group, group.capabilities().clone(), Vec::new());
-        let mut with = Provisions {
+        let mut provisions = Provisions {
             inbox: Inbox::open(SignalSet::default()).unwrap(),
             post: Post::new(options.orphans, None),
             spare: None,
             ancestry: Arc::new(Ancestry::from_now_on()),
             engine: Engine::default(),
         };
-        let supervisor = Supervisor::new(&child, &mut with, waiter, false);
+        let supervisor = Supervisor::new(&child, &mut provisions, waiter, false);
         supervisor.see_through(group, &options, &mut end, Instant::now());
         end
     }

@@ -24,6 +24,15 @@ pub struct Collected {
     pub errors: Vec<Error>,
 }
 
+impl Collected {
+    fn note(&mut self, entry: &Entry, ended: Result<()>) {
+        match ended {
+            Ok(()) => self.removed.push(entry.name.clone()),
+            Err(error) => self.errors.push(error),
+        }
+    }
+}
+
 /// How many groups are held open at once: each takes some descriptors.
 const AT_ONCE: usize = 64;
 
@@ -71,31 +80,33 @@ impl Registry {
         Ok(collected)
     }
 
-    /// Ends and removes groups. Everybody is killed before the end of anybody is waited for.
+    /// Ends and removes groups.
     fn end_all(&self, entries: &[Entry], collected: &mut Collected) {
         let mut drivers = Drivers::default();
         for batch in entries.chunks(AT_ONCE) {
-            let (processes, groups): (Vec<_>, Vec<_>) =
+            let (processes, mut apart): (Vec<_>, Vec<_>) =
                 batch.iter().partition(|entry| entry.backend == Backend::ProcessGroup);
-            // What fails with all together is tried again with each, and told then.
-            let together = self.end_together(&processes).is_ok();
-            let (over, apart) =
-                if together { (processes, groups) } else { (Vec::new(), batch.iter().collect()) };
-            let opened: Vec<_> =
-                apart.iter().map(|entry| self.open_by(entry, &mut drivers)).collect();
-            for group in opened.iter().flatten() {
-                // What fails is tried again below, and told then.
-                let _ = group.kill();
-            }
-            let ended =
-                apart.into_iter().zip(opened).map(|(entry, group)| (entry, self.end(entry, group)));
-            let over = over.into_iter().map(|entry| (entry, self.forget_entry(entry)));
-            for (entry, ended) in over.chain(ended) {
-                match ended {
-                    Ok(()) => collected.removed.push(entry.name.clone()),
-                    Err(error) => collected.errors.push(error),
+            if self.end_together(&processes).is_ok() {
+                for entry in processes {
+                    collected.note(entry, self.forget_entry(entry));
                 }
+            } else {
+                // What fails with all together is tried again with each, and told then.
+                apart.extend(processes);
             }
+            self.end_each(&apart, &mut drivers, collected);
+        }
+    }
+
+    /// Everybody is killed before the end of anybody is waited for.
+    fn end_each(&self, entries: &[&Entry], drivers: &mut Drivers, collected: &mut Collected) {
+        let opened: Vec<_> = entries.iter().map(|entry| self.open_by(entry, drivers)).collect();
+        for group in opened.iter().flatten() {
+            // What fails is tried again below, and told then.
+            let _ = group.kill();
+        }
+        for (entry, group) in entries.iter().zip(opened) {
+            collected.note(entry, self.end(entry, group));
         }
     }
 

@@ -218,6 +218,7 @@ impl GroupOps for V1Group {
     fn remove(&self) -> Result<()> {
         self.refuse_removed(Operation::Remove)?;
         let failed = |failure| self.failed(Operation::Remove, failure);
+        self.programs.refuse_dying(&self.id.name).map_err(|error| self.error(error))?;
         let nested = self.branches.are_nested().map_err(failed)?;
         self.branches.remove(nested).map_err(failed)?;
         self.removed.store(true, Ordering::Release);

@@ -329,6 +329,7 @@ impl GroupOps for V2Group {
 
     fn remove(&self) -> Result<()> {
         self.refuse_removed(Operation::Remove)?;
+        self.programs.refuse_dying(&self.id.name).map_err(|error| self.error(error))?;
         let removed = self.top.remove_named(&self.local, self.inode());
         removed.map_err(|failure| self.error(failure.during(Operation::Remove)))?;
         self.removed.store(true, Ordering::Release);

@@ -228,6 +228,36 @@ impl Programs {
         self.lock().reap()
     }
 
+    /// Refuses to have their group removed while one of them is dying: the kernel lets a process out of its groups, so
+    /// that these are empty, shortly before it can be reaped, and nobody asks a removed group for it again. Whoever lives
+    /// outside of the group is no reason.
+    ///
+    /// # Errors
+    /// [`Busy`](ErrorKind::Busy).
+    pub fn refuse_dying(&self, group: &GroupName) -> Result<()> {
+        match self.any_is_dying() {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(Error::new(ErrorKind::Busy, Operation::Remove)
+                .because("a program of it is dying, and cannot be reaped yet")),
+            Err(error) => {
+                tracing::warn!(%error, %group, "a program may be left a zombie");
+                Ok(())
+            }
+        }
+    }
+
+    fn any_is_dying(&self) -> Result<bool> {
+        for pid in self.running() {
+            let stat = Stat::read(pid);
+            let stat = stat.map_err(|error| Error::from_io(Operation::Reap, &error).with_pid(pid))?;
+            // A zombie can be reaped, or is held by a tracer.
+            if stat.is_some_and(|stat| stat.has_ended() && !stat.is_dead()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The descriptors by which they are held.
     pub fn handles(&self) -> Vec<RawFd> {
         self.lock().programs.iter().map(|program| program.process().as_raw_fd()).collect()

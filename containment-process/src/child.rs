@@ -249,7 +249,8 @@ impl Programs {
     fn any_is_dying(&self) -> Result<bool> {
         for pid in self.running() {
             let stat = Stat::read(pid);
-            let stat = stat.map_err(|error| Error::from_io(Operation::Reap, &error).with_pid(pid))?;
+            let stat =
+                stat.map_err(|error| Error::from_io(Operation::Reap, &error).with_pid(pid))?;
             // A zombie can be reaped, or is held by a tracer.
             if stat.is_some_and(|stat| stat.has_ended() && !stat.is_dead()) {
                 return Ok(true);

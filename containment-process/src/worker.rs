@@ -44,14 +44,12 @@ pub fn fork(work: impl FnOnce() -> u8) -> io::Result<PidFd> {
 pub fn fork_apart(work: impl FnOnce() -> u8) -> io::Result<PidFd> {
     refuse_threads()?;
     // SAFETY: this process has one thread, so that the child's copy is consistent.
-    match unsafe { clone_memory(0) }? {
-        Some(worker) => Ok(worker),
-        None => {
-            // Its libc, which did not fork, may take it for its parent: what `abort` sends to itself would go there.
-            std::panic::set_hook(Box::new(|_| exit(PANICKED)));
-            run(work)
-        }
-    }
+    let worker = unsafe { clone_memory(0) }?;
+    Ok(worker.unwrap_or_else(|| {
+        // Its libc, which did not fork, may take it for its parent: what `abort` sends to itself would go there.
+        std::panic::set_hook(Box::new(|_| exit(PANICKED)));
+        run(work)
+    }))
 }
 
 fn refuse_threads() -> io::Result<()> {

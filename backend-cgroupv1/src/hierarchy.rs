@@ -118,6 +118,14 @@ impl Mounted {
         Ok(top)
     }
 
+    /// Opens a process's group, by the text of its `/proc/PID/cgroup`; `None` when the mount does not
+    /// show it.
+    pub(crate) fn open_group_of(&self, memberships: &[u8]) -> Result<Option<Dir>> {
+        let Some(group) = self.group_of(memberships) else { return Ok(None) };
+        let dir = self.open()?.open_beneath(&group);
+        dir.map(Some).map_err(|failure| failure.during(Operation::Attach))
+    }
+
     fn unusable(&self, failure: Failure) -> Error {
         let remedy = match failure.kind() {
             ErrorKind::NotCgroupfs => "unmount what is mounted over the hierarchy",

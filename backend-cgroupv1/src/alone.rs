@@ -16,6 +16,7 @@ use crate::branch::Branch;
 use crate::branches::{Branches, Top};
 use crate::entry;
 use crate::hierarchy::{Hierarchy, Mounted};
+use crate::home::V1Home;
 use crate::host::Place;
 use crate::{freezer, offer};
 
@@ -268,21 +269,8 @@ impl LimitGroup {
     /// # Errors
     /// [`Unusable`](ErrorKind::Unusable) for a mount that cannot be opened, [`NotFound`](ErrorKind::NotFound)
     /// when one of the process's groups vanished meanwhile. One that has ended is nowhere.
-    pub fn home_of(&self, pid: Pid) -> Result<LimitHome> {
-        let failed = |error: Error| self.error(error).with_pid(pid);
-        let text = cgroup::read(pid);
-        let text = text.map_err(|error| failed(Error::from_io(Operation::Attach, &error)))?;
-        // One that is gone is nowhere, and is found to be gone when it is moved.
-        let text = text.unwrap_or_default();
-        let mut groups = Vec::new();
-        for branch in &self.entered.all {
-            let mounted = &self.entered.place.hierarchies[branch.index].mounted;
-            if let Some(group) = mounted.group_of(&text) {
-                let dir = mounted.open()?.open_beneath(&group);
-                groups.push(dir.map_err(|failure| failed(failure.during(Operation::Attach)))?);
-            }
-        }
-        Ok(LimitHome { groups })
+    pub fn home_of(&self, pid: Pid) -> Result<V1Home> {
+        V1Home::of(pid, &self.entered).map_err(|error| self.error(error).with_pid(pid))
     }
 
     /// Sets limits: says what was applied, and what was not and why.
@@ -332,35 +320,6 @@ impl LimitGroup {
     fn error(&self, error: Error) -> Error {
         error.with_group(&self.branches.name)
     }
-}
-
-/// Groups that a process was in; held open, so never namesakes.
-#[derive(Debug)]
-pub struct LimitHome {
-    groups: Vec<Dir>,
-}
-
-impl LimitHome {
-    /// Moves a process there, with all its threads.
-    ///
-    /// # Errors
-    /// The first failure; the other hierarchies are left all the same.
-    pub fn take_back(&self, pid: Pid) -> Result<()> {
-        let moved: Vec<_> = self.groups.iter().map(|dir| take_back(dir, pid)).collect();
-        moved.into_iter().collect()
-    }
-}
-
-fn take_back(dir: &Dir, pid: Pid) -> Result<()> {
-    dir.write("cgroup.procs", pid.to_string()).map_err(|failure| {
-        let error = failure.during(Operation::Attach).with_pid(pid);
-        let error = error.with_group(dir.path().display());
-        if dir.is_gone() {
-            error.with_kind(ErrorKind::Gone).because("it was removed under our feet")
-        } else {
-            entry::place_error(error)
-        }
-    })
 }
 
 fn no_controller() -> Error {

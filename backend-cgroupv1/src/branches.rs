@@ -11,6 +11,7 @@ use containment_process::cgroupfs::{Access, Dir, Failure};
 
 use crate::branch::{Branch, Spot};
 use crate::cputime::Parts;
+use crate::hierarchy::Mounted;
 use crate::host::{Index, Place};
 use crate::oom::OomEvents;
 
@@ -189,6 +190,11 @@ impl Branches {
     /// The group's path below the mount of a hierarchy.
     pub(crate) fn relative(&self, index: Index) -> PathBuf {
         self.place.hierarchies[index].relative.join(self.name.as_str())
+    }
+
+    /// Where the hierarchies that were joined are mounted.
+    pub(crate) fn mounts(&self) -> impl Iterator<Item = &Mounted> {
+        self.all.iter().map(|branch| &self.place.hierarchies[branch.index].mounted)
     }
 
     /// The hierarchies that were joined.

@@ -14,7 +14,7 @@ use containment_process::pidfd::PidFd;
 
 use crate::branches::{Branches, Top};
 use crate::driver::Driver;
-use crate::home::Home;
+use crate::home::V1Home;
 
 /// A group of several hierarchies.
 #[derive(Debug)]
@@ -104,7 +104,7 @@ impl GroupOps for V1Group {
 
     fn home(&self) -> Result<Box<dyn HomeOps>> {
         self.refuse_removed(Operation::Attach)?;
-        Ok(Box::new(Home::of_caller(&self.branches).map_err(|error| self.error(error))?))
+        Ok(Box::new(V1Home::of_caller(&self.branches).map_err(|error| self.error(error))?))
     }
 
     fn subgroup(&self, name: &GroupName, with: ControllerSet) -> Result<Box<dyn GroupOps>> {

@@ -8,8 +8,6 @@ use containment_core::{Error, ErrorKind, Operation, Result};
 use containment_process::cgroupfs::{Dir, Failure, Version};
 use containment_process::proc::cgroup::{self, Membership};
 use containment_process::proc::mountinfo::Mount;
-use rustix::fs::{Access, AtFlags, CWD};
-use rustix::io::Errno;
 
 /// The controllers that a hierarchy of cgroup v1 can carry (cgroups(7)).
 const CONTROLLERS: [&str; 14] = [
@@ -118,6 +116,14 @@ impl Mounted {
         Ok(top)
     }
 
+    /// Opens a process's group, by the text of its `/proc/PID/cgroup`; `None` when the mount does not
+    /// show it.
+    pub(crate) fn open_group_of(&self, memberships: &[u8]) -> Result<Option<Dir>> {
+        let Some(group) = self.group_of(memberships) else { return Ok(None) };
+        let dir = self.open()?.open_beneath(&group);
+        dir.map(Some).map_err(|failure| failure.during(Operation::Attach))
+    }
+
     fn unusable(&self, failure: Failure) -> Error {
         let remedy = match failure.kind() {
             ErrorKind::NotCgroupfs => "unmount what is mounted over the hierarchy",
@@ -128,6 +134,19 @@ impl Mounted {
         error
             .because(format!("cannot open our group in the {} hierarchy", self.label()))
             .advise(remedy)
+    }
+
+    fn not_writable(&self, failure: Failure) -> Error {
+        let (why, remedy) = if failure.is_read_only() {
+            ("the mount is read-only", "mount it writable: mount -o remount,rw,bind MOUNTPOINT")
+        } else {
+            (
+                "our own group's directory is not ours to write to",
+                "as root: chown this user to a group of each hierarchy, and name it with --parent PATH",
+            )
+        };
+        let error = failure.during(Operation::Probe).with_kind(ErrorKind::Unusable).advise(remedy);
+        error.because(format!("{why} ({} hierarchy)", self.label()))
     }
 }
 
@@ -162,7 +181,7 @@ impl Hierarchy {
         } else {
             top.open_beneath(&relative).map_err(|failure| mounted.unusable(failure))?
         };
-        check_writable(&mounted, &dir)?;
+        dir.check_writable().map_err(|failure| mounted.not_writable(failure))?;
         Ok(Self { mounted, relative, dir })
     }
 }
@@ -174,27 +193,6 @@ fn not_shown(mounted: &Mounted) -> Error {
             mounted.label()
         ))
         .advise("name a group that is, with --parent PATH")
-}
-
-/// A read-only mount and a directory of another user look alike to mkdir: tell them apart now. What
-/// access(2) cannot tell is told by the proof.
-fn check_writable(mounted: &Mounted, dir: &Dir) -> Result<(), Error> {
-    let access = rustix::fs::accessat(CWD, dir.handle_path(), Access::WRITE_OK, AtFlags::EACCESS);
-    let (errno, why, remedy) = match access {
-        Err(errno @ (Errno::ACCESS | Errno::PERM)) => (
-            errno,
-            "our own group's directory is not ours to write to",
-            "as root: chown this user to a group of each hierarchy, and name it with --parent PATH",
-        ),
-        Err(errno @ Errno::ROFS) => (
-            errno,
-            "the mount is read-only",
-            "mount it writable: mount -o remount,rw,bind MOUNTPOINT",
-        ),
-        Ok(()) | Err(_) => return Ok(()),
-    };
-    let error = refused(dir).with_errno(errno.raw_os_error()).advise(remedy);
-    Err(error.because(format!("{why} ({} hierarchy)", mounted.label())))
 }
 
 #[cfg(test)]

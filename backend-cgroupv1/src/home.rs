@@ -1,4 +1,4 @@
-//! Where the calling process is, in every hierarchy that a group joined, as a place to come back to.
+//! Where a process is, in every hierarchy that a group joined, as a place to come back to.
 
 use containment_core::{Backend, Error, ErrorKind, HomeOps, Operation, Pid, Result};
 use containment_process::cgroupfs::{Dir, Failure};
@@ -8,34 +8,34 @@ use crate::branches::Branches;
 use crate::entry::place_error;
 use crate::hierarchy::Mounted;
 
-/// The groups that this process was in, one a hierarchy; held open, so never namesakes.
+/// The groups that a process was in, one a hierarchy; held open, so never namesakes.
 #[derive(Debug)]
-pub(crate) struct Home(Vec<Dir>);
+pub struct V1Home(Vec<Dir>);
 
-impl Home {
+impl V1Home {
     /// The groups of the calling process as they are now, which need not be those below which the
     /// driver makes its groups.
     pub(crate) fn of_caller(branches: &Branches) -> Result<Self> {
         let text =
             cgroup::read_self().map_err(|error| Error::from_io(Operation::Attach, &error))?;
-        let hierarchies = branches.all.iter().map(|b| &branches.place.hierarchies[b.index].mounted);
-        let open = |mounted: &Mounted| {
-            let group = mounted.group_of(&text).ok_or_else(|| {
-                Error::new(ErrorKind::Unusable, Operation::Attach)
-                    .because(format!("the {} mount does not show our own group", mounted.label()))
-                    .advise("mount the whole hierarchy, from its root")
-            })?;
-            let dir = mounted.open()?.open_beneath(&group);
-            dir.map_err(|failure| match failure.kind() {
-                ErrorKind::NotFound => gone(failure.during(Operation::Attach)),
-                _ => failure.during(Operation::Attach),
-            })
+        let open = |mounted: &Mounted| match mounted.open_group_of(&text) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(gone(error)),
+            opened => opened?.ok_or_else(|| hidden(mounted)),
         };
-        hierarchies.map(open).collect::<Result<_>>().map(Self)
+        branches.mounts().map(open).collect::<Result<_>>().map(Self)
+    }
+
+    /// The groups of any process, as far as the mounts show them. One that has ended is nowhere, and is
+    /// found to be gone when it is moved.
+    pub(crate) fn of(pid: Pid, branches: &Branches) -> Result<Self> {
+        let text = cgroup::read(pid).map_err(|error| Error::from_io(Operation::Attach, &error))?;
+        let text = text.unwrap_or_default();
+        let opened = branches.mounts().map(|mounted| mounted.open_group_of(&text));
+        opened.filter_map(Result::transpose).collect::<Result<_>>().map(Self)
     }
 }
 
-impl HomeOps for Home {
+impl HomeOps for V1Home {
     /// Goes back in every hierarchy, also where one refuses.
     fn take_back(&self, pid: Pid) -> Result<()> {
         let moved = |dir: &Dir| {
@@ -45,6 +45,12 @@ impl HomeOps for Home {
         let all: Result<()> = all.into_iter().collect();
         all.map_err(|error| error.with_pid(pid))
     }
+}
+
+fn hidden(mounted: &Mounted) -> Error {
+    Error::new(ErrorKind::Unusable, Operation::Attach)
+        .because(format!("the {} mount does not show our own group", mounted.label()))
+        .advise("mount the whole hierarchy, from its root")
 }
 
 fn refused(dir: &Dir, failure: Failure) -> Error {

@@ -59,10 +59,11 @@ use containment_process::proc::Base;
 
 use containment_process::cgroupfs::Failure;
 
-pub use alone::{Hold, LimitGroup, LimitHome, V1Limits};
+pub use alone::{Hold, LimitGroup, V1Limits};
 use branches::Top;
 use driver::Driver;
 pub use enclosing::enclosing;
+pub use home::V1Home;
 use host::Place;
 pub use init::{InitState, Initialized, init};
 pub use unfinished::remove_unfinished;

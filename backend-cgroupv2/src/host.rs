@@ -65,7 +65,7 @@ impl Place {
         let mount = mount.mount_point();
         let mount = Dir::open_mount(&mount, Version::V2).map_err(unusable)?;
         let dir = mount.open_beneath(&relative).map_err(unusable)?;
-        check_writable(&dir)?;
+        dir.check_writable().map_err(not_writable)?;
         let named = base.parent().is_some();
         let kernel = Kernel::look(&dir).map_err(unusable)?;
         let offer = Offer::of(&dir, named, kernel).map_err(unusable)?;
@@ -136,30 +136,16 @@ pub(crate) fn own_group(mount_root: &Path, base: &Base) -> Result<PathBuf> {
         })
 }
 
-/// A read-only mount and a directory of another user look alike to mkdir: tell them apart now.
-fn check_writable(dir: &Dir) -> Result<()> {
-    let access = rustix::fs::Access::WRITE_OK;
-    let flags = rustix::fs::AtFlags::EACCESS;
-    match rustix::fs::accessat(rustix::fs::CWD, dir.handle_path(), access, flags) {
-        Err(errno @ (rustix::io::Errno::ACCESS | rustix::io::Errno::PERM)) => {
-            Err(refused(dir, errno)
-                .because("our own group's directory is not ours to write to")
-                .advise(
-                    "run it in a delegated group (systemd-run --user --scope -p Delegate=yes …), or name one of this user's with --parent PATH",
-                ))
-        }
-        Err(errno @ rustix::io::Errno::ROFS) => Err(refused(dir, errno)
-            .because("the cgroup2 mount is read-only")
-            .advise("mount it writable: mount -o remount,rw,bind MOUNTPOINT")),
-        // What access(2) cannot tell is told by the proof.
-        Ok(()) | Err(_) => Ok(()),
-    }
-}
-
-fn refused(dir: &Dir, errno: rustix::io::Errno) -> Error {
-    Error::new(ErrorKind::Unusable, Operation::Probe)
-        .with_errno(errno.raw_os_error())
-        .with_path(dir.path())
+fn not_writable(failure: Failure) -> Error {
+    let (why, remedy) = if failure.is_read_only() {
+        ("the cgroup2 mount is read-only", "mount it writable: mount -o remount,rw,bind MOUNTPOINT")
+    } else {
+        (
+            "our own group's directory is not ours to write to",
+            "run it in a delegated group (systemd-run --user --scope -p Delegate=yes …), or name one of this user's with --parent PATH",
+        )
+    };
+    failure.during(Operation::Probe).with_kind(ErrorKind::Unusable).because(why).advise(remedy)
 }
 
 fn unusable(failure: Failure) -> Error {

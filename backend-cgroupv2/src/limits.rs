@@ -9,7 +9,7 @@ use containment_core::{
     Operation, Result, Weight,
 };
 use containment_process::cgroupfs::parse::{self, Parsed};
-use containment_process::cgroupfs::{Dir, Failure};
+use containment_process::cgroupfs::{Dir, Failure, no_disk};
 use rustix::io::Errno;
 
 use crate::controllers::{self, Controllers};
@@ -223,17 +223,6 @@ fn not_around(error: Error, why: &[&str]) -> Error {
         .with_kind(ErrorKind::InvalidInput)
         .because(why.concat())
         .advise("ask for no more than the group around it has")
-}
-
-/// The kernel says `ENODEV` of a device that there is not, and of a partition.
-fn no_disk(error: Error, device: Device) -> Error {
-    if error.errno() != Some(Errno::NODEV.raw_os_error()) {
-        return error;
-    }
-    error
-        .with_kind(ErrorKind::InvalidInput)
-        .because(format!("{device} is no disk"))
-        .advise("name a whole disk, not a partition; lsblk shows them")
 }
 
 #[cfg(test)]

@@ -334,19 +334,21 @@ fn k13_groups_that_vanish_on_the_way_back_up_are_skipped() {
     });
 }
 
-/// A program may take the rights to its own groups away. Root is not stopped by that, so the thread
-/// of this test does without the capability to pass over permissions.
+/// Root is not stopped by permissions, unless its thread does without the capability to pass over them.
+fn heed_permissions() {
+    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+
+    let mut sets = capabilities(None).unwrap();
+    let passing_over = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+    sets.effective.remove(passing_over);
+    set_capabilities(None, sets).unwrap();
+}
+
+/// A program may take the rights to its own groups away.
 #[test]
 fn k02_groups_and_files_that_their_owner_shut_are_opened_up() {
     use rustix::fs::{Mode, chmod};
-    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
-    let heed_permissions = || {
-        let mut sets = capabilities(None).unwrap();
-        let passing_over = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
-        sets.effective.remove(passing_over);
-        set_capabilities(None, sets).unwrap();
-    };
     on_each_version(|dir| {
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -367,6 +369,26 @@ fn k02_groups_and_files_that_their_owner_shut_are_opened_up() {
                 chmod(shut.handle_path(), Mode::empty()).unwrap();
                 dir.remove_tree("a").unwrap();
                 assert_eq!(names(dir), BTreeSet::new());
+            });
+        });
+    });
+}
+
+/// A read-only mount takes a namespace: `tests/host_shapes.rs` of the workspace makes one.
+#[test]
+fn a_directory_that_we_may_not_write_to_is_told() {
+    use rustix::fs::{Mode, chmod};
+
+    on_each_version(|dir| {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                dir.check_writable().unwrap();
+                chmod(dir.handle_path(), Mode::RUSR | Mode::XUSR).unwrap();
+                heed_permissions();
+                let failure = dir.check_writable().unwrap_err();
+                assert_eq!(failure.kind(), ErrorKind::PermissionDenied);
+                assert!(!failure.is_read_only() && failure.path() == dir.path(), "{failure}");
+                chmod(dir.handle_path(), Mode::RWXU).unwrap();
             });
         });
     });

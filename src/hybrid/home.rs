@@ -1,13 +1,13 @@
 //! Where the calling process is, in every hierarchy that a group uses.
 
-use backend_cgroupv1::LimitHome;
+use backend_cgroupv1::V1Home;
 use containment_core::{Backend, HomeOps, Pid, Result};
 
 /// The groups that this process was in.
 #[derive(Debug)]
 pub(super) struct HybridHome {
     pub(super) v2: Box<dyn HomeOps>,
-    pub(super) v1: LimitHome,
+    pub(super) v1: V1Home,
 }
 
 impl HomeOps for HybridHome {

@@ -3,7 +3,7 @@
 
 use cgroups_rs::fs::blkio::BlkIoController;
 use containment_core::{Device, IoMax, Most, Operation, Rate, Result};
-use containment_process::cgroupfs::parse;
+use containment_process::cgroupfs::{no_disk, parse};
 
 use super::write::Writer;
 
@@ -39,16 +39,4 @@ fn file(rate: Rate) -> &'static str {
         Rate::Reads => "blkio.throttle.read_iops_device",
         Rate::Writes => "blkio.throttle.write_iops_device",
     }
-}
-
-/// The kernel says `ENODEV` of a device that there is not, and of a partition.
-fn no_disk(error: containment_core::Error, device: Device) -> containment_core::Error {
-    const ENODEV: i32 = rustix::io::Errno::NODEV.raw_os_error();
-    if error.errno() != Some(ENODEV) {
-        return error;
-    }
-    error
-        .with_kind(containment_core::ErrorKind::InvalidInput)
-        .because(format!("{device} is no disk"))
-        .advise("name a whole disk, not a partition; lsblk shows them")
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use containment_core::{Error, ErrorKind, Operation};
+use containment_core::{Device, Error, ErrorKind, Operation};
 use rustix::io::Errno;
 
 use crate::malformed::Malformed;
@@ -69,6 +69,11 @@ impl Failure {
         self.errno.map(Errno::raw_os_error)
     }
 
+    /// Whether the mount is what refuses: it is read-only.
+    pub fn is_read_only(&self) -> bool {
+        self.errno == Some(Errno::ROFS)
+    }
+
     /// Whether the object was removed or never was: in a walk over a live tree that is no error.
     pub fn is_gone(&self) -> bool {
         matches!(self.kind, ErrorKind::Gone | ErrorKind::NotFound)
@@ -105,6 +110,18 @@ fn kind(errno: Errno) -> ErrorKind {
     }
 }
 
+/// What a refused limit of a device means: the kernel says `ENODEV` of one that there is not, and of a
+/// partition.
+pub fn no_disk(error: Error, device: Device) -> Error {
+    if error.errno() != Some(Errno::NODEV.raw_os_error()) {
+        return error;
+    }
+    error
+        .with_kind(ErrorKind::InvalidInput)
+        .because(format!("{device} is no disk"))
+        .advise("name a whole disk, not a partition; lsblk shows them")
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.path.display())?;
@@ -139,6 +156,19 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Malformed);
         let line = "failed to read the usage of group a: /g/a/io.stat: line 3 is not understood";
         assert_eq!(error.to_string(), line);
+    }
+
+    #[test]
+    fn a_limit_of_what_is_no_disk_is_told_from_other_refusals() {
+        let refused = |errno: Errno| {
+            let error = Failure::of_file("/g/a/io.max", errno, false).during(Operation::SetLimits);
+            no_disk(error, Device { major: 8, minor: 1 })
+        };
+        let error = refused(Errno::NODEV);
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("8:1 is no disk"), "{error}");
+        assert!(error.remedy().is_some());
+        assert_eq!(refused(Errno::ACCESS).kind(), ErrorKind::PermissionDenied);
     }
 
     #[test]

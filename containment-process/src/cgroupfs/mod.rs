@@ -25,7 +25,7 @@ use containment_core::{ErrorKind, GroupName, Identity};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir};
 use rustix::io::{Errno, retry_on_intr};
 
-pub use failure::{Failure, Result};
+pub use failure::{Failure, Result, no_disk};
 pub use files::Access;
 pub use levels::Level;
 pub use parse::Listing;
@@ -153,6 +153,20 @@ impl Dir {
     pub fn is_gone(&self) -> bool {
         // Every group of either version has this file, and it cannot be removed.
         !self.exists("cgroup.procs")
+    }
+
+    /// Tells a read-only mount and a directory of another user apart, which look alike to mkdir.
+    ///
+    /// # Errors
+    /// With `EROFS`, or with `EACCES` or `EPERM`. What access(2) cannot tell is none.
+    pub fn check_writable(&self) -> Result<()> {
+        let (path, write) = (self.handle_path(), rustix::fs::Access::WRITE_OK);
+        match rustix::fs::accessat(CWD, path, write, AtFlags::EACCESS) {
+            Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::ROFS)) => {
+                Err(Failure::of_directory(&*self.path, errno))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// Where it was opened, for messages. To act on it, use the handle.

@@ -1,5 +1,5 @@
 //! On cgroups waits end by an event: there is no timed sleep, and no poll that runs into its time-out but
-//! for the rounds of a kill on version 1.
+//! for the rounds of a kill on version 1, and its look a second at a member that may have been moved out.
 
 mod support;
 

@@ -186,15 +186,26 @@ impl V1Group {
         Ok(populated)
     }
 
-    /// No file of version 1 announces emptiness: one living member's pidfd does, until it fires.
+    /// No file of version 1 announces emptiness: one living member's pidfd does, until it fires. Somebody
+    /// may move that member out, which nothing announces.
     pub(crate) fn watch_empty(&self) -> Result<Watch> {
         let mut watched = self.watched();
-        if watched.as_ref().is_none_or(|process| process.has_ended().unwrap_or(true)) {
+        let still = watched.as_ref().map(|process| self.is_living_member(process));
+        if !still.transpose()?.unwrap_or(false) {
             *watched = self.living_member()?;
         }
         Ok(watched
             .as_ref()
-            .map_or(Watch::Backoff, |process| Watch::Sources(vec![process.source()])))
+            .map_or(Watch::Backoff, |process| Watch::Members(vec![process.source()])))
+    }
+
+    fn is_living_member(&self, process: &PidFd) -> Result<bool> {
+        if process.has_ended().unwrap_or(true) {
+            return Ok(false);
+        }
+        let members = self.branches.members_among(HashSet::from([process.pid()]));
+        let members = members.map_err(|failure| self.failed(Operation::Watch, failure))?;
+        Ok(members.contains(&process.pid()))
     }
 
     /// The youngest first: once it has ended, few are left to wait for.

@@ -287,8 +287,29 @@ fn emptiness_is_announced_by_a_member() {
         let group = bench.group();
         group.spawn(&sh("sleep 0.05")).unwrap();
         let watch = group.ops().watch(Change::Empty).unwrap();
-        assert!(matches!(watch, Watch::Sources(ref sources) if sources.len() == 1), "{watch:?}");
+        assert!(matches!(watch, Watch::Members(ref sources) if sources.len() == 1), "{watch:?}");
         group.wait_empty(scaled(Duration::from_secs(10))).unwrap();
+        end(group);
+    }
+}
+
+/// By root, say: it would never announce that the others have ended.
+#[test]
+fn whoever_was_moved_out_is_watched_no_more() {
+    for bench in benches("moved") {
+        let (group, waiter) = (bench.group(), bench.driver.waiter());
+        let moved = group.spawn(&sleeper()).unwrap();
+        group.ops().watch(Change::Empty).unwrap();
+        let stays = group.spawn(&sleeper()).unwrap();
+        group.ops().home().unwrap().take_back(moved.pid()).unwrap();
+        let watch = group.ops().watch(Change::Empty).unwrap();
+        stays.signal(Signal::KILL).unwrap();
+        let until = waiter.now() + scaled(Duration::from_secs(20));
+        waiter.wait(until, &watch);
+        assert!(waiter.now() < until, "the end of the other one was not announced");
+        group.wait_empty(Duration::ZERO).unwrap();
+        moved.signal(Signal::KILL).unwrap();
+        moved.wait().unwrap();
         end(group);
     }
 }

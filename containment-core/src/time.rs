@@ -42,6 +42,9 @@ impl Add<Duration> for Time {
 pub enum Watch {
     /// Descriptors of the kernel; any of them may announce the change.
     Sources(Vec<Source>),
+    /// Descriptors of members, where nothing announces that the group is empty: they tell of their ends, and not
+    /// that somebody moved them out. Look again after a second, too.
+    Members(Vec<Source>),
     /// An event of the fake's world.
     Virtual(EventId),
     /// Nothing announces it: look again after a pause.
@@ -58,6 +61,11 @@ impl Watch {
             (Self::Sources(mut sources), Some(Self::Sources(others))) => {
                 sources.extend(others);
                 Self::Sources(sources)
+            }
+            (Self::Members(mut sources), Some(Self::Members(others) | Self::Sources(others)))
+            | (Self::Sources(mut sources), Some(Self::Members(others))) => {
+                sources.extend(others);
+                Self::Members(sources)
             }
             _ => Self::Backoff,
         }
@@ -114,7 +122,7 @@ impl Waiter for SystemWaiter {
 
     fn wait(&self, until: Time, on: &Watch) {
         let sources = match on {
-            Watch::Sources(sources) => sources.as_slice(),
+            Watch::Sources(sources) | Watch::Members(sources) => sources.as_slice(),
             Watch::Virtual(_) | Watch::Backoff => &[],
         };
         let mut fds: Vec<_> = sources.iter().map(Source::poll_fd).collect();
@@ -154,6 +162,9 @@ pub fn timeout(left: Duration) -> Option<Timespec> {
     Timespec::try_from(left).ok()
 }
 
+/// How long members are waited for without a look whether they are members still.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Pauses between looks at something that nothing announces: each twice the one before, up to a longest.
 #[derive(Debug, Clone, Copy)]
 pub struct Backoff {
@@ -174,10 +185,12 @@ impl Backoff {
         pause
     }
 
-    /// Until when to wait on `on`: `until`, or the end of the next pause where nothing announces the change.
+    /// Until when to wait on `on`: `until`, or the end of a pause where nothing announces the change, or not
+    /// every such change.
     pub fn bound(&mut self, now: Time, until: Time, on: &Watch) -> Time {
         match on {
             Watch::Backoff => until.min(now + self.pause()),
+            Watch::Members(_) => until.min(now + LOOK_AGAIN),
             Watch::Sources(_) | Watch::Virtual(_) => until,
         }
     }
@@ -201,5 +214,18 @@ mod tests {
         let before = first.now();
         let second = SystemWaiter::new();
         assert!(second.now() >= before);
+    }
+
+    #[test]
+    fn members_are_looked_at_again_after_a_second() {
+        let mut pauses = Backoff::default();
+        let (members, later) = (Watch::Members(Vec::new()), Time::ZERO + Duration::from_secs(9));
+        assert_eq!(pauses.bound(Time::ZERO, Time::NEVER, &members), Time::ZERO + LOOK_AGAIN);
+        assert_eq!(pauses.bound(later, later, &members), later);
+        let sources = Watch::Sources(Vec::new());
+        assert_eq!(pauses.bound(Time::ZERO, Time::NEVER, &sources), Time::NEVER);
+        for both in [members.clone().and(Some(sources.clone())), sources.and(Some(members))] {
+            assert!(matches!(both, Watch::Members(_)), "{both:?}");
+        }
     }
 }

@@ -138,7 +138,7 @@ impl Case {
     /// Watches what it waits on; gives when to look again.
     fn watch(&mut self, key: Key, poller: &Poller, now: Time, until: Time, on: Watch) -> Time {
         let (wanted, until) = match on {
-            Watch::Sources(sources) => (sources, until),
+            Watch::Sources(sources) | Watch::Members(sources) => (sources, until),
             // A virtual world does not wake us.
             Watch::Virtual(_) => (Vec::new(), until.min(now + PAUSE)),
             Watch::Backoff => (Vec::new(), until),

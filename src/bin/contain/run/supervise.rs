@@ -145,7 +145,7 @@ impl<'a> Supervisor<'a> {
         // Zombies that are left to reap are announced no more.
         let until = if self.behind.get() { Time::ZERO } else { until };
         let mut sources = match on {
-            Watch::Sources(sources) => sources,
+            Watch::Sources(sources) | Watch::Members(sources) => sources,
             Watch::Virtual(_) | Watch::Backoff => Vec::new(),
         };
         sources.push(self.provisions.inbox.source());

@@ -278,8 +278,9 @@ impl GroupOps for HeldGroup {
             Change::Frozen => return Ok(Watch::Backoff),
             Change::Oom => return self.lacks(Operation::Watch),
         }
+        // A member that leaves by `setsid` is announced by nothing.
         if let Some(program) = state.running() {
-            return program.watch();
+            return Ok(Watch::Members(vec![program.process().source()]));
         }
         if !state.watches_a_member() {
             let living = self.living(&state, Operation::Watch)?;
@@ -287,7 +288,7 @@ impl GroupOps for HeldGroup {
             state.watched = member.map_err(|e| self.error(Error::from_io(Operation::Watch, &e)))?;
         }
         let watched = state.watched.as_ref().map(|member| vec![member.source()]);
-        Ok(watched.map_or(Watch::Backoff, Watch::Sources))
+        Ok(watched.map_or(Watch::Backoff, Watch::Members))
     }
 
     fn reap(&self) -> Result<Reaped> {

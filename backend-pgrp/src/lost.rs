@@ -235,7 +235,7 @@ impl GroupOps for LostGroup {
         let living = self.living(Operation::Watch)?;
         let member = PidFd::first_living(living.iter().rev().map(|stat| stat.pid));
         let member = member.map_err(|e| self.error(Error::from_io(Operation::Watch, &e)))?;
-        Ok(member.map_or(Watch::Backoff, |member| Watch::Sources(vec![member.source()])))
+        Ok(member.map_or(Watch::Backoff, |member| Watch::Members(vec![member.source()])))
     }
 
     /// Whoever adopted them reaps them.

@@ -154,9 +154,37 @@ fn a_living_member_is_watched() {
     let (reader, writer) = std::io::pipe().unwrap();
     group.spawn(&Program::new("cat").stdin(reader)).unwrap();
     let watch = group.ops().watch(Change::Empty).unwrap();
-    assert!(matches!(watch, Watch::Sources(ref sources) if sources.len() == 1), "{watch:?}");
+    assert!(matches!(watch, Watch::Members(ref sources) if sources.len() == 1), "{watch:?}");
     drop(writer);
     group.wait_empty(scaled(Duration::from_secs(20))).unwrap();
+    clean_kill(group);
+}
+
+/// Nothing announces that it has left, and it lives on.
+#[test]
+fn a_wait_ends_when_the_last_member_leaves_by_setsid() {
+    let driver = driver();
+    let group = create(&driver, "leaves");
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let (gate, opened) = std::io::pipe().unwrap();
+    let leaves = "(read -r go <&3; exec setsid sh -c 'echo $$; exec sleep 1000 >&- 3<&-') & exit 0";
+    let program = sh(leaves).stdout(writer).descriptor(3, gate);
+    group.spawn(&program).unwrap().wait().unwrap();
+    drop(program);
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| {
+            tell.send(rustix::thread::gettid()).unwrap();
+            group.wait_empty(scaled(Duration::from_secs(20)))
+        });
+        let stat = format!("/proc/self/task/{}/stat", told.recv().unwrap());
+        eventually("it waits", || std::fs::read_to_string(&stat).unwrap().contains(") S "));
+        drop(opened);
+        waits.join().unwrap().unwrap();
+    });
+    let lost = told_pid(&mut reader);
+    assert!(is_alive(lost), "it left by setsid");
+    assert!(Command::new("kill").args(["-KILL", &lost.to_string()]).status().unwrap().success());
     clean_kill(group);
 }
 

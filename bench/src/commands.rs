@@ -194,5 +194,15 @@ impl Drop for Cgroup {
         if let Err(error) = run(&["cgdelete".into(), "-g".into(), (&self.spec).into()]) {
             eprintln!("{} was not removed: {error}", self.spec);
         }
+        // It succeeds, and leaves one of the two, now and then.
+        let name = self.spec.rsplit(':').next().unwrap_or_default();
+        for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+            let left = hierarchy.path().join(name);
+            if left.is_dir()
+                && let Err(error) = fs::remove_dir(&left)
+            {
+                eprintln!("{} was not removed: {error}", left.display());
+            }
+        }
     }
 }

@@ -401,7 +401,18 @@ fn one_call_does_nothing() {
     }
 }
 
+/// Nothing of it is unwound: without that a build that aborts would signal whom its libc takes it for.
 fn a_worker_that_panics() {
-    let worker = worker::fork_apart(|| panic!("as it was told")).unwrap();
+    struct Unwound;
+    impl Drop for Unwound {
+        fn drop(&mut self) {
+            std::process::exit(7);
+        }
+    }
+    let work = || {
+        let _unwound = Unwound;
+        panic!("as it was told")
+    };
+    let worker = worker::fork_apart(work).unwrap();
     assert_eq!(worker.wait().unwrap(), Waited::Ended(Outcome::Exited(125)));
 }

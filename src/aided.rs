@@ -25,7 +25,7 @@ impl Builder {
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) for a helper without a registry.
     pub(crate) fn aided(&self) -> Result<(Aided, Vec<Degradation>)> {
-        let mut builder = self.clone();
+        let mut builder = self.afresh();
         let Some((registry, tenure)) = &self.registry else {
             let aided = Aided { builder, helper: None };
             return if self.helper.is_some() {

@@ -185,7 +185,7 @@ impl Builder {
     pub fn build(&self) -> Result<Containment> {
         let (aided, degraded) = self.aided()?;
         let mut rejected = Vec::new();
-        for backend in self.candidates() {
+        for backend in aided.builder.candidates() {
             match aided.builder.proved(backend) {
                 Ok(driver) => {
                     let driver = aided.on_record(driver);
@@ -197,9 +197,16 @@ impl Builder {
         Err(none_left(rejected))
     }
 
+    /// The same, of a host that is looked at anew.
+    pub(crate) fn afresh(&self) -> Self {
+        let mut fresh = self.clone();
+        fresh.place.base = fresh.place.base.afresh();
+        fresh
+    }
+
     /// The backends to try, in order.
     pub(crate) fn candidates(&self) -> Vec<Backend> {
-        self.backend.map_or_else(|| self.host.order().to_vec(), |only| vec![only])
+        self.backend.map_or_else(|| self.host.order(&self.place.base).to_vec(), |only| vec![only])
     }
 
     pub(crate) fn is_explicit(&self) -> bool {

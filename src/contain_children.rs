@@ -69,7 +69,7 @@ impl Builder {
         let mut rejected = Vec::new();
         for backend in builder.candidates() {
             // Found anew each time: our own group may be another one than it was.
-            let entered = match builder.fit(backend) {
+            let entered = match builder.afresh().fit(backend) {
                 Ok(driver) => enter(&*driver, name, &self.limits, self.best_effort),
                 Err(reason) => {
                     rejected.push(Rejected { backend, reason });

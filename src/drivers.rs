@@ -80,7 +80,7 @@ impl Place {
 /// Finds drivers.
 pub(crate) trait Host: Debug + Send + Sync {
     /// The backends to try, in their order here.
-    fn order(&self) -> [Backend; 4];
+    fn order(&self, base: &Base) -> [Backend; 4];
     /// The driver of `backend`, as far as can be told without making a group. It may move this process
     /// into a scope of systemd, where the place says so.
     fn probe(&self, backend: Backend, place: &Place) -> Result<Arc<dyn Driver>>;
@@ -97,10 +97,10 @@ pub(crate) trait Host: Debug + Send + Sync {
 pub(crate) struct ThisHost;
 
 impl Host for ThisHost {
-    fn order(&self) -> [Backend; 4] {
+    fn order(&self, base: &Base) -> [Backend; 4] {
         // A text that cannot be read decides nothing: the probes say what is wrong.
-        let text = cgroup::read_self().unwrap_or_default();
-        if v1_has_controllers(&text) { HYBRID_FIRST } else { ORDER }
+        let text = base.memberships().unwrap_or_default();
+        if v1_has_controllers(text) { HYBRID_FIRST } else { ORDER }
     }
 
     fn probe(&self, backend: Backend, place: &Place) -> Result<Arc<dyn Driver>> {
@@ -246,7 +246,7 @@ pub(crate) mod tests {
     }
 
     impl Host for Scripted {
-        fn order(&self) -> [Backend; 4] {
+        fn order(&self, _: &Base) -> [Backend; 4] {
             ORDER
         }
 

@@ -52,7 +52,7 @@ impl Builder {
         self.limits.check().map_err(|invalid| Error::from(invalid).with_group(name))?;
         let (aided, without) = self.aided()?;
         let mut rejected = Vec::new();
-        for backend in self.candidates() {
+        for backend in aided.builder.candidates() {
             match aided.attempt(backend, name, &mut program) {
                 Attempt::Settled(result) => {
                     return result.map(|mut launch| {

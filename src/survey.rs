@@ -11,7 +11,7 @@ impl Builder {
     /// what it guarantees here or why it cannot be used. Nothing is asked of systemd but whether it
     /// would give a scope.
     pub fn survey(&self) -> Vec<Finding> {
-        let here = self.clone().systemd(Systemd::Never);
+        let here = self.afresh().systemd(Systemd::Never);
         let find = |backend| {
             let proved = here
                 .fit(backend)
@@ -23,6 +23,6 @@ impl Builder {
                 found
             }
         };
-        self.host.order().into_iter().map(find).collect()
+        self.host.order(&here.place.base).into_iter().map(find).collect()
     }
 }

@@ -63,7 +63,7 @@ impl V1Limits {
     /// [`Unusable`](ErrorKind::Unusable), with the reason and a remedy.
     pub fn check(base: &Base) -> Result<()> {
         let failed = |error| Error::from_io(Operation::Probe, &error);
-        let mounts = mountinfo::read().map_err(failed)?;
+        let mounts = base.mounts().map_err(failed)?;
         let memberships = base.memberships().map_err(failed)?;
         let serves_limits = |mounted: &Mounted| {
             let mut controllers =
@@ -71,9 +71,9 @@ impl V1Limits {
             controllers.any(|controller| mounted.serves(controller))
         };
         let mut unusable = no_controller();
-        let serving = mountinfo::mounts(&mounts).filter_map(|mount| Mounted::of(&mount));
+        let serving = mountinfo::mounts(mounts).filter_map(|mount| Mounted::of(&mount));
         for mounted in serving.filter(serves_limits) {
-            match Hierarchy::open(mounted, &memberships, base.parent()) {
+            match Hierarchy::open(mounted, memberships, base.parent()) {
                 Ok(_) => return Ok(()),
                 Err(error) => unusable = error,
             }

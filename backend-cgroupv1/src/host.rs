@@ -35,9 +35,9 @@ pub(crate) type Index = usize;
 impl Place {
     /// Resolves every hierarchy by itself, below our own groups or below `parent`.
     pub(crate) fn find(base: &Base) -> Result<Self> {
-        let mounts = mountinfo::read().map_err(|error| Error::from_io(Operation::Probe, &error))?;
-        let memberships =
-            base.memberships().map_err(|error| Error::from_io(Operation::Probe, &error))?;
+        let failed = |error| Error::from_io(Operation::Probe, &error);
+        let mounts = base.mounts().map_err(failed)?;
+        let memberships = base.memberships().map_err(failed)?;
         let mut place = Self {
             hierarchies: Vec::new(),
             unusable: Vec::new(),
@@ -45,13 +45,13 @@ impl Place {
             limits: Set::EMPTY,
             sampling: false,
         };
-        for mounted in mountinfo::mounts(&mounts).filter_map(|mount| Mounted::of(&mount)) {
+        for mounted in mountinfo::mounts(mounts).filter_map(|mount| Mounted::of(&mount)) {
             if mounted.is_foreign() || place.has(&mounted) {
                 continue;
             }
-            let relative = mounted.relative(&memberships, base.parent());
+            let relative = mounted.relative(memberships, base.parent());
             let at = relative.map(|relative| mounted.point().join(relative));
-            match Hierarchy::open(mounted, &memberships, base.parent()) {
+            match Hierarchy::open(mounted, memberships, base.parent()) {
                 Ok(hierarchy) => place.hierarchies.push(hierarchy),
                 // It says nothing of the hierarchy: without it groups would seem to be gone.
                 Err(error) if is_shortage(&error) => return Err(error),

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use containment_core::{
-    Backend, Capabilities, Error, ErrorKind, GroupName, Measure, Operation, Result, Set,
+    Backend, Capabilities, Error, ErrorKind, GroupName, Measure, Operation, Pid, Result, Set,
 };
 use containment_process::cgroupfs::{Dir, Failure, Version};
+use containment_process::pidfd::PidFd;
 use containment_process::proc::{Base, cgroup, mountinfo};
-use mountinfo::Mount;
 
 use crate::controllers::{self, Controllers, Refusal};
 use crate::kernel::Kernel;
@@ -42,13 +42,19 @@ pub(crate) struct Place {
     leaf: Arc<Mutex<Option<Leaf>>>,
 }
 
+/// Where the unified hierarchy is mounted: alone, and beside those of version 1.
+const USUAL: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+
 impl Place {
     /// The first cgroup2 mount that shows our group (or `parent`) and where groups can be made.
     pub(crate) fn find(base: &Base) -> Result<Self> {
-        let mounts = mountinfo::read().map_err(|error| Error::from_io(Operation::Probe, &error))?;
+        if let Some(place) = Self::where_it_usually_is(base) {
+            return Ok(place);
+        }
+        let mounts = base.mounts().map_err(|error| Error::from_io(Operation::Probe, &error))?;
         let mut unusable = None;
-        for mount in mountinfo::mounts(&mounts).filter(|mount| mount.is_type("cgroup2")) {
-            match Self::on(&mount, base) {
+        for mount in mountinfo::mounts(mounts).filter(|mount| mount.is_type("cgroup2")) {
+            match Self::on(&mount.mount_point(), &mount.root(), base) {
                 Ok(place) => return Ok(place),
                 Err(error) => unusable = unusable.or(Some(error)),
             }
@@ -56,14 +62,30 @@ impl Place {
         Err(unusable.unwrap_or_else(no_mount))
     }
 
-    fn on(mount: &Mount<'_>, base: &Base) -> Result<Self> {
-        let mount_root = mount.root().into_owned();
+    /// Our own group, found without the list of the mounts, which the kernel takes long to write: where a mount
+    /// is that shows everything, our group's path leads to the very group whose id the kernel says is ours.
+    fn where_it_usually_is(base: &Base) -> Option<Self> {
+        // Before Linux 6.13 it does not say.
+        let own = PidFd::open(Pid::current()).ok()??.cgroup_id().ok()?.filter(|_| base.is_own())?;
+        let root = Path::new("/");
+        let is_ours = |mount: &Path| {
+            let mount = Dir::open_mount(mount, Version::V2).ok()?;
+            let group = mount.open_beneath(own_group(root, base).ok()?).ok()?;
+            (group.inode().ok()? == own).then_some(())
+        };
+        let mut usual = USUAL.iter().map(Path::new);
+        let mount = usual.find(|mount| is_ours(mount).is_some())?;
+        Self::on(mount, root, base).ok()
+    }
+
+    /// Below a mount of `root`.
+    fn on(mount: &Path, root: &Path, base: &Base) -> Result<Self> {
+        let mount_root = root.to_path_buf();
         let relative = match base.parent() {
             Some(parent) => parent.strip_prefix("/").unwrap_or(parent).to_path_buf(),
             None => leaf::outside(own_group(&mount_root, base)?),
         };
-        let mount = mount.mount_point();
-        let mount = Dir::open_mount(&mount, Version::V2).map_err(unusable)?;
+        let mount = Dir::open_mount(mount, Version::V2).map_err(unusable)?;
         let dir = mount.open_beneath(&relative).map_err(unusable)?;
         dir.check_writable().map_err(not_writable)?;
         let named = base.parent().is_some();
@@ -126,7 +148,7 @@ impl Place {
 /// Our own group, relative to the mount.
 pub(crate) fn own_group(mount_root: &Path, base: &Base) -> Result<PathBuf> {
     let text = base.memberships().map_err(|error| Error::from_io(Operation::Probe, &error))?;
-    cgroup::memberships(&text)
+    cgroup::memberships(text)
         .find(cgroup::Membership::is_unified)
         .and_then(|own| cgroup::below_mount(own.path, mount_root))
         .ok_or_else(|| {

@@ -6,11 +6,11 @@
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use containment_core::{
     Capabilities, Change, ChildOps, Error, ErrorKind, FreezeState, GroupId, GroupOps, KillStep,
-    Member, Operation, Pid, Program, Reaped, Result, Signal, Signalled, Usage, Watch,
+    Member, Operation, Pid, Program, Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
 };
 use containment_process::child::Tidying;
 use containment_process::pidfd::PidFd;
@@ -24,6 +24,17 @@ use crate::line::{Keeping, Kept, Line, Unopened};
 use crate::names::Claim;
 use crate::nursery::Nest;
 use crate::tree::{Struck, Tree, Trunk, usage_now};
+
+/// Whom a strike looks for, besides the process groups that programs lead.
+#[derive(Debug, Clone, Copy)]
+enum Whom {
+    /// Nobody: these many members are in them.
+    Together(usize),
+    /// Who has left them.
+    All,
+    /// Each of their members, too: who joined one meanwhile, or is not ours to signal, which is told.
+    Each,
+}
 
 /// A group whose members descend from keepers.
 #[derive(Debug)]
@@ -40,8 +51,15 @@ pub(crate) struct KeptGroup {
     orphans: AtomicBool,
     /// How often it was killed. Each kill counts before it acts, and a spawn looks last.
     kills: AtomicU64,
+    /// Whether it was told to stop since it was told to go on.
+    stopped: AtomicBool,
+    /// When it was last listed, and how many there were, if nobody had left the process groups.
+    together: Mutex<Option<(Instant, usize)>>,
     removed: AtomicBool,
 }
+
+/// For so long who was together stays together: what tells them to end comes right after the list.
+const JUST_NOW: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Default)]
 struct Lines {
@@ -74,10 +92,20 @@ impl Lines {
 
 impl KeptGroup {
     pub(crate) fn new(claim: Claim, capabilities: Capabilities, nest: Nest, lasting: bool) -> Self {
-        let [orphans, removed] = [false; 2].map(AtomicBool::new);
-        let (lines, kills) = (Mutex::default(), AtomicU64::new(0));
-        let user = (!signals_everybody()).then(|| geteuid().as_raw());
-        Self { claim, capabilities, lines, nest, lasting, user, orphans, kills, removed }
+        let [orphans, stopped, removed] = [false; 3].map(AtomicBool::new);
+        Self {
+            claim,
+            capabilities,
+            lines: Mutex::default(),
+            nest,
+            lasting,
+            user: (!signals_everybody()).then(|| geteuid().as_raw()),
+            orphans,
+            kills: AtomicU64::new(0),
+            stopped,
+            together: Mutex::default(),
+            removed,
+        }
     }
 
     /// A group of everything that descends from this process.
@@ -142,13 +170,29 @@ impl KeptGroup {
     }
 
     /// One pass of a signal that no member can ignore: at once to every process group that a program leads,
-    /// which stops most of a fork bomb before the rest is looked for, and then to who has left those. With
-    /// `each` also to each of their members: who joined one meanwhile, or is not ours to signal, which is told.
-    fn strike(&self, signal: Signal, operation: Operation, each: bool) -> Result<Signalled> {
+    /// which stops most of a fork bomb before the rest is looked for, and then to who has left those.
+    fn strike(&self, signal: Signal, operation: Operation, whom: Whom) -> Result<Signalled> {
         let struck: Result<Vec<_>> =
             self.lines().open.iter().map(|line| line.signal_process_group(signal)).collect();
-        let groups = struck?.into_iter().flatten().filter(|_| !each).collect();
+        let struck = struck?;
+        // Whom a process group's signal did not reach is not told.
+        let reached = self.user.is_none() && struck.iter().all(Option::is_some);
+        let groups = match whom {
+            Whom::Together(count) if reached && !self.orphans.load(Ordering::Acquire) => {
+                self.refuse_removed(operation)?;
+                return Ok(Signalled { count, failed: Vec::new() });
+            }
+            Whom::Together(_) | Whom::All => struck.into_iter().flatten().collect(),
+            Whom::Each => Vec::new(),
+        };
         self.pass(signal, operation, &Struck { groups, user: self.user })
+    }
+
+    /// How many members were listed just now, if nobody had left the process groups: they need not be looked for
+    /// again. Who leaves meanwhile is met by the next strike.
+    fn take_together(&self) -> Option<usize> {
+        let listed = self.together.lock().unwrap_or_else(PoisonError::into_inner).take();
+        listed.filter(|(when, _)| when.elapsed() < JUST_NOW).map(|(_, count)| count)
     }
 
     /// One pass of a signal over everybody who has not got it already.
@@ -253,7 +297,12 @@ impl GroupOps for KeptGroup {
 
     fn members(&self) -> Result<Vec<Member>> {
         self.refuse_removed(Operation::Members)?;
-        self.tree()?.members(&self.trunks(), Operation::Members).map_err(|e| self.error(e))
+        let members = self.tree()?.members(&self.trunks(), Operation::Members);
+        let members = members.map_err(|error| self.error(error))?;
+        let are_together = members.iter().all(|member| member.standing != Standing::Escaped);
+        *self.together.lock().unwrap_or_else(PoisonError::into_inner) =
+            are_together.then(|| (Instant::now(), members.len()));
+        Ok(members)
     }
 
     fn populated(&self) -> Result<bool> {
@@ -283,14 +332,24 @@ impl GroupOps for KeptGroup {
     fn kill(&self) -> Result<KillStep> {
         self.refuse_removed(Operation::Kill)?;
         let again = self.kills.fetch_add(1, Ordering::SeqCst) > 0;
-        self.strike(Signal::KILL, Operation::Kill, again).map(KillStep::Signalled)
+        let whom = match self.take_together() {
+            _ if again => Whom::Each,
+            Some(count) => Whom::Together(count),
+            None => Whom::All,
+        };
+        self.strike(Signal::KILL, Operation::Kill, whom).map(KillStep::Signalled)
     }
 
+    /// It is asked for until everybody is stopped: those who have left the process groups are looked for from
+    /// the second time on.
     fn request_freeze(&self) -> Result<()> {
-        self.strike(Signal::STOP, Operation::Freeze, false).map(drop)
+        let again = self.stopped.swap(true, Ordering::Relaxed);
+        let whom = if again { Whom::All } else { Whom::Together(0) };
+        self.strike(Signal::STOP, Operation::Freeze, whom).map(drop)
     }
 
     fn request_thaw(&self) -> Result<()> {
+        self.stopped.store(false, Ordering::Relaxed);
         self.pass(Signal::CONT, Operation::Thaw, &Struck::default()).map(drop)
     }
 

@@ -39,10 +39,14 @@ impl Inbox {
         Self::receive(heard.collect())
     }
 
-    /// Receives every signal of `set`, those that were ignored too.
+    /// Receives every signal of `set`, those that were ignored too. SIGCHLD tells ends alone: that a child was
+    /// stopped, or goes on, is nothing to wake up for.
     pub fn open_all(set: SignalSet) -> io::Result<Self> {
         let all = (1..=64).filter_map(Signal::new).filter(|signal| set.contains(*signal));
         all.filter(|signal| is_ignored(*signal)).try_for_each(set_default)?;
+        if set.contains(Signal::CHLD) {
+            set_default_with(Signal::CHLD, libc::SA_NOCLDSTOP)?;
+        }
         Self::receive(set)
     }
 
@@ -136,10 +140,17 @@ pub fn is_ignored(signal: Signal) -> bool {
 }
 
 fn set_default(signal: Signal) -> io::Result<()> {
-    // SAFETY: a constant disposition; a handler that was there is no longer called, which is all.
-    match unsafe { libc::signal(signal.as_raw(), libc::SIG_DFL) } {
-        libc::SIG_ERR => Err(io::Error::last_os_error()),
-        _ => Ok(()),
+    set_default_with(signal, 0)
+}
+
+fn set_default_with(signal: Signal, flags: libc::c_int) -> io::Result<()> {
+    // SAFETY: zeroes are a valid `sigaction`, which is the default disposition with an empty mask.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_flags = flags;
+    // SAFETY: reads the action; a handler that was there is no longer called, which is all.
+    match unsafe { libc::sigaction(signal.as_raw(), &raw const action, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

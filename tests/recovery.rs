@@ -36,8 +36,7 @@ fn contain(job: &Job, words: &[&str]) -> Ended {
 }
 
 fn document(job: &Job, words: &[&str]) -> Value {
-    let ended = contain(job, words).expect(0);
-    serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"))
+    contain(job, words).expect(0).document()
 }
 
 /// What is in the state directory.
@@ -328,7 +327,7 @@ fn a_process_group_that_cannot_be_ended_keeps_no_other_alive() {
         let spoilt = state.join(format!("program-{}=1-1", jobs[1].name()));
         fs::write(&spoilt, "{").unwrap();
         let ended = contain(&jobs[0], &["gc", "--json"]).expect(1);
-        let collected: Value = serde_json::from_str(&ended.stdout).unwrap();
+        let collected = ended.document();
         assert_eq!(collected["removed"].as_array().unwrap().len(), 2, "{ended:?}");
         let errors = collected["errors"].to_string();
         assert!(

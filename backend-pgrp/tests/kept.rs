@@ -8,7 +8,7 @@ use std::io::{PipeWriter, Read as _};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Arc, OnceLock};
 
-use backend_pgrp::{Charge, Keeper, Nursery, Order, ProcessGroups, keep};
+use backend_pgrp::{Keeper, KeeperConfig, KeeperSpawner, Order, ProcessGroups, keep};
 use containment_core::{
     Error, ErrorKind, Group, KillStep, Member, Outcome, Pid, Program, Result, Standing,
 };
@@ -85,16 +85,16 @@ impl<F> std::fmt::Debug for Forks<F> {
     }
 }
 
-impl<F: Fn() + Send + Sync> Nursery for Forks<F> {
-    fn hatch(&self, order: &Order<'_>, pipe: PipeWriter) -> Result<PidFd> {
+impl<F: Fn() + Send + Sync> KeeperSpawner for Forks<F> {
+    fn spawn_keeper(&self, order: &Order<'_>, pipe: PipeWriter) -> Result<PidFd> {
         let supervisor = PidFd::open(Pid::current()).unwrap().unwrap();
-        let charge = Charge { order: *order, supervisor, guardian: None, scribe: None };
-        let keeper = worker::fork(move || keep(charge, pipe)).unwrap();
+        let config = KeeperConfig { order: *order, supervisor, guardian: None, recorder: None };
+        let keeper = worker::fork(move || keep(config, pipe)).unwrap();
         (self.0)();
         Ok(keeper)
     }
 
-    fn adopter(&self) -> Pid {
+    fn sub_reaper(&self) -> Pid {
         Pid::current()
     }
 

@@ -3,8 +3,8 @@
 
 use containment::registry::Entry;
 use containment::{
-    Backend, Backoff, Child, Error, ErrorKind, OpenGroup, Operation, Outcome, Program, Result, Signal,
-    SignalSet, Time, Waiter, Watch, tell_group,
+    Backend, Backoff, Child, Error, ErrorKind, OpenGroup, Operation, Outcome, Program, Result,
+    Signal, SignalSet, Time, Waiter, Watch, tell_group,
 };
 use containment_process::signals::{Inbox, Received};
 

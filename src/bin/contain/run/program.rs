@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use containment::{
-    Backend, Error, ErrorKind, Group, GroupName, Operation, ProcessGroup, Program, Result, SignalSet,
-    Stream, tell_group,
+    Backend, Error, ErrorKind, Group, GroupName, Operation, ProcessGroup, Program, Result,
+    SignalSet, Stream, tell_group,
 };
 
 use crate::cli::Run;

@@ -17,7 +17,7 @@ use containment_process::reap::become_sub_reaper;
 use containment_process::worker;
 use libtest_mimic::{Arguments, Failed, Trial};
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use support::{
     await_end_of_first_thread, clean_kill, create, eventually, is_alive, sh, told_pid,
     without_first_thread,
@@ -214,8 +214,7 @@ fn a_member_that_became_another_user_is_told_by_the_first_kill() {
 
 /// Plays the case in a copy of this program, with a program beside it that makes root of whoever runs it.
 fn become_an_ordinary_user() {
-    if !geteuid().is_root() {
-        eprintln!("SKIPPED: only root can become another user");
+    if !support::must_run::is_root("only root can become another user") {
         return;
     }
     let directory = tempfile::tempdir().unwrap();

@@ -10,6 +10,7 @@ pub(crate) mod backends;
 pub(crate) mod hybrid;
 pub(crate) mod isolation;
 pub(crate) mod job;
+pub(crate) mod must_run;
 pub(crate) mod shapes;
 pub(crate) mod terminal;
 pub(crate) mod traces;

@@ -3,6 +3,9 @@
 #![expect(unreachable_pub, reason = "shared by several test crates")]
 #![allow(dead_code, clippy::allow_attributes, reason = "not every test crate uses all of it")]
 
+#[path = "../../../tests/support/must_run.rs"]
+pub mod must_run;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -18,10 +21,7 @@ pub fn driver() -> Option<CgroupV1> {
     match CgroupV1::probe(None).and_then(|driver| driver.prove().map(|()| driver)) {
         Ok(driver) => Some(driver),
         Err(error) => {
-            let must_run = std::env::var("CONTAIN_MUST_RUN").unwrap_or_default();
-            let forbidden = must_run.split(',').any(|name| name.trim() == "cgroup-v1");
-            assert!(!forbidden, "cgroup-v1 must run here: {error}");
-            eprintln!("SKIPPED: {error}");
+            must_run::skip("cgroup-v1", &error);
             None
         }
     }
@@ -93,7 +93,8 @@ pub fn bench_with(test: &str, limits: &[Limit]) -> Option<Bench> {
     let offered = bench.driver.capabilities().limits;
     let lacking = limits.iter().find(|limit| !offered.contains(**limit));
     if let Some(limit) = lacking {
-        eprintln!("SKIPPED: no hierarchy of this host offers the limit {limit}");
+        let what = format!("cgroup-v1-limits.{limit}");
+        must_run::skip(&what, &format!("no hierarchy of this host offers the limit {limit}"));
         return None;
     }
     Some(bench)

@@ -6,6 +6,9 @@
     reason = "every test binary compiles this and uses a part of it"
 )]
 
+#[path = "../../../tests/support/must_run.rs"]
+mod must_run;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -13,6 +16,7 @@ use std::time::{Duration, Instant};
 use backend_cgroupv2::CgroupV2;
 use containment_core::{CgroupOps, ControllerSet, Group, GroupName, Policy, Program};
 use containment_process::proc::{cgroup, mountinfo};
+pub(crate) use must_run::skip;
 
 /// A name that no other test uses.
 pub(crate) fn name(test: &str) -> GroupName {
@@ -52,14 +56,6 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "not in time: {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
-}
-
-/// Says that a test cannot be shown here; `CONTAIN_MUST_RUN` with `what` in it makes that a failure.
-pub(crate) fn skip(what: &str, why: &dyn std::fmt::Display) {
-    let required = std::env::var("CONTAIN_MUST_RUN").unwrap_or_default();
-    let required = required.split(',').any(|one| one.trim() == what);
-    assert!(!required, "{what} must run: {why}");
-    eprintln!("SKIPPED: {why}");
 }
 
 /// The directory of our own group.

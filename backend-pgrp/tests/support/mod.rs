@@ -1,5 +1,8 @@
 //! What the tests of process groups share.
 
+#[path = "../../../tests/support/must_run.rs"]
+pub(crate) mod must_run;
+
 use std::io::{PipeReader, Read};
 use std::time::{Duration, Instant};
 
@@ -54,11 +57,7 @@ pub(crate) fn without_first_thread() -> Option<Program> {
         threading.Thread(target=time.sleep, args=(1000,)).start()\n\
         print(os.getpid(), flush=True)\n\
         ctypes.CDLL(None).pthread_exit(None)";
-    if std::process::Command::new("python3").arg("-V").output().is_err() {
-        eprintln!("SKIPPED: python3 is not installed");
-        return None;
-    }
-    Some(Program::new("python3").args(["-c", SCRIPT]))
+    must_run::has_python().then(|| Program::new("python3").args(["-c", SCRIPT]))
 }
 
 /// Waits until a process is shown as a zombie.

@@ -18,6 +18,8 @@ mod elsewhere;
 #[path = "../support/must_run.rs"]
 mod must_run;
 mod stage;
+#[path = "../support/time.rs"]
+mod time;
 mod world;
 
 use std::process::{Command, ExitCode, Stdio};

@@ -15,6 +15,8 @@ mod plan;
 mod stage;
 mod strike;
 mod table;
+#[path = "../support/time.rs"]
+mod time;
 
 use std::io::Write as _;
 use std::process::ExitCode;

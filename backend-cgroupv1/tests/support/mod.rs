@@ -5,6 +5,8 @@
 
 #[path = "../../../tests/support/must_run.rs"]
 pub mod must_run;
+#[path = "../../../tests/support/time.rs"]
+mod time;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,6 +17,7 @@ use containment_core::{
     CgroupOps, ControllerSet, FreezeState, Group, GroupName, GroupOps, Limit, Pid, Policy, Program,
 };
 use containment_process::proc::mountinfo;
+pub(crate) use time::{patient, scaled};
 
 /// The driver of this host, unless it has none: then the test says so, and fails where it must run.
 pub fn driver() -> Option<CgroupV1> {
@@ -148,19 +151,6 @@ pub fn sh(script: &str) -> Program {
 
 pub fn sleeper() -> Program {
     Program::new("sleep").arg("1000")
-}
-
-/// `CONTAIN_TIME_SCALE` times as long: emulated machines are slow.
-pub fn scaled(time: Duration) -> Duration {
-    let scale = std::env::var("CONTAIN_TIME_SCALE").ok().and_then(|scale| scale.parse().ok());
-    time.mul_f64(scale.unwrap_or(1.0))
-}
-
-/// The same policy with the time that an emulated machine takes to freeze and to kill.
-pub fn patient(policy: &Policy) -> Policy {
-    let (freeze_timeout, kill_timeout) =
-        (scaled(policy.freeze_timeout), scaled(policy.kill_timeout));
-    Policy { freeze_timeout, kill_timeout, ..policy.clone() }
 }
 
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {

@@ -2,12 +2,15 @@
 
 #[path = "../../../tests/support/must_run.rs"]
 pub(crate) mod must_run;
+#[path = "../../../tests/support/time.rs"]
+mod time;
 
 use std::io::{PipeReader, Read};
 use std::time::{Duration, Instant};
 
 use containment_core::{CgroupOps, ControllerSet, Group, GroupName, Pid, Policy, Program};
 use containment_process::proc::Stat;
+pub(crate) use time::scaled;
 
 pub(crate) fn create(driver: &dyn CgroupOps, name: &str) -> Group {
     let name: GroupName = name.parse().unwrap();
@@ -16,12 +19,6 @@ pub(crate) fn create(driver: &dyn CgroupOps, name: &str) -> Group {
 
 pub(crate) fn sh(script: &str) -> Program {
     Program::new("/bin/sh").args(["-c", script])
-}
-
-/// `CONTAIN_TIME_SCALE` times as long: emulated machines are slow.
-pub(crate) fn scaled(time: Duration) -> Duration {
-    let scale = std::env::var("CONTAIN_TIME_SCALE").ok().and_then(|scale| scale.parse().ok());
-    time.mul_f64(scale.unwrap_or(1.0))
 }
 
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {

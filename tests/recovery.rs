@@ -174,8 +174,8 @@ const SPOILED: [(&str, &str, &str); 3] = [
 ];
 
 fn a_warning_of_the_state_directory_names_it_and_a_remedy(backend: &str) {
-    if !rustix::process::geteuid().is_root() {
-        return skip("spoiled state directories", "only root can mount");
+    if !support::must_run::is_root("only root can mount") {
+        return;
     }
     for (spoil, why, remedy) in SPOILED {
         let job = Job::on(backend);
@@ -281,7 +281,7 @@ fn a_hierarchy_that_is_denied_keeps_the_group_on_record() {
 
 fn a_denied_hierarchy(backend: &str, words: &[&str]) {
     let Some(mount) = support::traces::mount_of("memory") else {
-        return skip("the memory hierarchy", "it is not mounted");
+        return skip("cgroup-v1.memory", "the memory hierarchy is not mounted");
     };
     if !have("strace", &["strace"]) {
         return;

@@ -15,6 +15,7 @@ use std::os::unix::fs::MetadataExt as _;
 /// must run.
 #[track_caller]
 pub(crate) fn skip(what: &str, reason: &dyn Display) {
+    assert!(!what.contains([',', ' ']), "nobody can demand {what:?}");
     assert!(!demanded(what), "{what} must run here (CONTAIN_MUST_RUN), and cannot: {reason}");
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");

@@ -78,7 +78,6 @@ pub(crate) const MEANINGS: [Meaning; 14] = {
     }
     [
         meaning(TIMED_OUT, Of::Run, "a limit on time or on CPU time ended the group"),
-        meaning(OUT_OF_MEMORY, Of::Run, "memory ran out, and the group was ended for it"),
         meaning(
             RUN_FAILED,
             Of::RunAndExec,
@@ -86,6 +85,7 @@ pub(crate) const MEANINGS: [Meaning; 14] = {
         ),
         meaning(NOT_EXECUTABLE, Of::RunAndExec, "PROGRAM was found and cannot be executed"),
         meaning(NOT_FOUND, Of::RunAndExec, "PROGRAM was not found"),
+        meaning(OUT_OF_MEMORY, Of::Run, "memory ran out, and the group was ended for it"),
         meaning(UNSUPPORTED, Of::Exec, "the group is a process group, which takes nobody in"),
         meaning(DONE, Of::Others, "done"),
         meaning(FAILED, Of::Others, "failed, in one line on stderr"),

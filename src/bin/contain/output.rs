@@ -14,7 +14,7 @@ pub(crate) fn print(what: &str, text: &str) -> u8 {
     }
 }
 
-/// Prints `document` on one line; gives the exit status, as [`print`] does.
+/// Prints `document` on one line; gives the exit status, as [`print()`] does.
 pub(crate) fn print_json(what: &str, document: &impl Serialize) -> u8 {
     match serde_json::to_string(document) {
         Ok(line) => print(what, &format!("{line}\n")),

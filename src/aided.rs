@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use backend_pgrp::{Keeper, Nursery, Scribe};
+use backend_pgrp::{Keeper, KeeperSpawner, Recorder};
 use containment_core::{CgroupOps, Error, ErrorKind, Operation, Result};
 
 use crate::builder::Builder;
@@ -40,10 +40,10 @@ impl Builder {
             Err(why) => (None, vec![without_helper(lasting, why)]),
         };
         if let Some(helper) = &helper {
-            builder.place.nursery = Some((Arc::clone(helper) as Arc<dyn Nursery>, lasting));
+            builder.place.spawner = Some((Arc::clone(helper) as Arc<dyn KeeperSpawner>, lasting));
         }
         if lasting {
-            builder.place.scribe = Some(Arc::new(registry.clone()) as Arc<dyn Scribe>);
+            builder.place.recorder = Some(Arc::new(registry.clone()) as Arc<dyn Recorder>);
         }
         Ok((Aided { builder, helper }, degraded))
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use backend_cgroupv1::CgroupV1;
 use backend_cgroupv2::CgroupV2;
-use backend_pgrp::{Keeper, Nursery, ProcessGroups, Scribe};
+use backend_pgrp::{Keeper, KeeperSpawner, ProcessGroups, Recorder};
 use containment_core::{
     Backend, CgroupOps, ControllerSet, Error, ErrorKind, Measure, Operation, Result, Set,
 };
@@ -14,9 +14,9 @@ use containment_process::proc::{Base, cgroup};
 use containment_process::spawn::separates_processes;
 
 use crate::hybrid::Hybrid;
-use crate::scope::{self, Foreseen, Wanted};
+use crate::scope::{self, ScopeOffer, Wanted};
 use crate::selection::Systemd;
-use crate::systemd::Prospect;
+use crate::systemd::AvailableScope;
 
 /// The backends that are tried, the strongest first. Never the fake.
 pub(crate) const ORDER: [Backend; 4] =
@@ -44,9 +44,9 @@ pub(crate) struct Place {
     /// What holds the processes of a process group together.
     pub(crate) keeper: Keeper,
     /// Who makes keepers instead of this process, and whether those outlive it.
-    pub(crate) nursery: Option<(Arc<dyn Nursery>, bool)>,
+    pub(crate) spawner: Option<(Arc<dyn KeeperSpawner>, bool)>,
     /// Who writes down what becomes of programs that are to outlive us.
-    pub(crate) scribe: Option<Arc<dyn Scribe>>,
+    pub(crate) recorder: Option<Arc<dyn Recorder>>,
     /// The figures that groups have to show, where each has its price.
     pub(crate) figures: Set<Measure>,
     /// What groups had better give, and what of it they have to.
@@ -62,8 +62,8 @@ impl Place {
         Self {
             base,
             keeper: Keeper::None,
-            nursery: None,
-            scribe: None,
+            spawner: None,
+            recorder: None,
             figures: Set::EMPTY,
             wanted: Wanted::NOTHING,
             required: Wanted::NOTHING,
@@ -86,7 +86,7 @@ pub(crate) trait Host: Debug + Send + Sync {
     fn probe(&self, backend: Backend, place: &Place) -> Result<Arc<dyn Driver>>;
 
     /// The scope that systemd would be asked for to have these figures, and more limits; none is made.
-    fn scope(&self, figures: Set<Measure>) -> Result<Option<Foreseen>>;
+    fn scope(&self, figures: Set<Measure>) -> Result<Option<ScopeOffer>>;
 
     /// Whether the kernel can seal a program in.
     fn check_seal(&self) -> Result<()>;
@@ -119,8 +119,8 @@ impl Host for ThisHost {
         }
     }
 
-    fn scope(&self, figures: Set<Measure>) -> Result<Option<Foreseen>> {
-        Ok(Prospect::look(figures)?.map(Foreseen::from))
+    fn scope(&self, figures: Set<Measure>) -> Result<Option<ScopeOffer>> {
+        Ok(AvailableScope::probe(figures)?.map(ScopeOffer::from))
     }
 
     fn check_seal(&self) -> Result<()> {
@@ -135,9 +135,9 @@ impl Host for ThisHost {
 
 fn process_groups(place: &Place) -> Result<Arc<dyn Driver>> {
     let driver = ProcessGroups::probe(place.keeper)?;
-    Ok(Arc::new(match (&place.nursery, &place.scribe) {
-        (Some((nursery, lasting)), _) => driver.kept_by(Arc::clone(nursery), *lasting),
-        (None, Some(scribe)) => driver.recorded_by(Arc::clone(scribe)),
+    Ok(Arc::new(match (&place.spawner, &place.recorder) {
+        (Some((spawner, lasting)), _) => driver.kept_by(Arc::clone(spawner), *lasting),
+        (None, Some(recorder)) => driver.recorded_by(Arc::clone(recorder)),
         (None, None) => driver,
     }))
 }
@@ -250,7 +250,7 @@ pub(crate) mod tests {
             ORDER
         }
 
-        fn scope(&self, _: Set<Measure>) -> Result<Option<Foreseen>> {
+        fn scope(&self, _: Set<Measure>) -> Result<Option<ScopeOffer>> {
             Ok(None)
         }
 

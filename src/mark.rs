@@ -3,14 +3,15 @@
 
 use std::ffi::OsString;
 
-use containment_core::GroupId;
+use containment_core::{GroupId, Program};
 
 /// The variable that tells a program which group holds it: `outer:inner` where groups are nested.
 pub const GROUP_VARIABLE: &str = "CONTAIN_GROUP";
 
-/// Its value for a program of `group`, inside of the groups that hold this process.
-pub fn group_variable(group: &GroupId) -> OsString {
-    inside(std::env::var_os(GROUP_VARIABLE), group)
+/// A program of `group` that is told so: the variable names that group, inside of those that hold this process.
+#[must_use]
+pub fn tell_group(program: Program, group: &GroupId) -> Program {
+    program.env(GROUP_VARIABLE, inside(std::env::var_os(GROUP_VARIABLE), group))
 }
 
 fn inside(outer: Option<OsString>, group: &GroupId) -> OsString {

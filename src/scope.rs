@@ -9,7 +9,7 @@ use containment_core::{
 use crate::drivers::{Place, told};
 use crate::require::Requirement;
 use crate::selection::Finding;
-use crate::systemd::Prospect;
+use crate::systemd::AvailableScope;
 
 /// What groups are to give.
 #[derive(Debug, Clone, Copy)]
@@ -65,9 +65,9 @@ pub(crate) fn v2(place: &Place) -> Result<CgroupV2> {
     if !place.may_ask() || has.is_some_and(|has| place.wanted.lacking_in(has).is_empty()) {
         return own;
     }
-    let scope = Prospect::look(place.figures).and_then(|scope| match scope {
+    let scope = AvailableScope::probe(place.figures).and_then(|scope| match scope {
         Some(scope) if is_worth_it(has, scope.capabilities(), place.wanted, place.required)? => {
-            scope.take().and_then(find).map(Some)
+            scope.enter().and_then(find).map(Some)
         }
         _ => Ok(None),
     });
@@ -125,19 +125,19 @@ fn joined(own: Error, refusal: &Error) -> Error {
 
 /// What a scope would give, and who would be asked for it.
 #[derive(Debug)]
-pub(crate) struct Foreseen {
+pub(crate) struct ScopeOffer {
     pub(crate) capabilities: Capabilities,
     pub(crate) told: String,
 }
 
-impl From<Prospect> for Foreseen {
-    fn from(scope: Prospect) -> Self {
+impl From<AvailableScope> for ScopeOffer {
+    fn from(scope: AvailableScope) -> Self {
         Self { capabilities: scope.capabilities().clone(), told: scope.to_string() }
     }
 }
 
 /// What was found out about our own group, with what a scope would change; none is made.
-pub(crate) fn foresee(found: Finding, scope: Result<Option<Foreseen>>) -> Finding {
+pub(crate) fn with_scope(found: Finding, scope: Result<Option<ScopeOffer>>) -> Finding {
     let (own, scope) = match (found.usable, scope) {
         (own, Ok(None)) => return Finding { usable: own, ..found },
         (own, Ok(Some(scope))) => (own, scope),
@@ -191,8 +191,8 @@ mod tests {
         Finding { backend: Backend::CgroupV2, usable, lacking: Vec::new(), scope: None }
     }
 
-    fn foreseen() -> Foreseen {
-        Foreseen { capabilities: strong(), told: "asked".to_owned() }
+    fn offer() -> ScopeOffer {
+        ScopeOffer { capabilities: strong(), told: "asked".to_owned() }
     }
 
     fn denied() -> Error {
@@ -201,26 +201,26 @@ mod tests {
 
     #[test]
     fn what_a_scope_would_mend_is_foreseen() {
-        let mended = foresee(found(Err(denied())), Ok(Some(foreseen())));
+        let mended = with_scope(found(Err(denied())), Ok(Some(offer())));
         assert_eq!((mended.usable.unwrap(), mended.scope.as_deref()), (strong(), Some("asked")));
-        let more = foresee(found(Ok(weak())), Ok(Some(foreseen())));
+        let more = with_scope(found(Ok(weak())), Ok(Some(offer())));
         assert!(more.usable.unwrap().limits.contains(Limit::Pids));
         assert_eq!(
-            foresee(found(Ok(strong())), Ok(Some(foreseen()))).scope,
+            with_scope(found(Ok(strong())), Ok(Some(offer()))).scope,
             None,
             "nothing to mend"
         );
-        assert_eq!(foresee(found(Ok(weak())), Ok(None)).scope, None);
+        assert_eq!(with_scope(found(Ok(weak())), Ok(None)).scope, None);
     }
 
     #[test]
     fn why_no_scope_can_be_had_is_told_with_its_remedy() {
         let refusal = || Err(Error::new(ErrorKind::Unusable, Operation::Probe).because("no bus"));
-        let error = foresee(found(Err(denied())), refusal()).usable.unwrap_err();
+        let error = with_scope(found(Err(denied())), refusal()).usable.unwrap_err();
         assert_eq!(error.reason().to_string(), "Permission denied (EACCES); no bus");
         assert_eq!(error.remedy(), Some("own remedy"));
         let limitless = Capabilities { limits: Set::EMPTY, ..weak() };
-        assert_eq!(foresee(found(Ok(limitless)), refusal()).lacking, ["no bus"]);
-        assert!(foresee(found(Ok(strong())), refusal()).lacking.is_empty());
+        assert_eq!(with_scope(found(Ok(limitless)), refusal()).lacking, ["no bus"]);
+        assert!(with_scope(found(Ok(strong())), refusal()).lacking.is_empty());
     }
 }

@@ -3,7 +3,7 @@
 use containment_core::{Backend, Set};
 
 use crate::builder::Builder;
-use crate::scope::foresee;
+use crate::scope::with_scope;
 use crate::selection::{Finding, Systemd};
 
 impl Builder {
@@ -18,7 +18,7 @@ impl Builder {
                 .and_then(|driver| here.prove(&*driver, Set::all()).map(|()| driver));
             let found = Finding::of(backend, proved);
             if backend == Backend::CgroupV2 && self.place.may_ask() {
-                foresee(found, self.host.scope(self.place.figures))
+                with_scope(found, self.host.scope(self.place.figures))
             } else {
                 found
             }

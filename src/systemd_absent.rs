@@ -5,11 +5,11 @@ use containment_process::proc::Base;
 
 /// A scope that can be had: none.
 #[derive(Debug)]
-pub(crate) enum Prospect {}
+pub(crate) enum AvailableScope {}
 
-impl Prospect {
+impl AvailableScope {
     #[expect(clippy::unnecessary_wraps, reason = "the client that is built in can fail")]
-    pub(crate) fn look(_: Set<Measure>) -> Result<Option<Self>> {
+    pub(crate) fn probe(_: Set<Measure>) -> Result<Option<Self>> {
         Ok(None)
     }
 
@@ -17,12 +17,12 @@ impl Prospect {
         match *self {}
     }
 
-    pub(crate) fn take(self) -> Result<Base> {
+    pub(crate) fn enter(self) -> Result<Base> {
         match self {}
     }
 }
 
-impl std::fmt::Display for Prospect {
+impl std::fmt::Display for AvailableScope {
     fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match *self {}
     }

@@ -48,7 +48,7 @@ fn in_a_pod_a_step_is_contained_by_descent_and_says_why() {
             (&"process-group".into(), &"held".into())
         );
         let doctor = job.launch(job.bare_command().args(["doctor", "--json"])).finish().expect(0);
-        let doctor: Value = serde_json::from_str(&doctor.stdout).expect("one document");
+        let doctor = doctor.document();
         let unified = support::backends::entry(&doctor, "cgroup-v2");
         let reason = unified["reason"].as_str().expect("it cannot be used");
         assert!(reason.contains("read-only") || reason.contains("not ours to write"), "{reason}");

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::fs::File;
 use std::process::Command;
 
 use containment::{Pid, ProcessState, Signal};
@@ -60,6 +61,36 @@ on_each_cgroup_backend!(
 const PROGRAM: &str =
     "setsid sleep 1000.MARK & sleep 1001.MARK & echo up >DIR/up; exec sleep 1002.MARK";
 
+#[test]
+fn whatever_cannot_be_printed_is_told_in_the_same_words() {
+    let job = Job::on("auto");
+    let running = living_run(&job);
+    for words in [
+        &["ls"] as &[&str],
+        &["ls", "--json"],
+        &["gc", "--dry-run"],
+        &["gc", "--dry-run", "--json"],
+        &["doctor"],
+        &["doctor", "--json"],
+        &["man"],
+        &["completions", "bash"],
+        &["report", "--json", "/dev/null"],
+        &["ps", job.name()],
+        &["ps", job.name(), "--json"],
+        &["stat", job.name()],
+        &["stat", job.name(), "--json", "--watch", "0"],
+        &["kill", job.name(), "--json"],
+    ] {
+        let mut command = command(&job, words);
+        command.stdout(File::options().write(true).open("/dev/full").expect("it can be opened"));
+        let ended = job.launch(&mut command).finish_unchecked().expect(1);
+        let line = ended.stderr.lines().last().unwrap_or_default();
+        assert!(line.starts_with("contain: failed to print the "), "{words:?}: {line}");
+        assert!(line.ends_with("(ENOSPC); check stdout"), "{words:?}: {line}");
+    }
+    running.finish();
+}
+
 /// `contain WORDS`, on the job's record.
 fn command(job: &Job, words: &[&str]) -> Command {
     let mut command = job.bare_command();
@@ -72,8 +103,7 @@ fn contain(job: &Job, words: &[&str]) -> Ended {
 }
 
 fn document(job: &Job, words: &[&str]) -> Value {
-    let ended = contain(job, words).expect(0);
-    serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"))
+    contain(job, words).expect(0).document()
 }
 
 fn living_run(job: &Job) -> Running<'_> {

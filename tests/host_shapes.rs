@@ -182,8 +182,7 @@ fn check(shape: &Shape) {
 }
 
 fn doctor(job: &Job) -> Value {
-    let ended = job.launch(job.bare_command().args(["doctor", "--json"])).finish().expect(0);
-    serde_json::from_str(&ended.stdout).expect("one document")
+    job.launch(job.bare_command().args(["doctor", "--json"])).finish().expect(0).document()
 }
 
 fn check_doctor(shape: &Shape, doctor: &Value) {

@@ -34,7 +34,7 @@ impl Shape {
     fn doctor(&self) -> (Value, Value) {
         let job = self.job("auto");
         let ended = job.launch(job.bare_command().args(["doctor", "--json"])).finish().expect(0);
-        let document: Value = serde_json::from_str(&ended.stdout).expect("one document");
+        let document = ended.document();
         let v1 = entry(&document, "cgroup-v1").clone();
         (document, v1)
     }

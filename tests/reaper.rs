@@ -89,7 +89,7 @@ fn groups() -> usize {
 fn many_groups_end_on_one_thread(backend: &str) {
     let _alone = alone();
     if !may_have_open(4 * groups()) {
-        return skip("1,000 groups", "each holds a descriptor or three, and few are allowed");
+        return skip("descriptors", "each group holds a descriptor or three, and few are allowed");
     }
     let host = host(backend);
     crowd_ends(&host);

@@ -36,8 +36,7 @@ fn contain(job: &Job, words: &[&str]) -> Ended {
 }
 
 fn document(job: &Job, words: &[&str]) -> Value {
-    let ended = contain(job, words).expect(0);
-    serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"))
+    contain(job, words).expect(0).document()
 }
 
 /// What is in the state directory.
@@ -175,8 +174,8 @@ const SPOILED: [(&str, &str, &str); 3] = [
 ];
 
 fn a_warning_of_the_state_directory_names_it_and_a_remedy(backend: &str) {
-    if !rustix::process::geteuid().is_root() {
-        return skip("spoiled state directories", "only root can mount");
+    if !support::must_run::is_root("only root can mount") {
+        return;
     }
     for (spoil, why, remedy) in SPOILED {
         let job = Job::on(backend);
@@ -282,7 +281,7 @@ fn a_hierarchy_that_is_denied_keeps_the_group_on_record() {
 
 fn a_denied_hierarchy(backend: &str, words: &[&str]) {
     let Some(mount) = support::traces::mount_of("memory") else {
-        return skip("the memory hierarchy", "it is not mounted");
+        return skip("cgroup-v1.memory", "the memory hierarchy is not mounted");
     };
     if !have("strace", &["strace"]) {
         return;
@@ -328,7 +327,7 @@ fn a_process_group_that_cannot_be_ended_keeps_no_other_alive() {
         let spoilt = state.join(format!("program-{}=1-1", jobs[1].name()));
         fs::write(&spoilt, "{").unwrap();
         let ended = contain(&jobs[0], &["gc", "--json"]).expect(1);
-        let collected: Value = serde_json::from_str(&ended.stdout).unwrap();
+        let collected = ended.document();
         assert_eq!(collected["removed"].as_array().unwrap().len(), 2, "{ended:?}");
         let errors = collected["errors"].to_string();
         assert!(

@@ -20,7 +20,7 @@ fn offers(backend: &str, what: &str, name: &str) -> bool {
     let offered = &entry(doctor(), backend)["capabilities"][what];
     let has = offered.as_array().expect("a list").iter().any(|offer| offer == name);
     if !has {
-        skip(&format!("{what}.{name} on {backend}"), "not offered there");
+        skip(&format!("{backend}.{name}"), &format!("{backend} does not have {what}.{name} here"));
     }
     has
 }
@@ -89,7 +89,7 @@ fn k23_a_fork_storm_does_not_hold_up_the_time_limit(backend: &str) {
         offered.is_some_and(|limits| limits.iter().any(|limit| limit == "pids"))
     };
     let Some(outer) = ["cgroup-v1", "cgroup-v2"].into_iter().find(limits_processes) else {
-        return skip("a limit on the storm", "no backend here has limits.pids");
+        return skip("pids", "no backend here has limits.pids");
     };
     let contain = support::binary();
     let outer = ["run", "--backend", outer, "--pids", "1000", "--grace", "0", "--"];

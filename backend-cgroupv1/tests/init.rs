@@ -11,8 +11,7 @@ use containment_core::CgroupOps;
 
 /// Runs a helper of this file in a mount namespace of its own, after `prepare`.
 fn in_a_private_namespace(prepare: &str, helper: &str) {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED: mounting takes root");
+    if !support::must_run::is_root("mounting takes root") {
         return;
     }
     let exe = std::env::current_exe().unwrap();

@@ -266,8 +266,7 @@ fn k10_who_lives_without_its_first_thread_is_a_member() {
     const SCRIPT: &str = "import ctypes, threading, time\n\
         threading.Thread(target=time.sleep, args=(1000,)).start()\n\
         ctypes.CDLL(None).pthread_exit(None)";
-    if std::process::Command::new("python3").arg("-V").output().is_err() {
-        eprintln!("SKIPPED: python3 is not installed");
+    if !must_run::has_python() {
         return;
     }
     for bench in benches("k10-threads") {

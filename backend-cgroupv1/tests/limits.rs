@@ -129,8 +129,7 @@ fn disk() -> Option<Device> {
 fn a_disk_is_limited_and_what_is_no_disk_is_refused() {
     let Some(bench) = bench_with("disk", &[Limit::IoMax]) else { return };
     let Some(disk) = disk() else {
-        eprintln!("SKIPPED: this host has no disk");
-        return;
+        return must_run::skip("cgroup-v1-limits.disk", &"this host has no disk");
     };
     let group = bench.group_with(Set::EMPTY.with(Limit::IoMax));
     let most = IoMax::new().with(Rate::ReadBytes, 1 << 20).with(Rate::Writes, 100);

@@ -24,8 +24,8 @@ fn k05_who_cannot_die_is_reported_and_ended_later() {
         return;
     }
     if !rustix::process::geteuid().is_root() || !Path::new("/dev/fuse").exists() {
-        eprintln!("SKIPPED: it takes root and /dev/fuse to hold a process for certain");
-        return;
+        let reason = "it takes root and /dev/fuse to hold a process for certain";
+        return must_run::skip("freezing", &reason);
     }
     let output = std::process::Command::new("unshare")
         .args(["--mount", "--propagation", "private"])

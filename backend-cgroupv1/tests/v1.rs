@@ -270,8 +270,8 @@ fn k16_what_the_kernel_does_not_move_is_a_typed_error() {
     let kernel_thread = Pid::new(2).unwrap();
     let comm = std::fs::read_to_string("/proc/2/comm").unwrap_or_default();
     if comm.trim() != "kthreadd" {
-        eprintln!("SKIPPED: no kernel thread is seen in this pid namespace");
-        return;
+        let reason = "no kernel thread is seen in this pid namespace";
+        return must_run::skip("kernel-threads", &reason);
     }
     let before = std::fs::read_to_string("/proc/2/cgroup").unwrap();
     let group = bench.group_with(Set::EMPTY.with(Limit::Cpuset));
@@ -319,8 +319,7 @@ fn whoever_was_moved_out_is_watched_no_more() {
 #[test]
 fn a_user_with_delegated_groups_needs_no_privilege() {
     let Some(bench) = bench("user") else { return };
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED: to delegate groups takes root");
+    if !must_run::is_root("to delegate groups takes root") {
         return;
     }
     let group = bench.group_with(offered(&bench.driver, &[Limit::Memory, Limit::Cpuset]));

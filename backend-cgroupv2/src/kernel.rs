@@ -81,12 +81,13 @@ mod tests {
 
     use super::*;
     use crate::CgroupV2;
+    use crate::must_run::skip;
 
     #[test]
     fn each_sign_of_a_young_kernel_goes_with_the_others() {
         let driver = match CgroupV2::probe(Base::default()) {
             Ok(driver) => driver,
-            Err(error) => return eprintln!("SKIPPED: {error}"),
+            Err(error) => return skip("cgroup-v2", &error),
         };
         // The youngest of them, which needs no controller and no configuration, as the feature does.
         let is_younger = driver.place.mount.exists("cpu.stat.local");
@@ -100,13 +101,13 @@ mod tests {
     fn what_the_root_promises_a_group_has() {
         let driver = match CgroupV2::probe(Base::default()) {
             Ok(driver) => driver,
-            Err(error) => return eprintln!("SKIPPED: {error}"),
+            Err(error) => return skip("cgroup-v2", &error),
         };
         let name: GroupName =
             format!("contain-test-kernel-{}", std::process::id()).parse().unwrap();
         let made = match driver.create(&name, ControllerSet::EMPTY) {
             Ok(made) => Group::new(made, driver.waiter()),
-            Err(error) => return eprintln!("SKIPPED: {error}"),
+            Err(error) => return skip("cgroup-v2", &error),
         };
         let parent = &driver.place.dir;
         let group = parent.open_beneath(name.as_str()).unwrap();

@@ -17,6 +17,9 @@ mod host;
 mod kernel;
 mod leaf;
 mod limits;
+#[cfg(test)]
+#[path = "../../tests/support/must_run.rs"]
+mod must_run;
 mod offer;
 mod place;
 mod top;

@@ -8,20 +8,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use backend_cgroupv2::CgroupV2;
 use containment_core::{CgroupOps, ControllerSet, Group, Limit, Limits, Policy, Program, Stream};
 use support::*;
-
-/// The driver as it is here, and one that does as kernels without `cgroup.kill` do.
-fn drivers() -> Vec<CgroupV2> {
-    match CgroupV2::probe(None).and_then(|driver| driver.prove().map(|()| driver)) {
-        Ok(driver) => vec![driver, CgroupV2::probe(None).unwrap().without_kill_file()],
-        Err(error) => {
-            skip("cgroup-v2", &error);
-            Vec::new()
-        }
-    }
-}
 
 /// Ends a group; nothing of it lives, and its directory is gone. A thousand processes take an emulated machine
 /// seconds to freeze.

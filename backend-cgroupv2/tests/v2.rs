@@ -14,17 +14,6 @@ use containment_core::{
 };
 use support::*;
 
-/// A driver, and one that does as kernels without `cgroup.kill` do.
-fn drivers() -> Vec<CgroupV2> {
-    match CgroupV2::probe(None).and_then(|driver| driver.prove().map(|()| driver)) {
-        Ok(driver) => vec![driver, CgroupV2::probe(None).unwrap().without_kill_file()],
-        Err(error) => {
-            skip("cgroup-v2", &error);
-            Vec::new()
-        }
-    }
-}
-
 /// One kill as core makes it: without `cgroup.kill` it freezes first, and the group is thawed after.
 fn kill_once(group: &Group) {
     while let KillStep::Freezing = group.ops().kill().unwrap() {}

@@ -24,14 +24,14 @@ use containment_process::{rusage, worker};
 use rustix::process::{setpgid, setsid};
 
 use crate::capabilities;
+use crate::keepers::{Order, Recorder};
 use crate::lacking::{OfProcesses, lacking};
 use crate::message::Message;
-use crate::nursery::{Order, Scribe};
 use crate::tree::{Struck, Tree};
 
 /// What a keeper is told when it is made.
 #[derive(Debug)]
-pub struct Charge<'a> {
+pub struct KeeperConfig<'a> {
     /// What it is to keep.
     pub order: Order<'a>,
     /// Whose end is the group's, unless that let go of it.
@@ -40,7 +40,7 @@ pub struct Charge<'a> {
     /// groups is less than one pass of each keeper.
     pub guardian: Option<PidFd>,
     /// Who writes down what becomes of the program.
-    pub scribe: Option<Arc<dyn Scribe>>,
+    pub recorder: Option<Arc<dyn Recorder>>,
 }
 
 /// The signal by which its supervisor tells a keeper that the group is to outlive it. A real-time signal:
@@ -52,8 +52,8 @@ const FAILED: u8 = 125;
 
 /// The keeper's life, from the fork to its exit status. The program's signal mask is that of the calling
 /// thread unless it has one of its own.
-pub fn keep(charge: Charge<'_>, pipe: PipeWriter) -> u8 {
-    match Keeper::begin(charge, pipe) {
+pub fn keep(config: KeeperConfig<'_>, pipe: PipeWriter) -> u8 {
+    match Keeper::begin(config, pipe) {
         Ok(Some(keeper)) => keeper.keep().map_or(FAILED, |()| 0),
         Ok(None) => 0,
         Err(_) => FAILED,
@@ -71,7 +71,7 @@ struct Keeper {
     told: AtomicBool,
     /// Whether the group is to outlive the supervisor.
     let_go: AtomicBool,
-    scribe: Option<Arc<dyn Scribe>>,
+    recorder: Option<Arc<dyn Recorder>>,
     id: GroupId,
     capabilities: Capabilities,
 }
@@ -79,26 +79,26 @@ struct Keeper {
 impl Keeper {
     /// Starts the program, then lets go of everything that is not needed to keep it. `None` when the
     /// program does not run, which was told.
-    fn begin(charge: Charge<'_>, pipe: PipeWriter) -> io::Result<Option<Self>> {
+    fn begin(config: KeeperConfig<'_>, pipe: PipeWriter) -> io::Result<Option<Self>> {
         let inherited = set_mask(SignalSet::ALL)?;
         become_sub_reaper()?;
-        let orphaned = is_orphaned(charge.supervisor.pid())?;
+        let orphaned = is_orphaned(config.supervisor.pid())?;
         if !orphaned {
             // First of all: what is sent to the supervisor's process group is not for us.
             setpgid(None, None)?;
         }
-        let program = match start(&charge.order, inherited) {
+        let program = match start(&config.order, inherited) {
             Ok(program) => program,
             Err(failure) => {
                 Message::send(&[Message::Failed(failure)], pipe.as_fd())?;
                 return Ok(None);
             }
         };
-        let Charge { order, supervisor, guardian, scribe } = charge;
+        let KeeperConfig { order, supervisor, guardian, recorder } = config;
         let id = order.group.clone();
-        if let Some(scribe) = &scribe {
+        if let Some(recorder) = &recorder {
             // Before it is told: whoever knows of the program finds it on record.
-            scribe.started(&id, program.pid());
+            recorder.started(&id, program.pid());
         }
         Message::send(&[Message::Started(program.pid())], pipe.as_fd())?;
         if orphaned {
@@ -109,7 +109,7 @@ impl Keeper {
         }
         let mut handles = vec![pipe.as_fd(), supervisor.as_fd(), program.as_fd()];
         handles.extend(guardian.iter().map(PidFd::as_fd));
-        handles.extend(scribe.iter().flat_map(|scribe| scribe.handles()));
+        handles.extend(recorder.iter().flat_map(|recorder| recorder.handles()));
         worker::detach(&handles)?;
         let inbox = Inbox::open_all(SignalSet::default().with(Signal::CHLD).with(LET_GO))?;
         let [told, let_go] = [false, order.lasting].map(AtomicBool::new);
@@ -122,7 +122,7 @@ impl Keeper {
             program,
             told,
             let_go,
-            scribe,
+            recorder,
             id,
             capabilities,
         }))
@@ -181,9 +181,9 @@ impl Keeper {
         if !self.told.load(Ordering::Relaxed)
             && let Waited::Ended(outcome) = self.program.try_wait(Look::Hold)?
         {
-            if let Some(scribe) = &self.scribe {
+            if let Some(recorder) = &self.recorder {
                 // Before it is reaped: until then its pid is its own, and the next one can still ask.
-                scribe.ended(&self.id, self.program.pid(), outcome);
+                recorder.ended(&self.id, self.program.pid(), outcome);
             }
             self.program.try_wait(Look::Reap)?;
             self.told.store(true, Ordering::Relaxed);

@@ -19,10 +19,10 @@ use containment_process::rusage::CpuTime;
 use rustix::process::geteuid;
 use rustix::thread::{CapabilitySet, capabilities};
 
+use crate::keepers::KeeperSource;
 use crate::lacking::{OfProcesses, lacking};
 use crate::line::{Keeping, Kept, Line, Unopened};
 use crate::names::Claim;
-use crate::nursery::Nest;
 use crate::tree::{Struck, Tree, Trunk, usage_now};
 
 /// Whom a strike looks for, besides the process groups that programs lead.
@@ -42,7 +42,7 @@ pub(crate) struct KeptGroup {
     claim: Claim,
     capabilities: Capabilities,
     lines: Mutex<Lines>,
-    nest: Nest,
+    keepers: KeeperSource,
     /// Whether its keepers leave it alone when we die.
     lasting: bool,
     /// The user whose processes we may signal; none where we may signal everybody's.
@@ -91,13 +91,18 @@ impl Lines {
 }
 
 impl KeptGroup {
-    pub(crate) fn new(claim: Claim, capabilities: Capabilities, nest: Nest, lasting: bool) -> Self {
+    pub(crate) fn new(
+        claim: Claim,
+        capabilities: Capabilities,
+        keepers: KeeperSource,
+        lasting: bool,
+    ) -> Self {
         let [orphans, stopped, removed] = [false; 3].map(AtomicBool::new);
         Self {
             claim,
             capabilities,
             lines: Mutex::default(),
-            nest,
+            keepers,
             lasting,
             user: (!signals_everybody()).then(|| geteuid().as_raw()),
             orphans,
@@ -110,7 +115,7 @@ impl KeptGroup {
 
     /// A group of everything that descends from this process.
     pub(crate) fn of_orphans(claim: Claim, capabilities: Capabilities) -> Self {
-        let group = Self::new(claim, capabilities, Nest::Own(None), false);
+        let group = Self::new(claim, capabilities, KeeperSource::Own(None), false);
         group.orphans.store(true, Ordering::Release);
         group
     }
@@ -134,12 +139,12 @@ impl KeptGroup {
         let mut roots: Vec<Pid> = standing.iter().filter_map(alive).collect();
         let mut others = Vec::new();
         if self.has_lost(&standing) {
-            match &self.nest {
-                Nest::Own(_) => roots.push(Pid::current()),
-                Nest::Other(nursery) => {
-                    others = nursery.keepers();
+            match &self.keepers {
+                KeeperSource::Own(_) => roots.push(Pid::current()),
+                KeeperSource::Other(spawner) => {
+                    others = spawner.keepers();
                     others.retain(|keeper| !roots.contains(keeper));
-                    roots.push(nursery.adopter());
+                    roots.push(spawner.sub_reaper());
                 }
             }
         }
@@ -215,7 +220,7 @@ impl KeptGroup {
 
     /// The line that was announced.
     fn open_line(&self, program: &Program) -> Result<Arc<Line>> {
-        let opened = Line::open(&self.nest, self.id(), program, self.lasting);
+        let opened = Line::open(&self.keepers, self.id(), program, self.lasting);
         let mut lines = self.lines();
         lines.opening -= 1;
         let line = opened.map_err(|Unopened { error, may_run }| {
@@ -422,7 +427,7 @@ impl GroupOps for KeptGroup {
                 count += usize::from(line.reap_keeper()?);
             }
         }
-        if self.has_lost(&standing) && matches!(self.nest, Nest::Own(_)) {
+        if self.has_lost(&standing) && matches!(self.keepers, KeeperSource::Own(_)) {
             reap_children(None).map_err(|e| self.error(Error::from_io(Operation::Reap, &e)))?;
         }
         Ok(Reaped { count })

@@ -20,13 +20,13 @@
 
 mod held;
 mod keeper;
+mod keepers;
 mod kept;
 mod lacking;
 mod line;
 mod lost;
 mod message;
 mod names;
-mod nursery;
 mod own;
 mod tree;
 
@@ -42,13 +42,13 @@ use containment_process::pidfd::{Look, PidFd};
 use containment_process::proc::Snapshot;
 use containment_process::reap::become_sub_reaper;
 
-pub use keeper::{Charge, keep};
+pub use keeper::{KeeperConfig, keep};
+pub use keepers::{KeeperSpawner, Order, Recorder};
 pub use lost::Trace;
-pub use nursery::{Nursery, Order, Scribe};
 pub use own::OwnChildren;
 
+use keepers::KeeperSource;
 use names::Names;
-use nursery::Nest;
 
 /// What holds the processes of a group together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub enum Keeper {
 #[derive(Debug)]
 pub struct ProcessGroups {
     keeper: Keeper,
-    nest: Nest,
+    keepers: KeeperSource,
     capabilities: Capabilities,
     names: Arc<Names>,
     waiter: Arc<SystemWaiter>,
@@ -92,7 +92,7 @@ impl ProcessGroups {
         })?;
         Ok(Self {
             keeper,
-            nest: Nest::Own(None),
+            keepers: KeeperSource::Own(None),
             capabilities: capabilities(keeper),
             names: Arc::default(),
             waiter: Arc::new(SystemWaiter::new()),
@@ -101,18 +101,18 @@ impl ProcessGroups {
 
     /// Has what becomes of programs written down by their keepers, where this process forks those.
     #[must_use]
-    pub fn recorded_by(mut self, scribe: Arc<dyn Scribe>) -> Self {
-        self.nest = Nest::Own(Some(scribe));
+    pub fn recorded_by(mut self, recorder: Arc<dyn Recorder>) -> Self {
+        self.keepers = KeeperSource::Own(Some(recorder));
         self
     }
 
     /// Has keepers made by somebody else. This process may have threads and children then, and serve any
     /// number of groups; `lasting` ones are left alone when it dies.
     #[must_use]
-    pub fn kept_by(mut self, nursery: Arc<dyn Nursery>, lasting: bool) -> Self {
+    pub fn kept_by(mut self, spawner: Arc<dyn KeeperSpawner>, lasting: bool) -> Self {
         self.keeper = if lasting { Keeper::Lasting } else { Keeper::Worker };
         self.capabilities = capabilities(self.keeper);
-        self.nest = Nest::Other(nursery);
+        self.keepers = KeeperSource::Other(spawner);
         self
     }
 
@@ -179,7 +179,7 @@ impl CgroupOps for ProcessGroups {
         if !with.is_empty() {
             return Err(unsupported(Operation::SetLimits).with_group(name));
         }
-        if self.keeper != Keeper::None && matches!(self.nest, Nest::Own(_)) {
+        if self.keeper != Keeper::None && matches!(self.keepers, KeeperSource::Own(_)) {
             become_sub_reaper().map_err(|error| {
                 Error::from_io(Operation::Create, &error).with_backend(Backend::ProcessGroup)
             })?;
@@ -190,7 +190,7 @@ impl CgroupOps for ProcessGroups {
             Keeper::None => Box::new(held::HeldGroup::new(claim, capabilities)),
             Keeper::Worker | Keeper::Lasting => {
                 let lasting = self.keeper == Keeper::Lasting;
-                Box::new(kept::KeptGroup::new(claim, capabilities, self.nest.clone(), lasting))
+                Box::new(kept::KeptGroup::new(claim, capabilities, self.keepers.clone(), lasting))
             }
         })
     }

@@ -15,9 +15,9 @@ use containment_process::worker;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::getpgrp;
 
-use crate::keeper::{Charge, LET_GO, keep};
+use crate::keeper::{KeeperConfig, LET_GO, keep};
+use crate::keepers::{KeeperSource, Order, Recorder};
 use crate::message::Message;
-use crate::nursery::{Nest, Order, Scribe};
 use crate::tree::Trunk;
 
 /// A keeper, and the program that it keeps.
@@ -75,7 +75,7 @@ impl Unopened {
 impl Line {
     /// Makes a keeper and lets it start the program.
     pub(crate) fn open(
-        nest: &Nest,
+        keepers: &KeeperSource,
         id: &GroupId,
         program: &Program,
         lasting: bool,
@@ -83,13 +83,13 @@ impl Line {
         let failed = |error: io::Error| Error::from_io(Operation::Spawn, &error);
         let (reader, writer) = io::pipe().map_err(failed).map_err(Unopened::never)?;
         let order = Order { program, process_group: process_group(program), group: id, lasting };
-        let keeper = match nest {
-            Nest::Own(scribe) => fork(order, scribe.clone(), writer),
-            Nest::Other(nursery) => nursery.hatch(&order, writer),
+        let keeper = match keepers {
+            KeeperSource::Own(recorder) => fork(order, recorder.clone(), writer),
+            KeeperSource::Other(spawner) => spawner.spawn_keeper(&order, writer),
         };
         // Where it fails there may be a keeper all the same, without a descriptor of it.
         let keeper = keeper.map_err(Unopened::perhaps)?;
-        let is_ours = matches!(nest, Nest::Own(_));
+        let is_ours = matches!(keepers, KeeperSource::Own(_));
         let line = Self::told(&keeper, is_ours, reader, program, id);
         if line.is_err() {
             // It has ended, or is of no use: what it may have started is ours to end then.
@@ -279,12 +279,16 @@ impl ChildOps for Kept {
 }
 
 /// A keeper that is a fork of this process.
-fn fork(order: Order<'_>, scribe: Option<Arc<dyn Scribe>>, pipe: io::PipeWriter) -> Result<PidFd> {
+fn fork(
+    order: Order<'_>,
+    recorder: Option<Arc<dyn Recorder>>,
+    pipe: io::PipeWriter,
+) -> Result<PidFd> {
     let failed = |error: io::Error| Error::from_io(Operation::Spawn, &error);
     let supervisor = PidFd::open(Pid::current()).map_err(failed)?;
     let supervisor = supervisor.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-    let charge = Charge { order, supervisor, guardian: None, scribe };
-    worker::fork(move || keep(charge, pipe)).map_err(failed)
+    let config = KeeperConfig { order, supervisor, guardian: None, recorder };
+    worker::fork(move || keep(config, pipe)).map_err(failed)
 }
 
 /// How long a keeper may take for its first word until it is taken for stopped.

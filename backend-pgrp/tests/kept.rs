@@ -8,7 +8,7 @@ use std::io::{PipeWriter, Read as _};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Arc, OnceLock};
 
-use backend_pgrp::{Charge, Keeper, Nursery, Order, ProcessGroups, keep};
+use backend_pgrp::{Keeper, KeeperConfig, KeeperSpawner, Order, ProcessGroups, keep};
 use containment_core::{
     Error, ErrorKind, Group, KillStep, Member, Outcome, Pid, Program, Result, Standing,
 };
@@ -17,7 +17,7 @@ use containment_process::reap::become_sub_reaper;
 use containment_process::worker;
 use libtest_mimic::{Arguments, Failed, Trial};
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use support::{
     await_end_of_first_thread, clean_kill, create, eventually, is_alive, sh, told_pid,
     without_first_thread,
@@ -85,16 +85,16 @@ impl<F> std::fmt::Debug for Forks<F> {
     }
 }
 
-impl<F: Fn() + Send + Sync> Nursery for Forks<F> {
-    fn hatch(&self, order: &Order<'_>, pipe: PipeWriter) -> Result<PidFd> {
+impl<F: Fn() + Send + Sync> KeeperSpawner for Forks<F> {
+    fn spawn_keeper(&self, order: &Order<'_>, pipe: PipeWriter) -> Result<PidFd> {
         let supervisor = PidFd::open(Pid::current()).unwrap().unwrap();
-        let charge = Charge { order: *order, supervisor, guardian: None, scribe: None };
-        let keeper = worker::fork(move || keep(charge, pipe)).unwrap();
+        let config = KeeperConfig { order: *order, supervisor, guardian: None, recorder: None };
+        let keeper = worker::fork(move || keep(config, pipe)).unwrap();
         (self.0)();
         Ok(keeper)
     }
 
-    fn adopter(&self) -> Pid {
+    fn sub_reaper(&self) -> Pid {
         Pid::current()
     }
 
@@ -214,8 +214,7 @@ fn a_member_that_became_another_user_is_told_by_the_first_kill() {
 
 /// Plays the case in a copy of this program, with a program beside it that makes root of whoever runs it.
 fn become_an_ordinary_user() {
-    if !geteuid().is_root() {
-        eprintln!("SKIPPED: only root can become another user");
+    if !support::must_run::is_root("only root can become another user") {
         return;
     }
     let directory = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
-//! A line between two processes that carries letters: a short text, and descriptors with it.
+//! A channel between two processes that carries messages: a short text, and descriptors with it.
 //!
-//! It is a pair of sequenced-packet sockets (unix(7)): a letter arrives whole or not at all, and the end
+//! It is a pair of sequenced-packet sockets (unix(7)): a message arrives whole or not at all, and the end
 //! of the one side is seen by the other.
 
 use std::io::{self, IoSlice, IoSliceMut};
@@ -17,27 +17,27 @@ use rustix::net::{
     sendmsg, socketpair,
 };
 
-/// One end of a line.
+/// One end of a channel.
 #[derive(Debug, Clone)]
 pub struct Channel(Arc<OwnedFd>);
 
 /// What arrived at once.
 #[derive(Debug)]
-pub struct Letter {
+pub struct Message {
     /// Its text.
     pub text: Vec<u8>,
     /// The descriptors that came with it.
     pub descriptors: Vec<OwnedFd>,
 }
 
-/// The longest text of a letter, in bytes.
+/// The longest text of a message, in bytes.
 pub const LONGEST: usize = 16 * 1024;
 
-/// The most descriptors of a letter (`SCM_MAX_FD`).
+/// The most descriptors of a message (`SCM_MAX_FD`).
 pub const MOST: usize = 253;
 
 impl Channel {
-    /// Both ends of a new line, closed on exec.
+    /// Both ends of a new channel, closed on exec.
     pub fn pair() -> io::Result<(Self, Self)> {
         let (one, other) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
@@ -49,11 +49,11 @@ impl Channel {
         Self(Arc::new(end))
     }
 
-    /// Sends a letter.
+    /// Sends a message.
     ///
     /// # Errors
     /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) when nobody listens any more; `EMSGSIZE` for a text that
-    /// is too long, `EINVAL` for an empty one, which would arrive as the end of the line.
+    /// is too long, `EINVAL` for an empty one, which would arrive as the end of the channel.
     pub fn send(&self, text: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         if text.is_empty() {
             return Err(rustix::io::Errno::INVAL.into());
@@ -72,20 +72,20 @@ impl Channel {
         Ok(())
     }
 
-    /// Waits for the next letter; `None` when the other end is closed.
-    pub fn receive(&self) -> io::Result<Option<Letter>> {
+    /// Waits for the next message; `None` when the other end is closed.
+    pub fn receive(&self) -> io::Result<Option<Message>> {
         self.take(RecvFlags::empty())
     }
 
-    /// The next letter, without waiting.
+    /// The next message, without waiting.
     ///
     /// # Errors
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) when none is there yet.
-    pub fn try_receive(&self) -> io::Result<Option<Letter>> {
+    pub fn try_receive(&self) -> io::Result<Option<Message>> {
         self.take(RecvFlags::DONTWAIT)
     }
 
-    fn take(&self, flags: RecvFlags) -> io::Result<Option<Letter>> {
+    fn take(&self, flags: RecvFlags) -> io::Result<Option<Message>> {
         let mut text = vec![0; LONGEST];
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MOST))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -109,10 +109,10 @@ impl Channel {
             return Err(rustix::io::Errno::MFILE.into());
         }
         text.truncate(received.bytes);
-        Ok((received.bytes > 0).then_some(Letter { text, descriptors }))
+        Ok((received.bytes > 0).then_some(Message { text, descriptors }))
     }
 
-    /// What to poll for the next letter, or for the end.
+    /// What to poll for the next message, or for the end.
     pub fn source(&self) -> Source {
         Source::readable(Arc::clone(&self.0))
     }
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_letter_arrives_whole_with_its_descriptors() {
+    fn a_message_arrives_whole_with_its_descriptors() {
         let (ours, theirs) = Channel::pair().unwrap();
         let (mut reader, writer) = io::pipe().unwrap();
         ours.send(b"one", &[writer.as_fd()]).unwrap();

@@ -16,6 +16,9 @@ pub mod code;
 mod fork;
 pub mod heap;
 mod malformed;
+#[cfg(test)]
+#[path = "../../tests/support/must_run.rs"]
+mod must_run;
 pub mod pidfd;
 pub mod proc;
 pub mod reap;

@@ -1,6 +1,9 @@
 //! `cgroupfs` against the hierarchies of this host: one of each version that we may write to. A
 //! version that is missing is skipped with its reason, or fails when `CONTAIN_MUST_RUN` names it.
 
+#[path = "../../tests/support/must_run.rs"]
+mod must_run;
+
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
@@ -48,18 +51,15 @@ fn on_each_version(test: impl Fn(&Dir)) {
 fn on(version: Version, test: impl Fn(&Dir)) {
     match own_group(version).and_then(|own| Scratch::new(&own)) {
         Ok(scratch) => test(&scratch.dir),
-        Err(reason) => skip(version, &reason),
+        Err(reason) => must_run::skip(backend(version), &reason),
     }
 }
 
-fn skip(version: Version, reason: &str) {
-    let backend = match version {
+fn backend(version: Version) -> &'static str {
+    match version {
         Version::V1 => "cgroup-v1",
         Version::V2 => "cgroup-v2",
-    };
-    let required = std::env::var("CONTAIN_MUST_RUN").unwrap_or_default();
-    assert!(!required.split(',').any(|name| name == backend), "{backend} must run: {reason}");
-    eprintln!("SKIPPED on {backend}: {reason}");
+    }
 }
 
 /// The group that this process is in.

@@ -1,6 +1,9 @@
 //! Isolated starts on the engine itself: the order of the steps, what is told when one fails, and that
 //! a target user holds nobody up.
 
+#[path = "../../tests/support/must_run.rs"]
+mod must_run;
+
 use std::fs;
 use std::io::{Read, pipe};
 use std::os::fd::AsFd;
@@ -35,8 +38,7 @@ fn user(uid: u32) -> User {
 fn is_root() -> bool {
     let root = fs::metadata("/proc/self").unwrap().uid() == 0;
     if !root {
-        let test = std::thread::current();
-        eprintln!("SKIPPED {}: only root can isolate", test.name().unwrap_or("a test"));
+        must_run::skip("isolation", &"only root can isolate");
     }
     root
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use backend_pgrp::{Nursery, Order};
+use backend_pgrp::{KeeperSpawner, Order};
 use containment_core::{
     Error, ErrorKind, GroupId, Operation, Pid, ProcessGroup, Program, Result, Signal, SignalSet,
     Stream, SystemWaiter, Waiter as _, Watch,
@@ -17,7 +17,7 @@ use containment_process::pidfd::{Look, PidFd, Waited};
 use containment_process::spawn::{Entry, Launch, Memory, spawn};
 use rustix::process::getpgrp;
 
-use super::letters::{Answer, END, Hello, VERSION, pid, read, write};
+use super::messages::{Answer, END, Hello, VERSION, pid, read, write};
 use super::order::{WrittenOrder, own_streams};
 use super::serve::Role;
 use crate::registry::{Process, Registry, WrittenId};
@@ -166,10 +166,10 @@ impl Running {
                 .because("the helper ended before it answered")
                 .advise("name the contain binary of this version as the helper")
         };
-        let letter = self.control.receive().map_err(failed)?.ok_or_else(lost)?;
-        match read(&letter.text).map_err(failed)? {
+        let message = self.control.receive().map_err(failed)?.ok_or_else(lost)?;
+        match read(&message.text).map_err(failed)? {
             Answer::Keeper(raw) => {
-                let descriptor = letter.descriptors.into_iter().next().ok_or_else(lost)?;
+                let descriptor = message.descriptors.into_iter().next().ok_or_else(lost)?;
                 Ok(PidFd::from_fd(pid(raw).map_err(failed)?, descriptor))
             }
             Answer::Refused(error) => Err(error.read()),
@@ -177,12 +177,12 @@ impl Running {
     }
 }
 
-impl Nursery for Helper {
-    fn hatch(&self, order: &Order<'_>, pipe: PipeWriter) -> Result<PidFd> {
+impl KeeperSpawner for Helper {
+    fn spawn_keeper(&self, order: &Order<'_>, pipe: PipeWriter) -> Result<PidFd> {
         self.ask(order, pipe.as_fd())
     }
 
-    fn adopter(&self) -> Pid {
+    fn sub_reaper(&self) -> Pid {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.as_ref().map_or_else(Pid::current, |running| running.process.pid())
     }

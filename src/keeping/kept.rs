@@ -8,14 +8,14 @@ use containment_core::{
     ChildOps, Error, ErrorKind, GroupId, GroupOps, Operation, Outcome, Pid, Program, Result,
     Signal, SignalSet, SystemWaiter, Time, Waiter as _, Watch,
 };
-use containment_process::channel::{Channel, Letter};
+use containment_process::channel::{Channel, Message};
 use containment_process::pidfd::{Look, PidFd, Waited};
 use containment_process::signals::set_mask;
 use containment_process::worker;
 use rustix::process::setsid;
 
 use super::helper::Helper;
-use super::letters::{News, WrittenError, pid, read, write};
+use super::messages::{ProgramEvent, WrittenError, pid, read, write};
 use crate::registry::{Registry, WrittenOutcome, warn};
 
 /// Who makes keepers.
@@ -60,14 +60,14 @@ fn first_word(line: &Channel, id: &GroupId) -> Result<PidFd> {
     let about = |error: Error| error.with_backend(id.backend).with_group(&id.name);
     let lost = || about(Error::new(ErrorKind::KeeperLost, Operation::Spawn));
     let failed = |error: std::io::Error| about(Error::from_io(Operation::Spawn, &error));
-    let letter = line.receive().map_err(failed)?.ok_or_else(lost)?;
-    match read(&letter.text).map_err(failed)? {
-        News::Started(raw) => {
-            let descriptor = letter.descriptors.into_iter().next().ok_or_else(lost)?;
+    let message = line.receive().map_err(failed)?.ok_or_else(lost)?;
+    match read(&message.text).map_err(failed)? {
+        ProgramEvent::Started(raw) => {
+            let descriptor = message.descriptors.into_iter().next().ok_or_else(lost)?;
             Ok(PidFd::from_fd(pid(raw).map_err(failed)?, descriptor))
         }
-        News::Failed(error) => Err(about(error.read())),
-        News::Ended(_) => Err(lost()),
+        ProgramEvent::Failed(error) => Err(about(error.read())),
+        ProgramEvent::Ended(_) => Err(lost()),
     }
 }
 
@@ -86,7 +86,7 @@ pub(super) fn serve(
     let child = match group.spawn(&masked) {
         Ok(child) => child,
         Err(error) => {
-            let told = write(&News::Failed(WrittenError::new(&error)));
+            let told = write(&ProgramEvent::Failed(WrittenError::new(&error)));
             return told.and_then(|text| line.send(&text, &[])).map_or(FAILED, |()| 0);
         }
     };
@@ -111,7 +111,7 @@ fn see_through(
     warn(registry.note_started(&group.name, child.pid()));
     let process = PidFd::open(child.pid()).map_err(failed)?;
     let process = process.ok_or_else(|| Error::new(ErrorKind::StatusLost, Operation::Wait))?;
-    let told = write(&News::Started(child.pid().as_raw())).map_err(failed)?;
+    let told = write(&ProgramEvent::Started(child.pid().as_raw())).map_err(failed)?;
     line.send(&told, &[process.as_fd()]).map_err(failed)?;
     // The terminal's signals are not for us, nor do we make its job seem to have a shell.
     let _ = setsid();
@@ -130,7 +130,7 @@ fn see_through(
 }
 
 fn tell_end(line: &Channel, outcome: Outcome) -> Result<()> {
-    let told = write(&News::Ended(WrittenOutcome::new(outcome)));
+    let told = write(&ProgramEvent::Ended(WrittenOutcome::new(outcome)));
     match told.and_then(|text| line.send(&text, &[])) {
         // Whoever asked for the program has died.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
@@ -165,9 +165,9 @@ impl KeptChild {
             return Ok(*heard);
         }
         *heard = match self.line.try_receive() {
-            Ok(Some(Letter { text, .. })) => {
-                let news = read(&text).map_err(|error| self.error(&error))?;
-                let outcome = if let News::Ended(end) = news { end.read() } else { None };
+            Ok(Some(Message { text, .. })) => {
+                let event = read(&text).map_err(|error| self.error(&error))?;
+                let outcome = if let ProgramEvent::Ended(end) = event { end.read() } else { None };
                 outcome.map_or(Heard::Lost, Heard::Ended)
             }
             Ok(None) => Heard::Lost,

@@ -10,7 +10,7 @@
 
 mod helper;
 mod kept;
-mod letters;
+mod messages;
 mod order;
 mod serve;
 

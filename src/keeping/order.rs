@@ -64,7 +64,7 @@ impl WrittenOrder {
         Ok((Self { group, process_group, lasting, program }, descriptors))
     }
 
-    /// The text in a file without a name: arguments may be longer than a letter.
+    /// The text in a file without a name: arguments may be longer than a message.
     pub(super) fn to_file(&self) -> io::Result<OwnedFd> {
         let mut file = File::from(memfd_create(c"order", MemfdFlags::CLOEXEC)?);
         file.write_all(&serde_json::to_vec(self)?)?;

@@ -6,12 +6,12 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use backend_pgrp::{Charge, Order, Scribe};
+use backend_pgrp::{KeeperConfig, Order, Recorder};
 use containment_core::{
     Backend, Backoff, Error, ErrorKind, GroupName, Operation, Pid, Program, Result, Signal,
     SignalSet, SystemWaiter, Time, Waiter as _, Watch,
 };
-use containment_process::channel::{Channel, Letter};
+use containment_process::channel::{Channel, Message};
 use containment_process::code::release_code;
 use containment_process::pidfd::PidFd;
 use containment_process::reap::{Children, become_sub_reaper, reap_children};
@@ -21,7 +21,7 @@ use rustix::net::SocketType;
 use rustix::net::sockopt::socket_type;
 
 use super::kept;
-use super::letters::{Answer, END, Hello, News, VERSION, WrittenError, pid, read, write};
+use super::messages::{Answer, END, Hello, ProgramEvent, VERSION, WrittenError, pid, read, write};
 use super::order::WrittenOrder;
 use crate::registry::{OwnerLock, Process, Registry};
 use crate::sweep::end_descendants;
@@ -54,7 +54,7 @@ impl Role {
 pub fn serve(role: Role) -> Result<()> {
     let failed = |error: io::Error| Error::from_io(Operation::Serve, &error);
     let control = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
-    // On what is no line of a supervisor's there may never come a letter.
+    // On what is no line of a supervisor's there may never come a message.
     if !matches!(socket_type(&control), Ok(SocketType::SEQPACKET)) {
         return Err(not_a_helper());
     }
@@ -179,12 +179,12 @@ impl Server {
     /// Answers what was asked so far; whether more may come.
     fn answer_all(&self) -> bool {
         loop {
-            let letter = match self.control.try_receive() {
-                Ok(Some(letter)) if letter.text == END => {
+            let message = match self.control.try_receive() {
+                Ok(Some(message)) if message.text == END => {
                     self.dismissed.set(true);
                     return false;
                 }
-                Ok(Some(letter)) => letter,
+                Ok(Some(message)) => message,
                 Ok(None) => return false,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
                 // Whoever asked waits for an answer.
@@ -196,12 +196,12 @@ impl Server {
                     continue;
                 }
             };
-            let hatched = self.hatch(letter);
-            let answer = match &hatched {
+            let forked = self.fork_keeper(message);
+            let answer = match &forked {
                 Ok(keeper) => Answer::Keeper(keeper.pid().as_raw()),
                 Err(error) => Answer::Refused(WrittenError::new(error)),
             };
-            let descriptors: Vec<_> = hatched.iter().map(PidFd::as_fd).collect();
+            let descriptors: Vec<_> = forked.iter().map(PidFd::as_fd).collect();
             if !self.answer(&answer, &descriptors) {
                 return false;
             }
@@ -215,10 +215,10 @@ impl Server {
     }
 
     /// Makes a keeper.
-    fn hatch(&self, letter: Letter) -> Result<PidFd> {
+    fn fork_keeper(&self, message: Message) -> Result<PidFd> {
         let failed = |error: io::Error| Error::from_io(Operation::Spawn, &error);
         let malformed = || failed(io::ErrorKind::InvalidData.into());
-        let mut descriptors = letter.descriptors.into_iter();
+        let mut descriptors = message.descriptors.into_iter();
         let (Some(file), Some(line)) = (descriptors.next(), descriptors.next()) else {
             return Err(malformed());
         };
@@ -228,11 +228,11 @@ impl Server {
         let group = order.group.read().ok_or_else(malformed)?;
         if group.backend == Backend::ProcessGroup {
             let order = Order { program: &program, process_group, group: &group, lasting };
-            let scribe = lasting.then(|| Arc::new(self.registry.clone()) as Arc<dyn Scribe>);
+            let recorder = lasting.then(|| Arc::new(self.registry.clone()) as Arc<dyn Recorder>);
             let supervisor = self.supervisor.clone();
             let guardian = Some(self.own.clone()).filter(|_| self.role == Role::Guard);
-            let charge = Charge { order, supervisor, guardian, scribe };
-            return worker::fork(move || backend_pgrp::keep(charge, line.into())).map_err(failed);
+            let config = KeeperConfig { order, supervisor, guardian, recorder };
+            return worker::fork(move || backend_pgrp::keep(config, line.into())).map_err(failed);
         }
         let line = Channel::adopt(line);
         worker::fork(|| self.keep_in(&group.name, &program, &line)).map_err(failed)
@@ -244,7 +244,7 @@ impl Server {
         let group = match found.and_then(|entry| self.registry.open_group(&entry)) {
             Ok(group) => group,
             Err(error) => {
-                let told = write(&News::Failed(WrittenError::new(&error)));
+                let told = write(&ProgramEvent::Failed(WrittenError::new(&error)));
                 return u8::from(told.and_then(|text| line.send(&text, &[])).is_err());
             }
         };
@@ -282,14 +282,14 @@ impl Server {
     }
 }
 
-/// The first letter, with the pidfd and the directory that come with it.
+/// The first message, with the pidfd and the directory that come with it.
 fn greeting(control: &Channel) -> Result<(Hello, [OwnedFd; 2])> {
-    let letter = control.receive().ok().flatten().ok_or_else(not_a_helper)?;
-    let hello: Hello = read(&letter.text).map_err(|_| not_a_helper())?;
+    let message = control.receive().ok().flatten().ok_or_else(not_a_helper)?;
+    let hello: Hello = read(&message.text).map_err(|_| not_a_helper())?;
     if hello.version != VERSION {
         return Err(another_version());
     }
-    let descriptors = letter.descriptors.try_into().map_err(|_| not_a_helper())?;
+    let descriptors = message.descriptors.try_into().map_err(|_| not_a_helper())?;
     Ok((hello, descriptors))
 }
 

@@ -6,22 +6,26 @@ use std::path::PathBuf;
 use containment_core::{
     Backend, Error, ErrorKind, GroupId, GroupName, Identity, Operation, Pid, Result,
 };
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
+use serde::de::{self, IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::Process;
 use crate::drivers::ORDER;
 
 /// The version of the format that this program writes, and the only one that it reads.
 const VERSION: u32 = 1;
 
 /// A group on record.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Its name below its parent group.
+    #[serde(with = "name")]
     pub name: GroupName,
     /// The backend that holds it.
+    #[serde(with = "backend")]
     pub backend: Backend,
     /// What the kernel knows it by; none until it is made.
+    #[serde(with = "identity")]
     pub identity: Option<Identity>,
     /// The mark that it carries itself.
     pub mark: String,
@@ -39,35 +43,13 @@ pub struct Entry {
     pub program: Option<Process>,
 }
 
-/// A process, told apart from others of its pid by when it started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Process {
-    /// Its pid.
-    pub pid: i32,
-    /// Field 22 of `/proc/PID/stat`: clock ticks since boot.
-    pub started: u64,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Written {
-    version: u32,
-    name: String,
-    backend: String,
-    identity: Option<WrittenIdentity>,
-    mark: String,
-    owner: Option<Process>,
-    boot: String,
-    created: u64,
-    parent: Option<PathBuf>,
-    home: String,
-    program: Option<Process>,
-}
-
 /// A group's identity in full, as a helper is told it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct WrittenId {
-    backend: String,
-    name: String,
+    #[serde(with = "backend")]
+    backend: Backend,
+    #[serde(with = "name")]
+    name: GroupName,
     identity: WrittenIdentity,
 }
 
@@ -75,16 +57,13 @@ impl WrittenId {
     /// None for an identity that cannot be written.
     pub(crate) fn new(id: &GroupId) -> Option<Self> {
         let identity = WrittenIdentity::new(id.identity)?;
-        Some(Self { backend: id.backend.name().to_owned(), name: id.name.to_string(), identity })
+        Some(Self { backend: id.backend, name: id.name.clone(), identity })
     }
 
     /// None for what was not written by [`new`](Self::new).
     pub(crate) fn read(self) -> Option<GroupId> {
-        Some(GroupId {
-            backend: ORDER.into_iter().find(|backend| backend.name() == self.backend)?,
-            name: self.name.parse().ok()?,
-            identity: self.identity.read()?,
-        })
+        let Self { backend, name, identity } = self;
+        Some(GroupId { backend, name, identity: identity.read()? })
     }
 }
 
@@ -94,6 +73,14 @@ enum WrittenIdentity {
     Cgroup(u64),
     Process(Process),
     Serial(u64),
+}
+
+/// What a file holds.
+#[derive(Serialize)]
+struct Written<'a> {
+    version: u32,
+    #[serde(flatten)]
+    entry: &'a Entry,
 }
 
 /// What every version has.
@@ -110,19 +97,7 @@ impl Entry {
     }
 
     pub(super) fn to_text(&self) -> Result<Vec<u8>> {
-        let written = Written {
-            version: VERSION,
-            name: self.name.to_string(),
-            backend: self.backend.name().to_owned(),
-            identity: self.identity.and_then(WrittenIdentity::new),
-            mark: self.mark.clone(),
-            owner: self.owner,
-            boot: self.boot.clone(),
-            created: self.created,
-            parent: self.parent.clone(),
-            home: self.home.clone(),
-            program: self.program,
-        };
+        let written = Written { version: VERSION, entry: self };
         serde_json::to_vec_pretty(&written).map_err(|error| malformed(&error.to_string()))
     }
 
@@ -139,9 +114,7 @@ impl Entry {
                 format!("it has version {}, and this program knows {VERSION}", versioned.version);
             return Err(malformed(&why).advise("use the version of contain that wrote it"));
         }
-        let written: Written =
-            serde_json::from_slice(text).map_err(|error| malformed(&error.to_string()))?;
-        written.read().ok_or_else(|| malformed("a field holds what it cannot hold"))
+        serde_json::from_slice(text).map_err(|error| malformed(&error.to_string()))
     }
 }
 
@@ -154,26 +127,6 @@ fn last_whole(text: &[u8]) -> &[u8] {
         end = documents.byte_offset();
     }
     last
-}
-
-impl Written {
-    fn read(self) -> Option<Entry> {
-        Some(Entry {
-            name: self.name.parse().ok()?,
-            backend: ORDER.into_iter().find(|backend| backend.name() == self.backend)?,
-            identity: match self.identity {
-                Some(identity) => Some(identity.read()?),
-                None => None,
-            },
-            mark: self.mark,
-            owner: self.owner,
-            boot: self.boot,
-            created: self.created,
-            parent: self.parent,
-            home: self.home,
-            program: self.program,
-        })
-    }
 }
 
 impl WrittenIdentity {
@@ -196,6 +149,55 @@ impl WrittenIdentity {
             }
             Self::Serial(number) => Identity::Serial(number),
         })
+    }
+}
+
+/// A group's name as a text.
+mod name {
+    use super::{Deserialize, Deserializer, GroupName, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(name: &GroupName, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(name.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<GroupName, D::Error> {
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// A backend by its name; the fake is on no record.
+mod backend {
+    use super::{Backend, Deserialize, Deserializer, ORDER, Serializer, de};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+    pub(super) fn serialize<S: Serializer>(backend: &Backend, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(backend.name())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Backend, D::Error> {
+        let name = String::deserialize(from)?;
+        let known = ORDER.into_iter().find(|backend| backend.name() == name);
+        known.ok_or_else(|| de::Error::custom(format_args!("{name} is no backend")))
+    }
+}
+
+/// What the kernel knows a group by, where it is known and can be written.
+mod identity {
+    use super::{Deserialize, Deserializer, Identity, Serialize, Serializer, WrittenIdentity, de};
+
+    #[expect(clippy::ref_option, reason = "serde hands it over so")]
+    pub(super) fn serialize<S: Serializer>(
+        identity: &Option<Identity>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        identity.and_then(WrittenIdentity::new).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Identity>, D::Error> {
+        let Some(written) = Option::<WrittenIdentity>::deserialize(from)? else { return Ok(None) };
+        written.read().map(Some).ok_or_else(|| de::Error::custom("there is no such pid"))
     }
 }
 

@@ -5,10 +5,12 @@
 //! each owner, locked for as long as it lives. What is on record is a claim; whoever acts on it looks
 //! for the mark on the group itself first.
 
+mod claim;
 mod directory;
 mod entry;
 mod existing;
 mod owner;
+mod process;
 mod programs;
 mod recover;
 mod registered;
@@ -16,19 +18,21 @@ mod registered;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use containment_core::{Backend, Error, ErrorKind, GroupName, Identity, Operation, Result};
+use containment_core::{Backend, Error, ErrorKind, GroupName, Operation, Result};
 use containment_process::proc::{boot_id, cgroup};
 
 use crate::keeping::Helpers;
+pub use claim::Claim;
+use claim::fresh_mark;
 use directory::{StateDir, TEMPORARY, file_name};
+pub use entry::Entry;
 pub(crate) use entry::WrittenId;
-pub use entry::{Entry, Process};
 pub use owner::Owner;
 pub(crate) use owner::OwnerLock;
+pub use process::Process;
 pub use programs::KeptProgram;
 pub(crate) use programs::{WrittenOutcome, warn};
 pub use recover::Collected;
@@ -64,15 +68,6 @@ pub struct Registry {
     dir: StateDir,
     lock: Arc<Mutex<Option<OwnerLock>>>,
     helpers: Helpers,
-}
-
-/// A group on record that this process put there.
-#[derive(Debug)]
-pub struct Claim {
-    dir: StateDir,
-    entry: Entry,
-    /// How much of its file is written.
-    length: u64,
 }
 
 /// How long a group is to be on record.
@@ -121,6 +116,10 @@ impl Registry {
 
     /// Puts a group on record that is about to be made. This reserves its name.
     ///
+    /// [`Builder::registry`](crate::Builder::registry) has this done for every group. It is for whoever makes a
+    /// group by a driver alone and wants `gc` to know of it: claim it, make it, leave the entry's mark on it
+    /// ([`GroupOps::leave_mark`](containment_core::GroupOps::leave_mark)), then [`identify`](Claim::identify) it.
+    ///
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists), with the remedy.
     pub fn claim(
@@ -148,9 +147,8 @@ impl Registry {
             home,
             program: None,
         };
-        let text = entry.to_text()?;
-        match self.dir.create(&entry_file(name), &text) {
-            Ok(()) => Ok(Claim { dir: self.dir.clone(), entry, length: text.len() as u64 }),
+        match Claim::create(self.dir.clone(), entry) {
+            Ok(claim) => Ok(claim),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(self.taken(name)),
             Err(error) => Err(error.with_group(name)),
         }
@@ -214,7 +212,8 @@ impl Registry {
         self.dir.replace(&entry_file(name), &entry.to_text()?)
     }
 
-    /// Strikes a group off the record.
+    /// Strikes a group off the record, with what is written down of its programs. The group itself is left
+    /// alone: [`remove`](Self::remove) ends that first. It is for whoever removed the group by other means.
     ///
     /// # Errors
     /// Those of the state directory. That the group is not on record is none.
@@ -231,6 +230,7 @@ impl Registry {
 
     /// Removes what dead processes left here besides entries: locks that nobody holds, half-written
     /// files. A lock that nobody holds yet is its owner's as long as that runs: it is about to be taken.
+    /// [`collect`](Self::collect) ends with it; it is for whoever wants that without ending a group.
     ///
     /// # Errors
     /// The first of those of the state directory, and when `/proc` cannot be read: what comes after it is
@@ -276,50 +276,6 @@ impl Registry {
     }
 }
 
-impl Claim {
-    /// What is on record.
-    pub fn entry(&self) -> &Entry {
-        &self.entry
-    }
-
-    /// Notes what the group is known by now that it is made.
-    ///
-    /// # Errors
-    /// Those of the state directory: [`System`](ErrorKind::System) with `ENOENT` when somebody else has
-    /// struck the group off.
-    pub fn identify(&mut self, identity: Identity) -> Result<()> {
-        self.entry.identity = Some(identity);
-        self.write()
-    }
-
-    /// Notes the group's program, by which it is found where the kernel knows it by no name.
-    ///
-    /// # Errors
-    /// As [`identify`](Self::identify).
-    pub fn note_program(&mut self, program: Process) -> Result<()> {
-        self.entry.program = Some(program);
-        self.write()
-    }
-
-    /// Strikes the group off the record: it is gone. What is written down of its programs goes with the
-    /// next [`tidy`](Registry::tidy), unless [`Registry::forget`] did so.
-    ///
-    /// # Errors
-    /// Those of the state directory. That somebody else has struck the group off is none.
-    pub fn release(self) -> Result<()> {
-        self.dir.remove(&entry_file(&self.entry.name))
-    }
-
-    /// After what is there already, which stays what counts until this is whole: to replace a file makes some
-    /// file systems write it to the disk at once.
-    fn write(&mut self) -> Result<()> {
-        let text = self.entry.to_text()?;
-        self.dir.extend(&entry_file(&self.entry.name), self.length, &text)?;
-        self.length += text.len() as u64;
-        Ok(())
-    }
-}
-
 /// How the names of entries begin.
 const ENTRY: &str = "group-";
 
@@ -334,12 +290,6 @@ fn is_being_written(name: &str) -> Result<bool> {
         Some(pid) => Ok(Process::of(pid)?.is_some()),
         None => Ok(false),
     }
-}
-
-/// A text that no other group carries: the process, when it started, and a number.
-fn fresh_mark(Process { pid, started }: Process) -> String {
-    static SERIAL: AtomicU32 = AtomicU32::new(0);
-    format!("{pid}.{started}.{}", SERIAL.fetch_add(1, Ordering::Relaxed))
 }
 
 fn this_boot() -> Result<String> {

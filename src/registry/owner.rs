@@ -7,8 +7,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use containment_core::{Error, Operation, Pid, Result};
-use containment_process::proc::Stat;
+use containment_core::Result;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use rustix::io::Errno;
@@ -103,31 +102,6 @@ pub(super) const PREFIX: &str = "owner-";
 pub(super) fn process_of(name: &str) -> Option<Process> {
     let (pid, started) = name.strip_prefix(PREFIX)?.split_once('-')?;
     Some(Process { pid: pid.parse().ok()?, started: started.parse().ok()? })
-}
-
-impl Process {
-    /// This process.
-    pub(crate) fn current() -> Result<Self> {
-        Self::of(Pid::current())?.ok_or_else(|| {
-            Error::new(containment_core::ErrorKind::System, Operation::Register)
-                .because("/proc does not show this process")
-                .advise("mount it: mount -t proc proc /proc")
-        })
-    }
-
-    /// Whether it has not ended yet.
-    pub(super) fn runs(self) -> Result<bool> {
-        let Some(pid) = Pid::new(self.pid) else { return Ok(false) };
-        let stat = Stat::read(pid).map_err(|error| Error::from_io(Operation::Register, &error))?;
-        Ok(stat.is_some_and(|stat| stat.started == self.started && !stat.has_ended()))
-    }
-
-    /// The process of this pid, if there is one.
-    pub(crate) fn of(pid: Pid) -> Result<Option<Self>> {
-        let stat = Stat::read(pid);
-        let stat = stat.map_err(|error| Error::from_io(Operation::Register, &error))?;
-        Ok(stat.map(|stat| Self { pid: stat.pid.as_raw(), started: stat.started }))
-    }
 }
 
 fn range(holder: Holder) -> libc::flock {

@@ -7,7 +7,7 @@
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
 
-use backend_pgrp::Scribe;
+use backend_pgrp::Recorder;
 use containment_core::{
     Child, ChildOps, Error, ErrorKind, GroupId, GroupName, OpenGroup, Operation, Outcome, Pid,
     Result, Signal, SystemWaiter, Watch,
@@ -202,7 +202,7 @@ fn open(process: Process) -> Result<Option<PidFd>> {
     Ok(opened.filter(|_| Process::of(pid).is_ok_and(|now| now == Some(process))))
 }
 
-impl Scribe for Registry {
+impl Recorder for Registry {
     fn started(&self, group: &GroupId, program: Pid) {
         warn(self.note_started(&group.name, program));
     }

@@ -13,7 +13,7 @@ use containment_core::{
 
 use super::{Claim, Process, Registry, Tenure};
 use crate::keeping::{Helper, Keep, spawn_kept};
-use crate::{GROUP_VARIABLE, group_variable};
+use crate::{GROUP_VARIABLE, tell_group};
 
 /// A driver whose groups are on record from before they are made until they are removed.
 #[derive(Debug)]
@@ -173,10 +173,7 @@ fn warn_of(recorded: Result<()>) {
 impl GroupOps for RegisteredGroup {
     /// The program is told its group, by which `gc` knows whom a process group that lost its keeper has left.
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
-        let mut told = None;
-        if !program.sets(GROUP_VARIABLE) {
-            told = Some(program.clone().env(GROUP_VARIABLE, group_variable(self.id())));
-        }
+        let told = (!program.sets(GROUP_VARIABLE)).then(|| tell_group(program.clone(), self.id()));
         let program = told.as_ref().unwrap_or(program);
         if let Some(keep) = &self.keep {
             return self.spawn_kept(keep, program);

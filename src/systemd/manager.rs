@@ -106,36 +106,47 @@ impl Manager {
         name: &str,
         properties: impl FnOnce(&mut Writer),
     ) -> Result<()> {
-        let mut asked = Writer::default();
-        asked.string(name);
-        asked.string("fail");
-        asked.array(8, properties);
-        // No units besides it.
-        asked.array(8, |_| {});
+        let whose = self.whose;
+        match self.job_of(name, properties).map_err(|error| lost(whose, &error))? {
+            Ok(end) if end == "done" => Ok(()),
+            Ok(end) => Err(unusable(format!("{whose} of systemd could not start a scope: {end}"))
+                .advise(format!("see journalctl -u {name}"))),
+            Err(no) => Err(refused(whose, &no)),
+        }
+    }
+
+    /// Asks for the scope, and waits for the end of the job that starts it: how that ended, or why there is none.
+    fn job_of(
+        &mut self,
+        name: &str,
+        properties: impl FnOnce(&mut Writer),
+    ) -> io::Result<std::result::Result<String, Refused>> {
         // The job may be done before its number is told.
         let mut ended = None;
         let mut look = |message: Message| ended = ended.take().or(ended_job(&message, name));
-        let started = self.connection.call_manager(
-            MANAGER,
-            "StartTransientUnit",
-            ("ssa(sv)a(sa(sv))", asked),
-            &mut look,
-        );
-        let whose = self.whose;
-        started.map_err(|error| lost(whose, &error))?.map_err(|no| refused(whose, &no))?;
-        while ended.is_none() {
-            let message = self.connection.next().map_err(|error| lost(whose, &error))?;
-            ended = ended_job(&message, name);
+        let asked = ("ssa(sv)a(sa(sv))", transient_unit(name, properties));
+        let started =
+            self.connection.call_manager(MANAGER, "StartTransientUnit", asked, &mut look)?;
+        if let Err(refused) = started {
+            return Ok(Err(refused));
         }
-        match ended.as_deref() {
-            Some("done") => Ok(()),
-            other => {
-                let how = other.unwrap_or_default();
-                Err(unusable(format!("{whose} of systemd could not start a scope: {how}"))
-                    .advise(format!("see journalctl -u {name}")))
+        loop {
+            if let Some(how) = ended {
+                return Ok(Ok(how));
             }
+            ended = ended_job(&self.connection.next()?, name);
         }
     }
+}
+
+/// What `StartTransientUnit` is asked: a unit of this name that is not there yet, and none besides it.
+fn transient_unit(name: &str, properties: impl FnOnce(&mut Writer)) -> Writer {
+    let mut asked = Writer::default();
+    asked.string(name);
+    asked.string("fail");
+    asked.array(8, properties);
+    asked.array(8, |_| {});
+    asked
 }
 
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";

@@ -29,20 +29,20 @@ use unit::Unit;
 
 /// A scope that can be had.
 #[derive(Debug)]
-pub(crate) struct Prospect {
+pub(crate) struct AvailableScope {
     manager: Manager,
     around: Around,
     limits: Vec<Kept>,
     capabilities: Capabilities,
 }
 
-impl Prospect {
+impl AvailableScope {
     /// Asks whether a scope can be had here, and what it would give; nothing is made. `None` where this
     /// process is in no unit that it could leave.
     ///
     /// # Errors
     /// Why there is no scope, with a remedy.
-    pub(crate) fn look(figures: Set<Measure>) -> Result<Option<Self>> {
+    pub(crate) fn probe(figures: Set<Measure>) -> Result<Option<Self>> {
         let whose = Whose::of_us();
         let Some(around) = Around::us(whose)? else { return Ok(None) };
         let limits = around.limits()?;
@@ -61,11 +61,11 @@ impl Prospect {
         &self.capabilities
     }
 
-    /// Takes it: this process is in the scope then, and groups can be made there.
+    /// Enters it: this process is in the scope then, and groups can be made there.
     ///
     /// # Errors
     /// Why it was refused.
-    pub(crate) fn take(self) -> Result<Base> {
+    pub(crate) fn enter(self) -> Result<Base> {
         // Whoever moves this process twice at a time ends the scope of the one who came first.
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -89,7 +89,7 @@ impl Prospect {
     }
 }
 
-impl std::fmt::Display for Prospect {
+impl std::fmt::Display for AvailableScope {
     /// What would be done, as `doctor` tells it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(

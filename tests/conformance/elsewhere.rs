@@ -60,8 +60,7 @@ fn unprivileged() -> Result<Completion, Failed> {
 }
 
 fn skip(reason: &str) -> Result<Completion, Failed> {
-    let must_run = std::env::var("CONTAIN_MUST_RUN").unwrap_or_default();
-    if must_run.split(',').any(|name| name == "unprivileged") {
+    if super::must_run::demanded("unprivileged") {
         return Err(format!("must run here: {reason}").into());
     }
     Ok(Completion::ignored_with(reason))

@@ -15,10 +15,13 @@ mod cases;
 #[path = "../support/drivers.rs"]
 mod drivers;
 mod elsewhere;
+#[path = "../support/must_run.rs"]
+mod must_run;
 mod stage;
+#[path = "../support/time.rs"]
+mod time;
 mod world;
 
-use std::collections::BTreeSet;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -69,7 +72,7 @@ enum Verdict {
 
 fn verdict(backend: &Backend, case: &Case, usable: &Result<Capabilities>) -> Verdict {
     match usable {
-        Err(error) if must_run(backend) => Verdict::Fail(format!("must run here: {error}")),
+        Err(error) if is_demanded(backend) => Verdict::Fail(format!("must run here: {error}")),
         Err(error) => Verdict::Skip(error.to_string()),
         Ok(capabilities) => match case.unmet(capabilities) {
             Some(need) => Verdict::Skip(format!("not advertised: {need}")),
@@ -79,10 +82,8 @@ fn verdict(backend: &Backend, case: &Case, usable: &Result<Capabilities>) -> Ver
 }
 
 /// Whether `CONTAIN_MUST_RUN` names the backend, or the one that it is a variant of.
-fn must_run(backend: &Backend) -> bool {
-    let required = std::env::var("CONTAIN_MUST_RUN").unwrap_or_default();
-    let required: BTreeSet<_> = required.split(',').map(str::trim).collect();
-    required.contains(backend.name) || required.contains(backend.variant_of)
+fn is_demanded(backend: &Backend) -> bool {
+    must_run::demanded(backend.name) || must_run::demanded(backend.variant_of)
 }
 
 fn play(backend: &Backend, case: &Case) -> Result<(), Failed> {

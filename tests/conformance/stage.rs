@@ -8,24 +8,12 @@ use containment_core::{
     Member, Operation, Policy, Result, TeardownReport, Watch,
 };
 
+use crate::time::{patient, scaled};
 use crate::world::{Deed, Known, World};
 
 /// How long anything that has to happen may take.
 pub(crate) fn patience() -> Duration {
     scaled(Duration::from_secs(10))
-}
-
-/// `time`, times `CONTAIN_TIME_SCALE` where that is set: emulated machines are slow.
-fn scaled(time: Duration) -> Duration {
-    let scale = std::env::var("CONTAIN_TIME_SCALE").ok().and_then(|scale| scale.parse().ok());
-    time.mul_f64(scale.unwrap_or(1.0))
-}
-
-/// The same policy with the time that an emulated machine takes to freeze and to kill.
-fn patient(policy: &Policy) -> Policy {
-    let (freeze_timeout, kill_timeout) =
-        (scaled(policy.freeze_timeout), scaled(policy.kill_timeout));
-    Policy { freeze_timeout, kill_timeout, ..policy.clone() }
 }
 
 /// A grace that no case waits for.

@@ -9,10 +9,14 @@
 mod acts;
 mod audit;
 mod errnos;
+#[path = "../support/must_run.rs"]
+mod must_run;
 mod plan;
 mod stage;
 mod strike;
 mod table;
+#[path = "../support/time.rs"]
+mod time;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -86,11 +90,11 @@ fn missing(backend: &str) -> Option<String> {
 
 /// Says that nothing was struck, and why; fails where it has to be.
 fn skip(name: &str, backend: &str, reason: &str) -> Result<(), String> {
-    let must_run = std::env::var("CONTAIN_MUST_RUN").unwrap_or_default();
-    if must_run.split(',').any(|name| name == backend) {
+    if must_run::demanded(backend) {
         return Err(format!("{backend} must run here (CONTAIN_MUST_RUN), and cannot: {reason}"));
     }
-    writeln!(std::io::stderr(), "SKIPPED {name}: {reason}").map_err(|error| error.to_string())
+    writeln!(std::io::stderr(), "SKIPPED {name}: {backend}: {reason}")
+        .map_err(|error| error.to_string())
 }
 
 fn play(stage: &Stage, act: Act, point: Point) -> Outcome {
@@ -117,7 +121,7 @@ fn everything(wanted: &str) -> ExitCode {
                     }
                     outcomes.extend(struck);
                 }
-                Err(reason) => eprintln!("SKIPPED {name}: {reason}"),
+                Err(reason) => eprintln!("SKIPPED {name}: {backend}: {reason}"),
             }
         }
     }

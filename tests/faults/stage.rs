@@ -15,8 +15,7 @@ const MARK: &str = "FAULTS_MARK";
 
 /// How long anything may take before it counts as hanging.
 pub(crate) fn deadline() -> Duration {
-    let scale = std::env::var("CONTAIN_TIME_SCALE").ok().and_then(|scale| scale.parse().ok());
-    Duration::from_secs(20).mul_f64(scale.unwrap_or(1.0))
+    crate::time::scaled(Duration::from_secs(20))
 }
 
 /// The `contain` under test.

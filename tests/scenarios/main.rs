@@ -138,8 +138,7 @@ fn reason_to_skip(backend: &str, scenario: &Scenario) -> Result<Option<String>, 
             .filter(|limit| !offers(backend, limit))
             .map(|limit| format!("this host offers no limits.{limit} there")));
     };
-    let must_run = std::env::var("CONTAIN_MUST_RUN").unwrap_or_default();
-    if must_run.split(',').any(|name| name == backend) {
+    if support::must_run::demanded(backend) {
         return Err(format!("it must run here (CONTAIN_MUST_RUN): {reason}").into());
     }
     Ok(Some(reason))

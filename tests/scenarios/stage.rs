@@ -29,8 +29,7 @@ pub(crate) fn contain(job: &Job, words: &[&str]) -> Ended {
 
 /// What `contain WORDS…` prints, as a JSON document.
 pub(crate) fn document(job: &Job, words: &[&str]) -> Value {
-    let ended = contain(job, words).expect(0);
-    serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"))
+    contain(job, words).expect(0).document()
 }
 
 /// Makes the empty group `name`.

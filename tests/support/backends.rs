@@ -2,7 +2,6 @@
 //!
 //! `CONTAIN_MUST_RUN=cgroup-v2,process-group,…` turns the skip of what it names into a failure.
 
-use std::io::Write as _;
 use std::sync::OnceLock;
 
 use serde_json::Value;
@@ -70,12 +69,7 @@ pub(crate) fn entry<'a>(doctor: &'a Value, backend: &str) -> &'a Value {
 
 /// Says past the capturing of output that this test did not run, and why; fails where it must.
 pub(crate) fn skip(what: &str, reason: &str) {
-    let must_run = std::env::var("CONTAIN_MUST_RUN").unwrap_or_default();
-    let forbidden = must_run.split(',').any(|name| name == what);
-    assert!(!forbidden, "{what} must run here (CONTAIN_MUST_RUN), and cannot: {reason}");
-    let thread = std::thread::current();
-    let test = thread.name().unwrap_or("a test");
-    writeln!(std::io::stderr(), "SKIPPED {test}: {what}: {reason}").expect("stderr is open");
+    super::must_run::skip(what, &reason);
 }
 
 /// Whether the programs are here; skips `what` where one is not.

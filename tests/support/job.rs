@@ -338,6 +338,13 @@ impl Ended {
         listed.map(|(pid, _)| pid).chain(own).collect()
     }
 
+    /// What `--json` printed: one document, on one line of stdout.
+    #[track_caller]
+    pub(crate) fn document(&self) -> Value {
+        assert_eq!(self.stdout.find('\n'), Some(self.stdout.len() - 1), "{self:#?}");
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
+    }
+
     /// The only line on stderr, which must be `contain`'s own.
     #[track_caller]
     pub(crate) fn error_line(&self) -> &str {

@@ -10,8 +10,10 @@ pub(crate) mod backends;
 pub(crate) mod hybrid;
 pub(crate) mod isolation;
 pub(crate) mod job;
+pub(crate) mod must_run;
 pub(crate) mod shapes;
 pub(crate) mod terminal;
+mod time;
 pub(crate) mod traces;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
 use serde_json::Value;
+pub(crate) use time::scaled;
 
 /// The path of the built `contain`.
 pub(crate) fn binary() -> PathBuf {
@@ -47,12 +50,6 @@ pub(crate) fn run(arguments: &[&str]) -> Ran {
 /// How long a single run may take: generous, and scaled for emulated machines.
 pub(crate) fn deadline() -> Duration {
     scaled(Duration::from_secs(30))
-}
-
-/// `time`, times `CONTAIN_TIME_SCALE` where that is set.
-pub(crate) fn scaled(time: Duration) -> Duration {
-    let scale = std::env::var("CONTAIN_TIME_SCALE").ok().and_then(|scale| scale.parse().ok());
-    time.mul_f64(scale.unwrap_or(1.0))
 }
 
 /// Waits until `happened`, looking again after pauses; fails with `what` at the deadline.

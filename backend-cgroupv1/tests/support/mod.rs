@@ -3,6 +3,11 @@
 #![expect(unreachable_pub, reason = "shared by several test crates")]
 #![allow(dead_code, clippy::allow_attributes, reason = "not every test crate uses all of it")]
 
+#[path = "../../../tests/support/must_run.rs"]
+pub mod must_run;
+#[path = "../../../tests/support/time.rs"]
+mod time;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -12,16 +17,14 @@ use containment_core::{
     CgroupOps, ControllerSet, FreezeState, Group, GroupName, GroupOps, Limit, Pid, Policy, Program,
 };
 use containment_process::proc::mountinfo;
+pub(crate) use time::{patient, scaled};
 
 /// The driver of this host, unless it has none: then the test says so, and fails where it must run.
 pub fn driver() -> Option<CgroupV1> {
     match CgroupV1::probe(None).and_then(|driver| driver.prove().map(|()| driver)) {
         Ok(driver) => Some(driver),
         Err(error) => {
-            let must_run = std::env::var("CONTAIN_MUST_RUN").unwrap_or_default();
-            let forbidden = must_run.split(',').any(|name| name.trim() == "cgroup-v1");
-            assert!(!forbidden, "cgroup-v1 must run here: {error}");
-            eprintln!("SKIPPED: {error}");
+            must_run::skip("cgroup-v1", &error);
             None
         }
     }
@@ -93,7 +96,8 @@ pub fn bench_with(test: &str, limits: &[Limit]) -> Option<Bench> {
     let offered = bench.driver.capabilities().limits;
     let lacking = limits.iter().find(|limit| !offered.contains(**limit));
     if let Some(limit) = lacking {
-        eprintln!("SKIPPED: no hierarchy of this host offers the limit {limit}");
+        let what = format!("cgroup-v1-limits.{limit}");
+        must_run::skip(&what, &format!("no hierarchy of this host offers the limit {limit}"));
         return None;
     }
     Some(bench)
@@ -147,19 +151,6 @@ pub fn sh(script: &str) -> Program {
 
 pub fn sleeper() -> Program {
     Program::new("sleep").arg("1000")
-}
-
-/// `CONTAIN_TIME_SCALE` times as long: emulated machines are slow.
-pub fn scaled(time: Duration) -> Duration {
-    let scale = std::env::var("CONTAIN_TIME_SCALE").ok().and_then(|scale| scale.parse().ok());
-    time.mul_f64(scale.unwrap_or(1.0))
-}
-
-/// The same policy with the time that an emulated machine takes to freeze and to kill.
-pub fn patient(policy: &Policy) -> Policy {
-    let (freeze_timeout, kill_timeout) =
-        (scaled(policy.freeze_timeout), scaled(policy.kill_timeout));
-    Policy { freeze_timeout, kill_timeout, ..policy.clone() }
 }
 
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {

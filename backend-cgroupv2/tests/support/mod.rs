@@ -6,19 +6,37 @@
     reason = "every test binary compiles this and uses a part of it"
 )]
 
+#[path = "../../../tests/support/must_run.rs"]
+mod must_run;
+#[path = "../../../tests/support/time.rs"]
+mod time;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use backend_cgroupv2::CgroupV2;
-use containment_core::{CgroupOps, ControllerSet, Group, GroupName, Policy, Program};
+use containment_core::{CgroupOps, ControllerSet, Group, GroupName, Program};
 use containment_process::proc::{cgroup, mountinfo};
+pub(crate) use must_run::skip;
+pub(crate) use time::{patient, scaled};
 
 /// A name that no other test uses.
 pub(crate) fn name(test: &str) -> GroupName {
     static SERIAL: AtomicU32 = AtomicU32::new(0);
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
     format!("contain-test-{test}-{}-{serial}", std::process::id()).parse().unwrap()
+}
+
+/// The driver as it is here, and one that does as kernels without `cgroup.kill` do.
+pub(crate) fn drivers() -> Vec<CgroupV2> {
+    match CgroupV2::probe(None).and_then(|driver| driver.prove().map(|()| driver)) {
+        Ok(driver) => vec![driver, CgroupV2::probe(None).unwrap().without_kill_file()],
+        Err(error) => {
+            skip("cgroup-v2", &error);
+            Vec::new()
+        }
+    }
 }
 
 pub(crate) fn create(driver: &CgroupV2, test: &str) -> Group {
@@ -33,33 +51,12 @@ pub(crate) fn sh(script: &str) -> Program {
     Program::new("/bin/sh").args(["-c", script])
 }
 
-/// `CONTAIN_TIME_SCALE` times as long: emulated machines are slow.
-pub(crate) fn scaled(time: Duration) -> Duration {
-    let scale = std::env::var("CONTAIN_TIME_SCALE").ok().and_then(|scale| scale.parse().ok());
-    time.mul_f64(scale.unwrap_or(1.0))
-}
-
-/// The same policy with the time that an emulated machine takes to freeze and to kill.
-pub(crate) fn patient(policy: &Policy) -> Policy {
-    let (freeze_timeout, kill_timeout) =
-        (scaled(policy.freeze_timeout), scaled(policy.kill_timeout));
-    Policy { freeze_timeout, kill_timeout, ..policy.clone() }
-}
-
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + scaled(Duration::from_secs(10));
     while !condition() {
         assert!(Instant::now() < deadline, "not in time: {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
-}
-
-/// Says that a test cannot be shown here; `CONTAIN_MUST_RUN` with `what` in it makes that a failure.
-pub(crate) fn skip(what: &str, why: &dyn std::fmt::Display) {
-    let required = std::env::var("CONTAIN_MUST_RUN").unwrap_or_default();
-    let required = required.split(',').any(|one| one.trim() == what);
-    assert!(!required, "{what} must run: {why}");
-    eprintln!("SKIPPED: {why}");
 }
 
 /// The directory of our own group.

@@ -1,10 +1,16 @@
 //! What the tests of process groups share.
 
+#[path = "../../../tests/support/must_run.rs"]
+pub(crate) mod must_run;
+#[path = "../../../tests/support/time.rs"]
+mod time;
+
 use std::io::{PipeReader, Read};
 use std::time::{Duration, Instant};
 
 use containment_core::{CgroupOps, ControllerSet, Group, GroupName, Pid, Policy, Program};
 use containment_process::proc::Stat;
+pub(crate) use time::scaled;
 
 pub(crate) fn create(driver: &dyn CgroupOps, name: &str) -> Group {
     let name: GroupName = name.parse().unwrap();
@@ -13,12 +19,6 @@ pub(crate) fn create(driver: &dyn CgroupOps, name: &str) -> Group {
 
 pub(crate) fn sh(script: &str) -> Program {
     Program::new("/bin/sh").args(["-c", script])
-}
-
-/// `CONTAIN_TIME_SCALE` times as long: emulated machines are slow.
-pub(crate) fn scaled(time: Duration) -> Duration {
-    let scale = std::env::var("CONTAIN_TIME_SCALE").ok().and_then(|scale| scale.parse().ok());
-    time.mul_f64(scale.unwrap_or(1.0))
 }
 
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
@@ -54,11 +54,7 @@ pub(crate) fn without_first_thread() -> Option<Program> {
         threading.Thread(target=time.sleep, args=(1000,)).start()\n\
         print(os.getpid(), flush=True)\n\
         ctypes.CDLL(None).pthread_exit(None)";
-    if std::process::Command::new("python3").arg("-V").output().is_err() {
-        eprintln!("SKIPPED: python3 is not installed");
-        return None;
-    }
-    Some(Program::new("python3").args(["-c", SCRIPT]))
+    must_run::has_python().then(|| Program::new("python3").args(["-c", SCRIPT]))
 }
 
 /// Waits until a process is shown as a zombie.

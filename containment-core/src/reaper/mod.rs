@@ -56,14 +56,14 @@ use worker::Worker;
 /// ```
 #[derive(Debug)]
 pub struct Reaper {
-    desk: Arc<Desk>,
+    queue: Arc<Queue>,
     thread: Option<JoinHandle<Vec<Termination>>>,
     owner: Pid,
 }
 
 /// Where orders are left for the thread.
 #[derive(Debug)]
-struct Desk {
+struct Queue {
     orders: Mutex<Vec<Order>>,
     /// An eventfd: readable while there are orders.
     bell: Arc<OwnedFd>,
@@ -92,13 +92,13 @@ impl Reaper {
                 .because("cannot start a reaper")
         };
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(failed)?;
-        let desk = Arc::new(Desk { orders: Mutex::default(), bell: Arc::new(bell) });
-        let worker = Worker::new(Arc::clone(&desk)).map_err(failed)?;
+        let queue = Arc::new(Queue { orders: Mutex::default(), bell: Arc::new(bell) });
+        let worker = Worker::new(Arc::clone(&queue)).map_err(failed)?;
         let thread = std::thread::Builder::new().name("contain-reaper".to_owned());
         let thread = thread
             .spawn(move || worker.run())
             .map_err(|error| Error::from_io(Operation::Wait, &error))?;
-        Ok(Self { desk, thread: Some(thread), owner: Pid::current() })
+        Ok(Self { queue, thread: Some(thread), owner: Pid::current() })
     }
 
     /// Ends `group` as `policy` says. The teardown goes on whether somebody waits for it or not.
@@ -113,7 +113,7 @@ impl Reaper {
             return reaping;
         }
         match group.begin_termination(policy) {
-            Ok(termination) => self.desk.leave(Order::Submit(Box::new(termination), promise)),
+            Ok(termination) => self.queue.leave(Order::Submit(Box::new(termination), promise)),
             Err(error) => promise.keep(Err(error)),
         }
         reaping
@@ -121,7 +121,7 @@ impl Reaper {
 
     /// Ends every grace now, also those of groups that were submitted and not yet begun.
     pub fn hurry(&self) {
-        self.desk.leave(Order::Hurry);
+        self.queue.leave(Order::Hurry);
     }
 
     /// Waits until every group is ended, however long their policies allow.
@@ -144,7 +144,7 @@ impl Reaper {
             mem::forget(thread);
             return Vec::new();
         }
-        self.desk.leave(order);
+        self.queue.leave(order);
         thread.join().unwrap_or_else(|_| {
             tracing::warn!("the reaper's thread panicked; its groups were killed when it unwound");
             Vec::new()
@@ -161,7 +161,7 @@ impl Drop for Reaper {
     }
 }
 
-impl Desk {
+impl Queue {
     fn leave(&self, order: Order) {
         self.orders().push(order);
         // It can only fail by being rung 2^64 times.

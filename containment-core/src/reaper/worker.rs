@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use super::poller::{Key, ORDERS, Poller};
 use super::reaping::Promise;
-use super::{Desk, Order};
+use super::{Order, Queue};
 use crate::{Source, Step, SystemWaiter, Termination, Time, Waiter as _, Watch};
 
 /// Everything that the thread has in hand.
 #[derive(Debug)]
 pub(super) struct Worker {
-    desk: Arc<Desk>,
+    queue: Arc<Queue>,
     poller: Poller,
     clock: SystemWaiter,
     cases: HashMap<Key, Case>,
@@ -42,10 +42,10 @@ enum Closing {
 const PAUSE: Duration = Duration::from_millis(20);
 
 impl Worker {
-    pub(super) fn new(desk: Arc<Desk>) -> rustix::io::Result<Self> {
-        let poller = Poller::new(&desk.bell)?;
+    pub(super) fn new(queue: Arc<Queue>) -> rustix::io::Result<Self> {
+        let poller = Poller::new(&queue.bell)?;
         Ok(Self {
-            desk,
+            queue,
             poller,
             clock: SystemWaiter::new(),
             cases: HashMap::new(),
@@ -87,7 +87,7 @@ impl Worker {
     /// The keys of those to step because of an order.
     fn follow_orders(&mut self) -> Vec<Key> {
         let mut ready = Vec::new();
-        for order in self.desk.take() {
+        for order in self.queue.take() {
             match order {
                 Order::Submit(termination, promise) => {
                     ready.push(self.open(*termination, promise));

@@ -179,8 +179,7 @@ mod tests {
     #[test]
     fn a_fork_unmaps_nothing_of_its_own() {
         let Ok(ring) = Ring::open(0) else {
-            eprintln!("SKIPPED: this process may not watch others");
-            return;
+            return crate::must_run::skip("ancestry", &"this process may not watch others");
         };
         // SAFETY: the child makes system calls only, and ends without running anything of ours.
         let pid = match unsafe { libc::fork() } {

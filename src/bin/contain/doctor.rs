@@ -1,30 +1,25 @@
 //! `contain doctor`: what can be used on this host, what cannot and why, and what each guarantees.
 
-use std::io::Write as _;
-
 use containment::{Backend, Capabilities, Containment, Element, Error, Escape, Finding, Set};
 use serde::Serialize;
 
 use crate::cli::{Doctor, Global};
+use crate::guarantees::Guarantees;
 use crate::table::Table;
-use crate::{errors, exit};
+use crate::{exit, output};
 
 /// Tries every backend and prints what was found.
 pub(crate) fn doctor(global: &Global, options: &Doctor) -> u8 {
     let diagnosis = diagnose(global);
     let printed = if options.json {
-        serde_json::to_string(&diagnosis)
-            .map_err(std::io::Error::from)
-            .and_then(|json| writeln!(std::io::stdout(), "{json}"))
+        output::print_json(WHAT, &diagnosis)
     } else {
-        write!(std::io::stdout(), "{}", for_a_person(&diagnosis))
+        output::print(WHAT, &for_a_person(&diagnosis))
     };
-    match printed {
-        Err(error) => errors::not_printed("the findings", &error),
-        Ok(()) if diagnosis.is_usable() => exit::DONE,
-        Ok(()) => exit::FAILED,
-    }
+    if diagnosis.is_usable() { printed } else { exit::FAILED }
 }
+
+const WHAT: &str = "the findings";
 
 /// The JSON document.
 #[derive(Debug, Serialize)]
@@ -42,16 +37,13 @@ struct Entry {
     remedy: Option<String>,
     lacking: Vec<String>,
     scope: Option<String>,
-    capabilities: Option<Guarantees>,
+    capabilities: Option<CapabilitiesEntry>,
 }
 
 #[derive(Debug, Serialize)]
-struct Guarantees {
-    kill: String,
-    escape: String,
-    empty: String,
-    freeze: String,
-    leave_by: String,
+struct CapabilitiesEntry {
+    #[serde(flatten)]
+    guarantees: Guarantees,
     limits: Vec<&'static str>,
     usage: Vec<&'static str>,
 }
@@ -99,19 +91,15 @@ impl Entry {
             remedy: error.and_then(|error| error.remedy()).map(str::to_owned),
             lacking: finding.lacking.clone(),
             scope: finding.scope.clone(),
-            capabilities: finding.usable.as_ref().ok().map(Guarantees::new),
+            capabilities: finding.usable.as_ref().ok().map(CapabilitiesEntry::new),
         }
     }
 }
 
-impl Guarantees {
+impl CapabilitiesEntry {
     fn new(capabilities: &Capabilities) -> Self {
         Self {
-            kill: capabilities.kill.to_string(),
-            escape: capabilities.escape.to_string(),
-            empty: capabilities.empty.to_string(),
-            freeze: capabilities.freeze.to_string(),
-            leave_by: capabilities.leave_by.to_string(),
+            guarantees: Guarantees::new(capabilities),
             limits: names(capabilities.limits),
             usage: names(capabilities.usage),
         }
@@ -129,7 +117,7 @@ fn for_a_person(diagnosis: &Diagnosis) -> String {
     for entry in &diagnosis.backends {
         let usable = if entry.usable { "yes" } else { "no" };
         let mut cells = vec![entry.name, usable];
-        if let Some(it) = &entry.capabilities {
+        if let Some(CapabilitiesEntry { guarantees: it, .. }) = &entry.capabilities {
             // Who leaves by itself needs nobody to move it.
             let leave_by =
                 if it.escape == Escape::Impossible.to_string() { &*it.leave_by } else { "-" };

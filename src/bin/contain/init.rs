@@ -1,12 +1,10 @@
 //! `contain init`: mounts the hierarchies of version 1 that are missing, for those who ask for it.
 
-use std::io::Write as _;
-
 use containment::{Error, InitState, Initialized};
 
 use crate::cli::Init;
 use crate::table::Table;
-use crate::{errors, exit};
+use crate::{errors, exit, output};
 
 /// Mounts, or with `--dry-run` says what would be mounted; gives the exit status.
 pub(crate) fn init(options: &Init) -> u8 {
@@ -14,8 +12,9 @@ pub(crate) fn init(options: &Init) -> u8 {
         Ok(all) => all,
         Err(error) => return errors::failed(&error),
     };
-    if let Err(error) = write!(std::io::stdout(), "{}", told(&all, options.dry_run)) {
-        return errors::not_printed("what was done", &error);
+    let printed = output::print("what was done", &told(&all, options.dry_run).to_string());
+    if printed != exit::DONE {
+        return printed;
     }
     all.iter().find_map(failure).map_or(exit::DONE, errors::failed)
 }

@@ -9,6 +9,7 @@ use clap_mangen::roff::{Roff, bold, roman};
 use containment::GROUP_VARIABLE;
 
 use crate::cli::{Cli, Completions, Manual};
+use crate::exit::{MEANINGS, Meaning, Of};
 use crate::{errors, exit};
 
 /// Prints the completions of a shell; gives the exit status.
@@ -60,16 +61,40 @@ fn page(command: &Command) -> io::Result<Vec<u8>> {
 /// What the definition of a command does not hold.
 fn sections(command: &str) -> Roff {
     let mut sections = Roff::new();
+    statuses(command, &mut sections);
     for Section { heading, on, entries } in SECTIONS {
         if !on.has(command) {
             continue;
         }
         sections.control("SH", [*heading]);
         for (term, text) in *entries {
-            sections.control("TP", []).text([bold(*term)]).text([roman(*text)]);
+            entry(&mut sections, term, text);
         }
     }
     sections
+}
+
+/// The exit statuses: all of them on the first page, their own on the pages of those that run a program.
+fn statuses(command: &str, sections: &mut Roff) {
+    let (first, runs) = (On::First.has(command), Of::RunAndExec.has(command));
+    if !first && !runs {
+        return;
+    }
+    sections.control("SH", ["EXIT STATUS"]);
+    let whose = if first { "run, exec: " } else { "" };
+    let own = format!("{whose}128+N when it died of signal N, or signal N to contain ended it.");
+    entry(sections, "PROGRAM's own", &own);
+    for Meaning { status, of, text } in &MEANINGS {
+        if first {
+            entry(sections, &status.to_string(), &format!("{}: {text}.", of.name()));
+        } else if of.has(command) {
+            entry(sections, &status.to_string(), &format!("{text}."));
+        }
+    }
+}
+
+fn entry(sections: &mut Roff, term: &str, text: &str) {
+    sections.control("TP", []).text([bold(term)]).text([roman(text)]);
 }
 
 /// A section of the pages of some commands.
@@ -83,8 +108,6 @@ struct Section {
 enum On {
     /// `contain` itself.
     First,
-    /// The subcommands that run a program.
-    Running,
     /// This one.
     One(&'static str),
     /// Every subcommand.
@@ -95,7 +118,6 @@ impl On {
     fn has(&self, command: &str) -> bool {
         match self {
             Self::First => command == "contain",
-            Self::Running => ["run", "exec"].contains(&command),
             Self::One(name) => command == *name,
             Self::Sub => command != "contain",
         }
@@ -103,20 +125,6 @@ impl On {
 }
 
 const SECTIONS: &[Section] = &[
-    Section {
-        heading: "EXIT STATUS",
-        on: On::Running,
-        entries: &[
-            ("PROGRAM's own", "128+N when it died of signal N, or signal N to contain ended it."),
-            ("124", "A limit on time or on CPU time ended the group."),
-            (
-                "125",
-                "contain itself failed, in one line on stderr: nothing was run, or containment was lost.",
-            ),
-            ("126, 127", "PROGRAM cannot be executed; was not found."),
-            ("137", "Memory ran out, and the group was ended for it."),
-        ],
-    },
     Section {
         heading: "SIGNALS",
         on: On::One("run"),
@@ -159,28 +167,6 @@ const SECTIONS: &[Section] = &[
         heading: "SEE ALSO",
         on: On::Sub,
         entries: &[("contain(1)", "Exit statuses, environment, files.")],
-    },
-    Section {
-        heading: "EXIT STATUS",
-        on: On::First,
-        entries: &[
-            ("run, exec", "PROGRAM's own; 128+N when it died of signal N."),
-            (
-                "124",
-                "run: a limit on time or on CPU time ended the group; wait: not empty in time.",
-            ),
-            ("125", "run, exec: contain itself failed: nothing was run, or containment was lost."),
-            ("126, 127", "run, exec: PROGRAM cannot be executed; was not found."),
-            ("137", "run: memory ran out, and the group was ended for it."),
-            (
-                "0, 1, 2",
-                "The other subcommands: done; failed, in one line on stderr; not understood.",
-            ),
-            (
-                "3, 4, 5, 6",
-                "The same: no such group; it exists already; not permitted; not supported here.",
-            ),
-        ],
     },
     Section {
         heading: "ENVIRONMENT",

@@ -1,6 +1,5 @@
 //! `contain ls` and `contain gc`: the groups on record.
 
-use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use containment::registry::{Collected, Entry, KeptProgram, Owner, Registry};
@@ -10,7 +9,7 @@ use serde::Serialize;
 use crate::cli::{Gc, Global, Ls};
 use crate::run::report::OutcomeEntry;
 use crate::table::Table;
-use crate::{errors, exit};
+use crate::{errors, exit, output};
 
 /// Lists the groups; gives the exit status.
 pub(crate) fn ls(global: &Global, options: &Ls) -> u8 {
@@ -18,8 +17,12 @@ pub(crate) fn ls(global: &Global, options: &Ls) -> u8 {
         Ok(found) => found,
         Err(error) => return errors::failed(&error),
     };
-    let shown = if options.json { json(&rows) } else { listed(&rows).to_string() };
-    finish(&shown, &errors)
+    let printed = if options.json {
+        output::print_json(LIST, &rows)
+    } else {
+        output::print(LIST, &listed(&rows).to_string())
+    };
+    finish(printed, &errors)
 }
 
 /// Ends and removes what is nobody's; gives the exit status.
@@ -30,26 +33,26 @@ pub(crate) fn gc(global: &Global, options: &Gc) -> u8 {
         Err(error) => return errors::failed(&error),
     };
     if options.json {
-        let shown = json(&CollectedEntry::new(&collected));
-        let status = collected.errors.first().map_or(exit::DONE, exit::of_failure);
-        return finish(&shown, &[]).max(status);
+        let printed = output::print_json(LIST, &CollectedEntry::new(&collected));
+        return printed.max(status_of(&collected.errors));
     }
-    finish(&told(&collected, options.dry_run).to_string(), &collected.errors)
+    let printed = output::print(LIST, &told(&collected, options.dry_run).to_string());
+    finish(printed, &collected.errors)
 }
 
-/// Prints what there is on stdout, and each error on a line of its own.
-fn finish(shown: &str, errors: &[Error]) -> u8 {
-    if let Err(error) = std::io::stdout().write_all(shown.as_bytes()) {
-        return errors::not_printed("the list", &error);
+const LIST: &str = "the list";
+
+/// Tells each error on a line of its own, where stdout took what there is; gives the exit status.
+fn finish(printed: u8, errors: &[Error]) -> u8 {
+    if printed != exit::DONE {
+        return printed;
     }
     errors.iter().for_each(errors::print);
-    errors.first().map_or(exit::DONE, exit::of_failure)
+    status_of(errors)
 }
 
-fn json(value: &impl Serialize) -> String {
-    // What is serialised here has plain strings for keys.
-    let text = serde_json::to_string_pretty(value).unwrap_or_default();
-    format!("{text}\n")
+fn status_of(errors: &[Error]) -> u8 {
+    errors.first().map_or(exit::DONE, exit::of_failure)
 }
 
 /// A group as `ls` shows it.

@@ -5,11 +5,11 @@ use containment::{
 };
 
 use super::options::{Attach, Freeze, Kill, Send, Set, Thaw, Wait};
-use super::{Found, find, open, show, told};
+use super::{Found, find, open, shown, told};
 use crate::cli::Global;
-use crate::exit;
 use crate::record::ProgramEntry;
 use crate::run::report::TeardownEntry;
+use crate::{exit, output};
 
 /// Moves processes in, also where one cannot be; gives the failures.
 pub(super) fn attach(global: &Global, options: &Attach) -> Result<Vec<Error>> {
@@ -48,13 +48,16 @@ pub(super) fn signal(global: &Global, options: &Send) -> Result<()> {
     open(global, &options.name)?.signal(options.signal).map(drop)
 }
 
-pub(super) fn kill(global: &Global, options: &Kill) -> Result<()> {
+/// Kills; gives the exit status.
+pub(super) fn kill(global: &Global, options: &Kill) -> Result<u8> {
     let group = open(global, &options.name)?;
     let report = group.kill(Policy::graceful(options.grace));
-    if options.json {
-        show::print_json(&TeardownEntry::new(&report))?;
-    }
-    if report.emptied { Ok(()) } else { Err(survived(&group, report)) }
+    let printed = if options.json {
+        output::print_json("the teardown", &TeardownEntry::new(&report))
+    } else {
+        exit::DONE
+    };
+    if report.emptied { Ok(printed) } else { Err(survived(&group, report)) }
 }
 
 /// Why the group is not empty: what was in the way of the kill, or who outlived it.
@@ -81,7 +84,7 @@ fn survived(group: &OpenGroup, report: TeardownReport) -> Error {
 pub(super) fn wait(global: &Global, options: &Wait) -> u8 {
     let waited = find(global, &options.name).and_then(|found| {
         found.registry.open_existing(&found.entry)?.wait_empty(options.timeout)?;
-        if options.json { print_statuses(&found) } else { Ok(()) }
+        if options.json { print_statuses(&found) } else { Ok(exit::DONE) }
     });
     match waited {
         Err(error) if error.kind() == ErrorKind::TimedOut => {
@@ -90,12 +93,12 @@ pub(super) fn wait(global: &Global, options: &Wait) -> u8 {
                 .advise("give it more time, or end it: contain kill");
             told(Err(error)).max(exit::TIMED_OUT)
         }
-        waited => told(waited),
+        waited => shown(waited),
     }
 }
 
-/// How the programs ended that are on record; the last of them is a moment before that.
-fn print_statuses(found: &Found) -> Result<()> {
+/// How the programs ended that are on record; the last of them is a moment before that. Gives the exit status.
+fn print_statuses(found: &Found) -> Result<u8> {
     let Found { registry, entry } = found;
     for program in registry.reopen(entry)?.1 {
         match program.wait() {
@@ -105,5 +108,6 @@ fn print_statuses(found: &Found) -> Result<()> {
         }
     }
     let programs = registry.programs(entry)?;
-    show::print_json(&programs.iter().map(ProgramEntry::new).collect::<Vec<_>>())
+    let ended: Vec<_> = programs.iter().map(ProgramEntry::new).collect();
+    Ok(output::print_json("the programs", &ended))
 }

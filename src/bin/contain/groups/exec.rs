@@ -3,8 +3,8 @@
 
 use containment::registry::Entry;
 use containment::{
-    Backend, Backoff, Child, Error, ErrorKind, GROUP_VARIABLE, OpenGroup, Operation, Outcome,
-    Program, Result, Signal, SignalSet, Time, Waiter, Watch, group_variable,
+    Backend, Backoff, Child, Error, ErrorKind, OpenGroup, Operation, Outcome, Program, Result,
+    Signal, SignalSet, Time, Waiter, Watch, tell_group,
 };
 use containment_process::signals::{Inbox, Received};
 
@@ -50,7 +50,7 @@ fn closed(entry: &Entry) -> Error {
 
 fn program(options: &Exec, group: &OpenGroup, mask: SignalSet) -> Result<Program> {
     let program = named(&options.program)?.signal_mask(mask);
-    Ok(program.env(GROUP_VARIABLE, group_variable(group.id())))
+    Ok(tell_group(program, group.id()))
 }
 
 /// The signals that we take by reading. The others do what they do by default: a terminal's Ctrl-Z stops

@@ -21,12 +21,12 @@ pub(crate) fn dispatch(global: &Global, command: &GroupCommand) -> u8 {
         GroupCommand::Exec(options) => exec::exec(global, options),
         GroupCommand::Attach(options) => told_all(act::attach(global, options)),
         GroupCommand::Set(options) => told(act::set(global, options)),
-        GroupCommand::Ps(options) => told(show::ps(global, options)),
-        GroupCommand::Stat(options) => told(show::stat(global, options)),
+        GroupCommand::Ps(options) => shown(show::ps(global, options)),
+        GroupCommand::Stat(options) => shown(show::stat(global, options)),
         GroupCommand::Freeze(options) => told(act::freeze(global, options)),
         GroupCommand::Thaw(options) => told(act::thaw(global, options)),
         GroupCommand::Signal(options) => told(act::signal(global, options)),
-        GroupCommand::Kill(options) => told(act::kill(global, options)),
+        GroupCommand::Kill(options) => shown(act::kill(global, options)),
         GroupCommand::Rm(options) => told(make::remove(global, options)),
         GroupCommand::Wait(options) => act::wait(global, options),
     }
@@ -51,7 +51,12 @@ fn open(global: &Global, name: &GroupName) -> Result<OpenGroup> {
 }
 
 fn told(done: Result<()>) -> u8 {
-    done.map_or_else(|error| told_all(Ok(vec![error])), |()| exit::DONE)
+    shown(done.map(|()| exit::DONE))
+}
+
+/// The exit status of what was printed, or of a failure, which is told.
+fn shown(printed: Result<u8>) -> u8 {
+    printed.unwrap_or_else(|error| told_all(Ok(vec![error])))
 }
 
 /// Tells each failure; the first one gives the status.

@@ -1,9 +1,8 @@
-//! `contain ps` and `contain stat`, and what is printed on stdout.
+//! `contain ps` and `contain stat`: who is in a group, and what it uses.
 
-use std::io::Write as _;
 use std::time::Duration;
 
-use containment::{Error, Member, Operation, Result, Usage, Watch};
+use containment::{Member, Result, Usage, Watch};
 use serde::Serialize;
 
 use super::open;
@@ -12,6 +11,7 @@ use crate::cli::Global;
 use crate::run::report::{UsageEntry, seconds};
 use crate::run::stats;
 use crate::table::Table;
+use crate::{exit, output};
 
 /// A member as `ps` shows it.
 #[derive(Debug, Serialize)]
@@ -24,13 +24,19 @@ struct Row<'a> {
     memory_bytes: Option<u64>,
 }
 
-/// Lists the members.
-pub(super) fn ps(global: &Global, options: &Ps) -> Result<()> {
+/// Lists the members; gives the exit status.
+pub(super) fn ps(global: &Global, options: &Ps) -> Result<u8> {
     let mut members = open(global, &options.name)?.ops().members()?;
     members.sort_by_key(|member| member.pid);
     let rows: Vec<_> = members.iter().map(Row::new).collect();
-    if options.json { print_json(&rows) } else { print(&listed(&rows).to_string()) }
+    Ok(if options.json {
+        output::print_json(MEMBERS, &rows)
+    } else {
+        output::print(MEMBERS, &listed(&rows).to_string())
+    })
 }
+
+const MEMBERS: &str = "the members";
 
 impl<'a> Row<'a> {
     fn new(member: &'a Member) -> Self {
@@ -61,28 +67,35 @@ fn listed(rows: &[Row<'_>]) -> Table {
     table
 }
 
-/// Shows what was used, once or for as long as the group is there.
-pub(super) fn stat(global: &Global, options: &Stat) -> Result<()> {
+/// Shows what was used, once or for as long as the group is there; gives the exit status.
+pub(super) fn stat(global: &Global, options: &Stat) -> Result<u8> {
     let group = open(global, &options.name)?;
-    print_usage(&group.ops().usage()?, options.json)?;
-    let Some(pause) = options.watch else { return Ok(()) };
-    loop {
+    let mut printed = print_usage(&group.ops().usage()?, options.json);
+    let Some(pause) = options.watch else { return Ok(printed) };
+    while printed == exit::DONE {
         let until = group.waiter().now() + pause.max(SHORTEST);
         group.waiter().wait(until, &Watch::Backoff);
         match group.ops().usage() {
-            Ok(usage) => print_usage(&usage, options.json)?,
-            Err(error) if error.is_gone() => return Ok(()),
+            Ok(usage) => printed = print_usage(&usage, options.json),
+            Err(error) if error.is_gone() => break,
             Err(error) => return Err(error),
         }
     }
+    Ok(printed)
 }
 
 /// Between two looks: `--watch 0` is no reason to keep a processor busy.
 const SHORTEST: Duration = Duration::from_millis(10);
 
-fn print_usage(usage: &Usage, as_json: bool) -> Result<()> {
-    if as_json { print_json(&UsageEntry::new(usage)) } else { print(&used(usage).to_string()) }
+fn print_usage(usage: &Usage, as_json: bool) -> u8 {
+    if as_json {
+        output::print_json(USAGE, &UsageEntry::new(usage))
+    } else {
+        output::print(USAGE, &used(usage).to_string())
+    }
 }
+
+const USAGE: &str = "the usage";
 
 fn used(usage: &Usage) -> Table {
     let mut table = Table::default();
@@ -93,20 +106,4 @@ fn used(usage: &Usage) -> Table {
         table.row([name, &figure]);
     }
     table
-}
-
-/// Prints one document on one line.
-pub(super) fn print_json(document: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string(document).map_err(|error| unprinted(&error.into()))?;
-    print(&format!("{text}\n"))
-}
-
-fn print(text: &str) -> Result<()> {
-    std::io::stdout().write_all(text.as_bytes()).map_err(|error| unprinted(&error))
-}
-
-fn unprinted(error: &std::io::Error) -> Error {
-    Error::from_io(Operation::Report, error)
-        .because("stdout cannot be written to")
-        .advise("check stdout")
 }

@@ -43,7 +43,7 @@ fn as_table(
     write!(out, "{}", shown::for_a_person(totals))
 }
 
-/// Each run as it is read, on a line of its own; then what they come to.
+/// Each run as it is read, on a line of its own; then what they come to, on another one.
 fn as_json(
     files: &[impl AsRef<Path>],
     totals: &mut Totals,
@@ -60,9 +60,9 @@ fn as_json(
         })?;
     }
     out.write_all(b"\n],\n")?;
-    let rest = serde_json::to_string_pretty(&shown::Rest::of(totals)).map_err(io::Error::from)?;
+    let rest = serde_json::to_string(&shown::Rest::of(totals)).map_err(io::Error::from)?;
     // Its fields go on in the object that was begun above.
-    writeln!(out, "{}", rest.trim_start_matches(['{', '\n']))
+    writeln!(out, "{}", rest.trim_start_matches('{'))
 }
 
 /// Counts every report in a file and gives it to `print`. What cannot be read is told on a line of its

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use containment::{
-    Backend, Error, ErrorKind, GROUP_VARIABLE, Group, GroupName, Operation, ProcessGroup, Program,
-    Result, SignalSet, Stream, group_variable,
+    Backend, Error, ErrorKind, Group, GroupName, Operation, ProcessGroup, Program, Result,
+    SignalSet, Stream, tell_group,
 };
 
 use crate::cli::Run;
@@ -37,9 +37,7 @@ impl Prepared {
 
     /// What to run in `group`, with the signal mask that we were started with.
     pub(super) fn in_group(&self, group: &Group, mask: SignalSet) -> Program {
-        self.0
-            .clone()
-            .env(GROUP_VARIABLE, group_variable(group.id()))
+        tell_group(self.0.clone(), group.id())
             .signal_mask(mask)
             .process_group(process_group(group.id().backend))
     }

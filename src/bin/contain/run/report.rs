@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::end::{End, Reason};
 use super::members::{MemberEntry, SurvivorEntry};
+use crate::guarantees::Guarantees;
 use crate::{engine, errors};
 
 /// Where the report goes, opened before anything runs.
@@ -90,15 +91,6 @@ struct GroupEntry {
 }
 
 #[derive(Debug, Serialize)]
-struct Guarantees {
-    kill: String,
-    escape: String,
-    empty: String,
-    freeze: String,
-    leave_by: String,
-}
-
-#[derive(Debug, Serialize)]
 struct DegradedEntry<'a> {
     what: &'a str,
     why: String,
@@ -164,7 +156,7 @@ impl<'a> Report<'a> {
             group: GroupEntry { name: end.id.name.to_string(), id: end.id.to_string() },
             node: engine::node(),
             step: engine::step(),
-            guarantees: Guarantees::new(end),
+            guarantees: Guarantees::new(&end.capabilities),
             degraded: end.degraded.iter().map(DegradedEntry::new).collect(),
             pid: end.pid.map(Pid::as_raw),
             outcome: end.outcome.map(OutcomeEntry::new),
@@ -178,19 +170,6 @@ impl<'a> Report<'a> {
             wall_seconds: seconds(end.wall),
             usage: UsageEntry::new(&end.teardown.usage.unwrap_or_default()),
             teardown: TeardownEntry::new(&end.teardown),
-        }
-    }
-}
-
-impl Guarantees {
-    fn new(end: &End) -> Self {
-        let capabilities = &end.capabilities;
-        Self {
-            kill: capabilities.kill.to_string(),
-            escape: capabilities.escape.to_string(),
-            empty: capabilities.empty.to_string(),
-            freeze: capabilities.freeze.to_string(),
-            leave_by: capabilities.leave_by.to_string(),
         }
     }
 }

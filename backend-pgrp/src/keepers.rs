@@ -23,16 +23,16 @@ pub struct Order<'a> {
 }
 
 /// Makes keepers for a process that cannot be forked: one that has threads, or children of its own.
-pub trait Nursery: Debug + Send + Sync {
+pub trait KeeperSpawner: Debug + Send + Sync {
     /// Has a keeper made that tells over `pipe`.
     ///
     /// # Errors
     /// [`KeeperLost`](containment_core::ErrorKind::KeeperLost) when whoever makes keepers ended before it
     /// answered; why it made none.
-    fn hatch(&self, order: &Order<'_>, pipe: PipeWriter) -> Result<PidFd>;
+    fn spawn_keeper(&self, order: &Order<'_>, pipe: PipeWriter) -> Result<PidFd>;
 
     /// Who adopts what a lost keeper leaves.
-    fn adopter(&self) -> Pid;
+    fn sub_reaper(&self) -> Pid;
 
     /// The keepers that live, those of other groups too: what descends from them is theirs.
     fn keepers(&self) -> Vec<Pid>;
@@ -40,7 +40,7 @@ pub trait Nursery: Debug + Send + Sync {
 
 /// Writes down, in a keeper, what becomes of the program, so that it is known whatever becomes of
 /// everybody else.
-pub trait Scribe: Debug + Send + Sync {
+pub trait Recorder: Debug + Send + Sync {
     /// The program runs.
     fn started(&self, group: &GroupId, program: Pid);
 
@@ -53,9 +53,9 @@ pub trait Scribe: Debug + Send + Sync {
 
 /// Who makes the keepers of a group.
 #[derive(Debug, Clone)]
-pub(crate) enum Nest {
+pub(crate) enum KeeperSource {
     /// This process, by forks; it adopts what a lost one kept, and has no other children.
-    Own(Option<Arc<dyn Scribe>>),
+    Own(Option<Arc<dyn Recorder>>),
     /// Somebody else.
-    Other(Arc<dyn Nursery>),
+    Other(Arc<dyn KeeperSpawner>),
 }

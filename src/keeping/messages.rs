@@ -9,10 +9,10 @@ use crate::registry::{Process, WrittenOutcome};
 /// The version of what is told; both sides have to be of the same.
 pub(super) const VERSION: u32 = 1;
 
-/// The last letter to a helper, whose owner needs it no more.
+/// The last message to a helper, whose owner needs it no more.
 pub(super) const END: &[u8] = b"end";
 
-/// The first letter to a helper, with a pidfd of its owner and the state directory.
+/// The first message to a helper, with a pidfd of its owner and the state directory.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Hello {
     pub(super) version: u32,
@@ -34,7 +34,7 @@ pub(super) enum Answer {
 /// What a keeper tells of a program in a cgroup.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum News {
+pub(super) enum ProgramEvent {
     /// It runs; its pidfd comes with it.
     Started(i32),
     /// It does not run; nothing else follows.
@@ -111,12 +111,12 @@ impl WrittenError {
     }
 }
 
-/// A letter's text.
-pub(super) fn write(letter: &impl Serialize) -> std::io::Result<Vec<u8>> {
-    Ok(serde_json::to_vec(letter)?)
+/// A message's text.
+pub(super) fn write(message: &impl Serialize) -> std::io::Result<Vec<u8>> {
+    Ok(serde_json::to_vec(message)?)
 }
 
-/// What a letter's text says.
+/// What a message's text says.
 pub(super) fn read<T: DeserializeOwned>(text: &[u8]) -> std::io::Result<T> {
     Ok(serde_json::from_slice(text)?)
 }

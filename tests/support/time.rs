@@ -1,0 +1,24 @@
+//! Deadlines on slow machines. For every suite of the workspace, each of which includes this file.
+
+#![allow(
+    clippy::allow_attributes,
+    dead_code,
+    reason = "every test binary compiles this and uses a part of it"
+)]
+
+use std::time::Duration;
+
+use containment_core::Policy;
+
+/// `time`, times `CONTAIN_TIME_SCALE` where that is set: emulated machines are slow.
+pub(crate) fn scaled(time: Duration) -> Duration {
+    let scale = std::env::var("CONTAIN_TIME_SCALE").ok().and_then(|scale| scale.parse().ok());
+    time.mul_f64(scale.unwrap_or(1.0))
+}
+
+/// The same policy with the time that an emulated machine takes to freeze and to kill.
+pub(crate) fn patient(policy: &Policy) -> Policy {
+    let (freeze_timeout, kill_timeout) =
+        (scaled(policy.freeze_timeout), scaled(policy.kill_timeout));
+    Policy { freeze_timeout, kill_timeout, ..policy.clone() }
+}

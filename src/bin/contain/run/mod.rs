@@ -4,8 +4,8 @@ mod end;
 mod members;
 mod post;
 pub(crate) mod program;
-mod provisions;
 pub(crate) mod report;
+mod resources;
 mod signals;
 mod spare;
 pub(crate) mod stats;
@@ -24,8 +24,8 @@ use crate::cli::{Global, Orphans, Run};
 use crate::{errors, exit};
 use end::End;
 use program::Prepared;
-use provisions::Provisions;
 use report::ReportFile;
+use resources::Resources;
 use supervise::Supervisor;
 
 /// Runs the program; gives the exit status.
@@ -41,28 +41,28 @@ fn run_in_group(global: &Global, options: &Run) -> Result<u8> {
     let name = program::group_name(options)?;
     let asked = Asked::read(options).map_err(|error| error.with_group(&name))?;
     let registry = on_record(global);
-    let mut provisions = Provisions::lay_in(options, registry.as_ref())
+    let mut resources = Resources::acquire(options, registry.as_ref())
         .map_err(|error| Error::from_io(Operation::Spawn, &error).with_group(&name))?;
     let builder = builder(global, options, registry.as_ref())
         .limits(&asked.limits)
-        .witnessed_by(provisions.ancestry.clone());
+        .witnessed_by(resources.ancestry.clone());
     let started = Instant::now();
     let launch = builder.launch(&name, |group| {
-        provisions.guard(group);
-        asked.program.in_group(group, provisions.inbox.original_mask())
+        resources.guard(group);
+        asked.program.in_group(group, resources.inbox.original_mask())
     });
     let launch = launch.inspect_err(|_| {
         // Without a group nothing on record is ours.
         registry.iter().for_each(close);
     })?;
     tracing::debug!(selection = %launch.containment.selection(), "launched");
-    let end = supervised(launch, options, &mut provisions, started);
+    let end = supervised(launch, options, &mut resources, started);
     if let Some(registry) = &registry {
         leave_record(registry, &end);
     }
     let status = conclude(&end, asked.report, options);
     // A guardian that was dismissed has ended meanwhile.
-    drop(provisions);
+    drop(resources);
     Ok(status)
 }
 
@@ -150,21 +150,21 @@ fn builder(global: &Global, options: &Run, registry: Option<&Registry>) -> Build
 }
 
 /// Sees the program and its group through to their end.
-fn supervised(launch: Launch, options: &Run, provisions: &mut Provisions, started: Instant) -> End {
+fn supervised(launch: Launch, options: &Run, resources: &mut Resources, started: Instant) -> End {
     let Launch { containment, group, guarantees, mut degraded, child } = launch;
-    degraded.extend(provisions.post.degradation());
+    degraded.extend(resources.post.degradation());
     let mut end = End::new(&group, guarantees, degraded);
     let child = match child {
         Ok(child) => child,
         Err(error) => {
             end.failure = Some(error);
-            provisions.spare = None;
+            resources.spare = None;
             end.tear_down(group.terminate(&Policy::kill()));
             return end;
         }
     };
     end.pid = Some(child.pid());
-    Supervisor::of(&child, provisions, &containment).see_through(group, options, &mut end, started);
+    Supervisor::of(&child, resources, &containment).see_through(group, options, &mut end, started);
     end
 }
 

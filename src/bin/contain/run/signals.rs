@@ -49,7 +49,7 @@ impl Supervisor<'_> {
     }
 
     fn next_signal(&self) -> Option<Received> {
-        self.provisions.inbox.next().unwrap_or_else(|error| {
+        self.resources.inbox.next().unwrap_or_else(|error| {
             tracing::warn!(%error, "signals to contain cannot be read");
             None
         })

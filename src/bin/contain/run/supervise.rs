@@ -11,7 +11,7 @@ use containment::{
 };
 
 use super::end::{End, Reason};
-use super::provisions::Provisions;
+use super::resources::Resources;
 use crate::cli::Run;
 use crate::engine::Engine;
 
@@ -19,7 +19,7 @@ use crate::engine::Engine;
 #[derive(Debug)]
 pub(super) struct Supervisor<'a> {
     pub(super) child: &'a Child,
-    pub(super) provisions: &'a mut Provisions,
+    pub(super) resources: &'a mut Resources,
     pub(super) waiter: Arc<dyn Waiter>,
     /// Whether orphans of the group come to us to be reaped.
     pub(super) adopts: bool,
@@ -49,21 +49,21 @@ impl<'a> Supervisor<'a> {
     /// A keeper reaps what it adopts; where there is none the orphans come to us.
     pub(super) fn of(
         child: &'a Child,
-        provisions: &'a mut Provisions,
+        resources: &'a mut Resources,
         containment: &Containment,
     ) -> Self {
         let adopts = containment.backend() != Backend::ProcessGroup;
-        Self::new(child, provisions, containment.waiter(), adopts)
+        Self::new(child, resources, containment.waiter(), adopts)
     }
 
     fn new(
         child: &'a Child,
-        provisions: &'a mut Provisions,
+        resources: &'a mut Resources,
         waiter: Arc<dyn Waiter>,
         adopts: bool,
     ) -> Self {
         let behind = Cell::new(false);
-        Self { child, provisions, waiter, adopts, outcome: None, asked: None, behind }
+        Self { child, resources, waiter, adopts, outcome: None, asked: None, behind }
     }
 
     /// Waits for what ends the group, ends it, and takes down in `end` how it went.
@@ -78,10 +78,10 @@ impl<'a> Supervisor<'a> {
         end.wall = started.elapsed();
         let ran_on = self.outcome.is_none();
         if matches!(ending, Ending::Program) && options.keep {
-            self.provisions.post.dismiss();
-            end.keep(group, &*self.provisions.ancestry);
+            self.resources.post.dismiss();
+            end.keep(group, &*self.resources.ancestry);
         } else {
-            let policy = policy(options, &ending, &self.provisions.engine);
+            let policy = policy(options, &ending, &self.resources.engine);
             end.tear_down(self.terminate(group, policy));
         }
         if ran_on {
@@ -104,7 +104,7 @@ impl<'a> Supervisor<'a> {
         loop {
             // Watch, then read, then wait: an end in between makes the watch ready.
             let watch = self.child.watch()?;
-            self.provisions.post.refill(group);
+            self.resources.post.refill(group);
             if let Some(ending) = self.look_around(group, &mut watchdog)? {
                 return Ok(ending);
             }
@@ -114,7 +114,7 @@ impl<'a> Supervisor<'a> {
                 Look::Within { until, on } => (until, on),
             };
             // A zombie that a tracer holds is ready all the time, and cannot be reaped.
-            let watch = watch.and(on).and(self.provisions.engine.watch());
+            let watch = watch.and(on).and(self.resources.engine.watch());
             let watch = if in_vain < 8 { watch } else { Watch::Backoff };
             self.wait(pauses.bound(now, until, &watch), watch);
             let at_once = self.waiter.now().since(now) < Duration::from_millis(1);
@@ -136,7 +136,7 @@ impl<'a> Supervisor<'a> {
             let ending = if oom { Ending::Overrun(Overrun::Oom) } else { Ending::Program };
             return Ok(Some(ending));
         }
-        Ok(self.provisions.engine.is_gone().then_some(Ending::Abandoned))
+        Ok(self.resources.engine.is_gone().then_some(Ending::Abandoned))
     }
 
     /// Waits for `on`, at most until `until`; besides for signals to us, for the end of the guardian, and for what
@@ -148,11 +148,11 @@ impl<'a> Supervisor<'a> {
             Watch::Sources(sources) | Watch::Members(sources) => sources,
             Watch::Virtual(_) | Watch::Backoff => Vec::new(),
         };
-        sources.push(self.provisions.inbox.source());
-        sources.extend(self.provisions.post.source());
-        sources.extend(self.provisions.ancestry.sources());
+        sources.push(self.resources.inbox.source());
+        sources.extend(self.resources.post.source());
+        sources.extend(self.resources.ancestry.sources());
         self.waiter.wait(until, &Watch::Sources(sources));
-        self.provisions.ancestry.catch_up();
+        self.resources.ancestry.catch_up();
     }
 }
 
@@ -238,14 +238,14 @@ mod tests {
         let child = Child::new(Box::new(child), Arc::clone(&waiter));
         let group = Group::new(Box::new(group), Arc::clone(&waiter));
         let mut end = End::new(&group, group.capabilities().clone(), Vec::new());
-        let mut provisions = Provisions {
+        let mut resources = Resources {
             inbox: Inbox::open(SignalSet::default()).unwrap(),
             post: Post::new(options.orphans, None),
             spare: None,
             ancestry: Arc::new(Ancestry::from_now_on()),
             engine: Engine::default(),
         };
-        let supervisor = Supervisor::new(&child, &mut provisions, waiter, false);
+        let supervisor = Supervisor::new(&child, &mut resources, waiter, false);
         supervisor.see_through(group, &options, &mut end, Instant::now());
         end
     }

@@ -17,7 +17,7 @@ const PASSES: usize = 1 << 14;
 impl Supervisor<'_> {
     /// Ends the group, and meanwhile listens to those who want it to end sooner.
     pub(super) fn terminate(&mut self, group: Group, policy: Policy) -> Result<TeardownReport> {
-        self.provisions.spare = None;
+        self.resources.spare = None;
         let started = self.waiter.now();
         let name = group.id().name.clone();
         let mut termination = group.begin_termination(policy)?;
@@ -26,7 +26,7 @@ impl Supervisor<'_> {
             if let Some(signal) = self.read_inbox() {
                 self.be_asked(signal, &mut termination);
             }
-            self.provisions.post.refill(termination.group());
+            self.resources.post.refill(termination.group());
             let step = termination.step(self.waiter.now());
             self.collect_outcome();
             match step {
@@ -47,7 +47,7 @@ impl Supervisor<'_> {
         if self.asked.replace(self.asked.unwrap_or(signal)).is_some() {
             return termination.hurry();
         }
-        if let Some(grace) = self.provisions.engine.longest_grace() {
+        if let Some(grace) = self.resources.engine.longest_grace() {
             termination.end_grace_by(self.waiter.now() + grace);
         }
         if termination.stage() <= Stage::Grace
@@ -60,9 +60,9 @@ impl Supervisor<'_> {
     /// What there is to do once the group has ended, or could not be ended.
     fn settle(&mut self, name: &GroupName, report: &mut TeardownReport) {
         if report.is_clean() {
-            self.provisions.post.dismiss();
+            self.resources.post.dismiss();
         } else {
-            self.provisions.post.hand_over();
+            self.resources.post.hand_over();
         }
         self.end_escaped(name, report);
     }
@@ -86,8 +86,8 @@ impl Supervisor<'_> {
         if !living {
             return;
         }
-        self.provisions.post.leave();
-        match end_descendants(name, Some(self.provisions.ancestry.clone())) {
+        self.resources.post.leave();
+        match end_descendants(name, Some(self.resources.ancestry.clone())) {
             Ok(swept) => {
                 report.escaped.extend(swept.escaped);
                 report.survivors.extend(swept.survivors);
@@ -104,7 +104,7 @@ impl Supervisor<'_> {
             Ok(Some(stat)) if !stat.has_ended() => {
                 let mut program = [stat.member(Standing::Program)];
                 let alone = program.clone();
-                self.provisions.ancestry.trace(&mut program, &alone);
+                self.resources.ancestry.trace(&mut program, &alone);
                 report.escaped.extend(program);
             }
             _ => {}

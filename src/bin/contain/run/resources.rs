@@ -17,7 +17,7 @@ use crate::engine::Engine;
 
 /// Made before the program.
 #[derive(Debug)]
-pub(super) struct Provisions {
+pub(super) struct Resources {
     /// Where signals to us arrive.
     pub(super) inbox: Inbox,
     /// Who ends the group should we be killed.
@@ -30,9 +30,9 @@ pub(super) struct Provisions {
     pub(super) engine: Engine,
 }
 
-impl Provisions {
+impl Resources {
     /// Makes this process the one that orphans come to, and signals wait for.
-    pub(super) fn lay_in(options: &Run, registry: Option<&Registry>) -> io::Result<Self> {
+    pub(super) fn acquire(options: &Run, registry: Option<&Registry>) -> io::Result<Self> {
         let inbox = Inbox::open(signals::taken())?;
         let spare = Some(Spare::copies_of(&inbox.source())?);
         become_sub_reaper()?;

@@ -10,7 +10,7 @@ use containment_core::{CgroupOps, Error, ErrorKind, Operation, Result};
 use crate::builder::Builder;
 use crate::keeping::{Helper, Keep, Role};
 use crate::making::Degradation;
-use crate::registry::{RegisteredDriver, Registry, Tenure};
+use crate::registry::{RegisteredDriver, Registry, Tenure, home};
 
 /// What a builder asks for, with its aids found.
 #[derive(Debug)]
@@ -78,6 +78,7 @@ impl Aided {
             registry: registry.clone(),
             tenure: *tenure,
             parent: place.base.parent().map(Path::to_path_buf),
+            home: home().ok(),
             keep: keep.filter(|_| lasting),
             guard: self.helper.clone().filter(|_| !lasting),
         })

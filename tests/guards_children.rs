@@ -12,9 +12,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use containment::registry::{Registry, Tenure};
 use containment::{
     Backend, Builder, Bytes, ContainChildren, Containment, ErrorKind, HowHeld, Limits, Outcome,
-    Pid, Policy, Signal,
+    Pid, Policy, Program, Signal,
 };
 use containment_process::pidfd::{PidFd, Waited};
 use containment_process::worker;
@@ -36,7 +37,7 @@ struct Scenario {
     ended_by: Option<Signal>,
 }
 
-static SCENARIOS: [Scenario; 15] = [
+static SCENARIOS: [Scenario; 16] = [
     in_a_group("children_are_contained_whoever_starts_them", whoever_starts_them),
     in_a_group("dropping_ends_the_children", dropping_ends),
     in_a_group("the_process_comes_back_with_all_its_threads", with_all_threads),
@@ -49,6 +50,7 @@ static SCENARIOS: [Scenario; 15] = [
     in_a_group("what_was_there_before_is_left_alone", what_was_there_before),
     in_a_group("a_name_that_is_taken_is_refused", a_taken_name),
     in_a_group("one_group_is_entered_and_left", one_group_is_entered),
+    in_a_group("a_group_that_was_made_from_inside_another_is_recovered", made_from_inside),
     Scenario {
         on: &[Backend::Hybrid],
         ..in_a_group("a_hybrid_group_is_left_in_every_hierarchy", hybrid_is_entered)
@@ -315,6 +317,29 @@ fn one_group_is_entered() {
     assert_eq!(host.driver().backend(), step.id().backend);
     drop(step);
     assert_eq!(own_group(), before);
+}
+
+/// A driver makes its groups where this process was when it was found, and that is where they are looked for when
+/// their owner has died, wherever it was by then.
+fn made_from_inside() {
+    let state = tempfile::tempdir().unwrap();
+    let owner = || {
+        let registry = Registry::open(Some(state.path())).unwrap();
+        let host = builder().registry(&registry, Tenure::Owner).build().unwrap();
+        let name = |what: &str| format!("children-{}-{what}", std::os::unix::process::parent_id());
+        let outer = host.group(name("outer")).create().unwrap();
+        let inside = outer.enter().unwrap();
+        let step = host.group(name("step")).create().unwrap();
+        step.spawn(&Program::new("sleep").arg("1000")).unwrap();
+        // It dies with both of them, and has cleaned up nothing.
+        std::mem::forget((registry, host, outer, inside, step));
+        0
+    };
+    let owner = worker::fork_apart(owner).unwrap();
+    assert_eq!(owner.wait().unwrap(), Waited::Ended(Outcome::Exited(0)));
+    let registry = Registry::open(Some(state.path())).unwrap();
+    let collected = registry.collect(false).unwrap();
+    assert_eq!((collected.removed.len(), collected.errors.len()), (2, 0), "{collected:?}");
 }
 
 fn hybrid_is_entered() {

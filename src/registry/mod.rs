@@ -129,7 +129,19 @@ impl Registry {
         parent: Option<&Path>,
         tenure: Tenure,
     ) -> Result<Claim> {
-        let (boot, home, us) = (this_boot()?, home()?, Process::current()?);
+        self.claim_from(home()?, name, backend, parent, tenure)
+    }
+
+    /// The same of a group that is made from where somebody was in these groups.
+    fn claim_from(
+        &self,
+        home: String,
+        name: &GroupName,
+        backend: Backend,
+        parent: Option<&Path>,
+        tenure: Tenure,
+    ) -> Result<Claim> {
+        let (boot, us) = (this_boot()?, Process::current()?);
         // Last of all: what fails before it leaves no lock behind.
         let owner = match tenure {
             Tenure::Owner => Some(self.lock_of(us)?.process),
@@ -298,7 +310,7 @@ fn this_boot() -> Result<String> {
 }
 
 /// The groups that this process is in, as the kernel tells them; none on a kernel without cgroups.
-fn home() -> Result<String> {
+pub(crate) fn home() -> Result<String> {
     match cgroup::read_self() {
         Ok(text) => Ok(String::from_utf8_lossy(&text).into_owned()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),

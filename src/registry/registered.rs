@@ -11,7 +11,7 @@ use containment_core::{
     Program, Reaped, Result, Signal, Signalled, Usage, Waiter, Watch,
 };
 
-use super::{Claim, Process, Registry, Tenure};
+use super::{Claim, Process, Registry, Tenure, home};
 use crate::keeping::{Helper, Keep, spawn_kept};
 use crate::{GROUP_VARIABLE, tell_group};
 
@@ -24,6 +24,9 @@ pub(crate) struct RegisteredDriver {
     /// Whether a group that cannot be put on record is not made.
     pub(crate) is_vital: bool,
     pub(crate) parent: Option<PathBuf>,
+    /// The groups that this process was in when the driver was found, from where it makes its own, wherever this
+    /// process is by then; read again where they could not be read.
+    pub(crate) home: Option<String>,
     /// Who keeps programs that are to outlive us.
     pub(crate) keep: Option<Keep>,
     /// Who ends the groups should we be killed.
@@ -50,7 +53,7 @@ impl CgroupOps for RegisteredDriver {
         {
             tracing::warn!(group = %name, "{error:#}; nobody will end the group should we be killed");
         }
-        let claim = match self.registry.claim(name, backend, self.parent.as_deref(), self.tenure) {
+        let claim = match self.claim(name) {
             Ok(claim) => claim,
             Err(error) if self.is_vital || error.kind() == ErrorKind::AlreadyExists => {
                 return Err(error.with_backend(backend));
@@ -75,6 +78,14 @@ impl CgroupOps for RegisteredDriver {
 
     fn list(&self) -> Result<Vec<GroupId>> {
         self.driver.list()
+    }
+}
+
+impl RegisteredDriver {
+    fn claim(&self, name: &GroupName) -> Result<Claim> {
+        let home = self.home.clone().map_or_else(home, Ok)?;
+        let (backend, parent) = (self.driver.backend(), self.parent.as_deref());
+        self.registry.claim_from(home, name, backend, parent, self.tenure)
     }
 }
 

@@ -52,11 +52,15 @@ deb: static
     "$contain" completions bash > target/deb/contain.bash
     "$contain" completions zsh > target/deb/_contain
     "$contain" completions fish > target/deb/contain.fish
+    # The form of Debian's `copyright`.
+    { sed 's/^$/./; s/^/ /' LICENSE-MIT
+      printf ' .\n The other one is in /usr/share/common-licenses/Apache-2.0.\n'; } > target/deb/licence
     cargo deb --no-build --target x86_64-unknown-linux-musl
 
-# What would be published: each crate, built from its own package; licences and sources of what it depends on (needs
-# cargo-deny); and whether what was public at a commit still is (needs cargo-semver-checks).
-package since="HEAD~":
+# Needs cargo-deny and cargo-semver-checks. `since` is the commit whose API is compared with: the tag of the last release
+# or, before the first one, the commit before this one.
+# What would be published: each crate, built from its own package, what it depends on, and whether what was public still is.
+package since=`git describe --tags --abbrev=0 --match 'v*' 2>/dev/null || echo HEAD~`:
     cargo package --workspace
     cargo deny check licenses bans sources
     cargo semver-checks --workspace --baseline-rev {{since}}

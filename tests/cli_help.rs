@@ -66,7 +66,10 @@ fn every_subcommand_has_a_manual_page_and_the_first_page_names_them_all() {
         assert!(first.contains(&format!("contain\\-{command}(1)")), "{command} in: {first}");
         let page = run(&["man", command]);
         assert_eq!((page.status, page.stderr.as_str()), (0, ""), "{command}");
-        assert!(page.stdout.contains(&format!(".TH contain-{command} 1")), "{}", page.stdout);
+        let version = env!("CARGO_PKG_VERSION");
+        let title =
+            format!(".TH contain-{command} 1 \" \" \"contain {version}\" \"User Commands\"");
+        assert!(page.stdout.contains(&title), "{}", page.stdout);
         let has = |heading: &str| page.stdout.contains(heading);
         assert!(has("SEE ALSO") && has("contain(1)"), "{}", page.stdout);
         let runs = ["run", "exec"].contains(command);

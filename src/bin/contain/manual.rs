@@ -53,7 +53,9 @@ fn built() -> Command {
 fn page(command: &Command) -> io::Result<Vec<u8>> {
     let source = concat!("contain ", env!("CARGO_PKG_VERSION"));
     let mut page = Vec::new();
-    Man::new(command.clone()).source(source).manual("User Commands").render(&mut page)?;
+    // No date, but a blank: of an empty one nothing is printed, and what follows takes its place.
+    let man = Man::new(command.clone()).date(" ").source(source).manual("User Commands");
+    man.render(&mut page)?;
     sections(command.get_name()).to_writer(&mut page)?;
     Ok(page)
 }

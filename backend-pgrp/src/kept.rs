@@ -51,8 +51,6 @@ pub(crate) struct KeptGroup {
     orphans: AtomicBool,
     /// How often it was killed. Each kill counts before it acts, and a spawn looks last.
     kills: AtomicU64,
-    /// Whether it was told to stop since it was told to go on.
-    stopped: AtomicBool,
     /// When it was last listed, and how many there were, if nobody had left the process groups.
     together: Mutex<Option<(Instant, usize)>>,
     removed: AtomicBool,
@@ -97,7 +95,7 @@ impl KeptGroup {
         keepers: KeeperSource,
         lasting: bool,
     ) -> Self {
-        let [orphans, stopped, removed] = [false; 3].map(AtomicBool::new);
+        let [orphans, removed] = [false; 2].map(AtomicBool::new);
         Self {
             claim,
             capabilities,
@@ -107,7 +105,6 @@ impl KeptGroup {
             user: (!signals_everybody()).then(|| geteuid().as_raw()),
             orphans,
             kills: AtomicU64::new(0),
-            stopped,
             together: Mutex::default(),
             removed,
         }
@@ -345,16 +342,11 @@ impl GroupOps for KeptGroup {
         self.strike(Signal::KILL, Operation::Kill, whom).map(KillStep::Signalled)
     }
 
-    /// It is asked for until everybody is stopped: those who have left the process groups are looked for from
-    /// the second time on.
     fn request_freeze(&self) -> Result<()> {
-        let again = self.stopped.swap(true, Ordering::Relaxed);
-        let whom = if again { Whom::All } else { Whom::Together(0) };
-        self.strike(Signal::STOP, Operation::Freeze, whom).map(drop)
+        self.strike(Signal::STOP, Operation::Freeze, Whom::All).map(drop)
     }
 
     fn request_thaw(&self) -> Result<()> {
-        self.stopped.store(false, Ordering::Relaxed);
         self.pass(Signal::CONT, Operation::Thaw, &Struck::default()).map(drop)
     }
 

@@ -8,9 +8,10 @@ use backend_pgrp::{Keeper, KeeperSpawner, Recorder};
 use containment_core::{CgroupOps, Error, ErrorKind, Operation, Result};
 
 use crate::builder::Builder;
+use crate::drivers::Found;
 use crate::keeping::{Helper, Keep, Role};
 use crate::making::Degradation;
-use crate::registry::{RegisteredDriver, Registry, Tenure, home};
+use crate::registry::{RegisteredDriver, Registry, Tenure};
 
 /// What a builder asks for, with its aids found.
 #[derive(Debug)]
@@ -60,8 +61,14 @@ impl Builder {
 }
 
 impl Aided {
+    /// Has the next driver look at the host anew: the last one may have moved this process, into a scope of systemd.
+    pub(crate) fn look_anew(&mut self) {
+        self.builder = self.builder.afresh();
+    }
+
     /// The driver as it was found, or one whose groups are on record.
-    pub(crate) fn on_record(&self, driver: Arc<dyn CgroupOps>) -> Arc<dyn CgroupOps> {
+    pub(crate) fn on_record(&self, found: Found) -> Arc<dyn CgroupOps> {
+        let Found { driver, base } = found;
         let Some((registry, tenure)) = &self.builder.registry else { return driver };
         let place = &self.builder.place;
         let lasting = *tenure == Tenure::Lasting;
@@ -78,7 +85,7 @@ impl Aided {
             registry: registry.clone(),
             tenure: *tenure,
             parent: place.base.parent().map(Path::to_path_buf),
-            home: home().ok(),
+            base,
             keep: keep.filter(|_| lasting),
             guard: self.helper.clone().filter(|_| !lasting),
         })

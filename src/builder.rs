@@ -11,7 +11,7 @@ use containment_core::{
 use containment_process::proc::Base;
 
 use crate::containment::Containment;
-use crate::drivers::{Driver, Host, Place, ThisHost};
+use crate::drivers::{Driver, Found, Host, Place, ThisHost};
 use crate::registry::{Registry, Tenure};
 use crate::require::{Requirement, limit_unmet};
 use crate::scope::Wanted;
@@ -183,15 +183,18 @@ impl Builder {
     /// With an explicit backend its own reason. Otherwise [`Unusable`](ErrorKind::Unusable) or
     /// [`RequirementUnmet`](ErrorKind::RequirementUnmet), naming every candidate's.
     pub fn build(&self) -> Result<Containment> {
-        let (aided, degraded) = self.aided()?;
+        let (mut aided, degraded) = self.aided()?;
         let mut rejected = Vec::new();
         for backend in aided.builder.candidates() {
             match aided.builder.proved(backend) {
-                Ok(driver) => {
-                    let driver = aided.on_record(driver);
+                Ok(found) => {
+                    let driver = aided.on_record(found);
                     return Ok(Containment::chosen(driver, rejected).doing_without(degraded));
                 }
-                Err(reason) => rejected.push(Rejected { backend, reason }),
+                Err(reason) => {
+                    rejected.push(Rejected { backend, reason });
+                    aided.look_anew();
+                }
             }
         }
         Err(none_left(rejected))
@@ -214,15 +217,16 @@ impl Builder {
     }
 
     /// The driver of `backend`, if it can be found and gives what is asked for.
-    pub(crate) fn fit(&self, backend: Backend) -> Result<Arc<dyn Driver>> {
+    pub(crate) fn fit(&self, backend: Backend) -> Result<Found> {
         self.check_parent(backend)?;
-        let driver = self.host.probe(backend, &self.place_for_all())?;
+        let found = self.host.probe(backend, &self.place_for_all())?;
         // A driver may have to look for what it offers, so it is not asked in vain.
         let sealed = self.seal != Seal::Open;
         if sealed || !self.requirements.is_empty() || !self.limits.asked().is_empty() {
-            self.check(driver.capabilities()).map_err(|error| error.with_backend(backend))?;
+            let told = found.driver.capabilities();
+            self.check(told).map_err(|error| error.with_backend(backend))?;
         }
-        Ok(driver)
+        Ok(found)
     }
 
     /// The place, with what groups there have to give, and what they had better give.
@@ -234,10 +238,10 @@ impl Builder {
         Place { wanted, required, ..self.place.clone() }
     }
 
-    fn proved(&self, backend: Backend) -> Result<Arc<dyn Driver>> {
-        let driver = self.fit(backend)?;
-        self.prove(&*driver, self.limits.asked())?;
-        Ok(driver)
+    fn proved(&self, backend: Backend) -> Result<Found> {
+        let found = self.fit(backend)?;
+        self.prove(&*found.driver, self.limits.asked())?;
+        Ok(found)
     }
 
     pub(crate) fn prove(&self, driver: &dyn Driver, with: ControllerSet) -> Result<()> {

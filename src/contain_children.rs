@@ -11,7 +11,7 @@ use containment_process::proc::Stat;
 use containment_process::signals::AllBlocked;
 
 use crate::builder::Builder;
-use crate::making::{make, set_limits};
+use crate::making::{Degradation, make, set_limits};
 use crate::require::Requirement;
 use crate::selection::{Rejected, none_left, passes_on};
 
@@ -46,11 +46,15 @@ pub struct ContainChildren {
     group: Option<Group>,
     id: GroupId,
     owner: Pid,
+    degraded: Vec<Degradation>,
 }
 
 impl Builder {
     /// Moves this process into a fresh group with this builder's limits, on the first backend where that
     /// works.
+    ///
+    /// The builder's registry, helper and seal are not used: nobody ends the group should this process be
+    /// killed. [`ContainChildren::with`] takes a driver whose groups are on record.
     ///
     /// # Errors
     /// Those of [`build`](Self::build); process groups cannot be entered. [`Gone`](ErrorKind::Gone) when
@@ -65,12 +69,12 @@ impl Builder {
     /// As [`contain_children`](Self::contain_children), and
     /// [`AlreadyExists`](ErrorKind::AlreadyExists): a namesake is never adopted.
     pub fn contain_children_in(&self, name: &GroupName) -> Result<ContainChildren> {
-        let builder = self.clone().require(Requirement::Attach);
+        let builder = self.afresh().require(Requirement::Attach);
         let mut rejected = Vec::new();
         for backend in builder.candidates() {
             // Found anew each time: our own group may be another one than it was.
             let entered = match builder.afresh().fit(backend) {
-                Ok(driver) => enter(&*driver, name, &self.limits, self.best_effort),
+                Ok(found) => enter(&*found.driver, name, &self.limits, self.best_effort),
                 Err(reason) => {
                     rejected.push(Rejected { backend, reason });
                     continue;
@@ -98,6 +102,11 @@ impl ContainChildren {
     /// The group.
     pub fn id(&self) -> &GroupId {
         &self.id
+    }
+
+    /// The limits that a best effort did without, each with the reason.
+    pub fn degraded(&self) -> &[Degradation] {
+        &self.degraded
     }
 
     /// Moves this process back, ends what is left in the group as `policy` says, and removes it.
@@ -144,12 +153,9 @@ fn enter(
     best_effort: bool,
 ) -> Result<ContainChildren> {
     let group = make(driver, name, limits, best_effort)?;
-    for lacking in set_limits(&group, limits, best_effort)? {
-        tracing::warn!(group = %name, %lacking, "doing without a limit");
-    }
-    let inside = group.enter()?;
-    let id = group.id().clone();
-    Ok(ContainChildren { inside: Some(inside), group: Some(group), id, owner: Pid::current() })
+    let degraded = set_limits(&group, limits, best_effort)?;
+    let (inside, id, owner) = (Some(group.enter()?), group.id().clone(), Pid::current());
+    Ok(ContainChildren { inside, group: Some(group), id, owner, degraded })
 }
 
 /// A name that no other process and no other guard of this one uses in this boot: a left-over of a

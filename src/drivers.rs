@@ -77,13 +77,20 @@ impl Place {
     }
 }
 
+/// A driver, and the base that it was found on: our own groups may be others by then, in a scope of systemd.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) driver: Arc<dyn Driver>,
+    pub(crate) base: Base,
+}
+
 /// Finds drivers.
 pub(crate) trait Host: Debug + Send + Sync {
     /// The backends to try, in their order here.
     fn order(&self, base: &Base) -> [Backend; 4];
     /// The driver of `backend`, as far as can be told without making a group. It may move this process
     /// into a scope of systemd, where the place says so.
-    fn probe(&self, backend: Backend, place: &Place) -> Result<Arc<dyn Driver>>;
+    fn probe(&self, backend: Backend, place: &Place) -> Result<Found>;
 
     /// The scope that systemd would be asked for to have these figures, and more limits; none is made.
     fn scope(&self, figures: Set<Measure>) -> Result<Option<ScopeOffer>>;
@@ -103,20 +110,22 @@ impl Host for ThisHost {
         if v1_has_controllers(text) { HYBRID_FIRST } else { ORDER }
     }
 
-    fn probe(&self, backend: Backend, place: &Place) -> Result<Arc<dyn Driver>> {
-        match backend {
-            Backend::CgroupV2 => Ok(Arc::new(scope::v2(place)?)),
-            Backend::CgroupV1 => {
-                let driver = CgroupV1::probe(place.base.clone())?;
-                Ok(Arc::new(driver.measuring(place.figures)?))
+    fn probe(&self, backend: Backend, place: &Place) -> Result<Found> {
+        let base = place.base.clone();
+        let driver: Arc<dyn Driver> = match backend {
+            Backend::CgroupV2 => {
+                let (driver, base) = scope::v2(place)?;
+                return Ok(Found { driver: Arc::new(driver), base });
             }
-            Backend::ProcessGroup => process_groups(place),
-            Backend::Hybrid => {
-                let driver = Hybrid::probe(place.base.clone())?;
-                Ok(Arc::new(driver.measuring(place.figures)))
+            Backend::CgroupV1 => Arc::new(CgroupV1::probe(base.clone())?.measuring(place.figures)?),
+            Backend::ProcessGroup => process_groups(place)?,
+            Backend::Hybrid => Arc::new(Hybrid::probe(base.clone())?.measuring(place.figures)),
+            Backend::Fake => {
+                let why = "no host has it; pass it to Containment::with";
+                return Err(unusable(backend, why));
             }
-            Backend::Fake => Err(unusable(backend, "no host has it; pass it to Containment::with")),
-        }
+        };
+        Ok(Found { driver, base })
     }
 
     fn scope(&self, figures: Set<Measure>) -> Result<Option<ScopeOffer>> {
@@ -258,7 +267,7 @@ pub(crate) mod tests {
             Ok(())
         }
 
-        fn probe(&self, backend: Backend, _: &Place) -> Result<Arc<dyn Driver>> {
+        fn probe(&self, backend: Backend, place: &Place) -> Result<Found> {
             let stage = self.0.iter().find(|(b, _)| *b == backend).map(|(_, stage)| stage.clone());
             let (capabilities, proves, makes) = match stage {
                 Some(Stage::Usable(capabilities)) => (capabilities, true, None),
@@ -270,7 +279,7 @@ pub(crate) mod tests {
             if let Some(makes) = makes {
                 ops.expect_create().returning(move |_, _| Ok(Box::new(makes()?)));
             }
-            Ok(Arc::new(Mocked { ops, proves }))
+            Ok(Found { driver: Arc::new(Mocked { ops, proves }), base: place.base.clone() })
         }
     }
 

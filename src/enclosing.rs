@@ -13,16 +13,19 @@ use containment_core::{CpuSet, Limits, Result};
 /// When a group's file cannot be read.
 pub fn enclosing_limits() -> Result<Limits> {
     let (unified, _) = backend_cgroupv2::enclosing()?.within(&backend_cgroupv1::enclosing()?);
-    let narrower = |set: Option<CpuSet>, all: &str| set.filter(|set| !holds_all(set, all));
+    let narrower = |set: Option<CpuSet>, all: Option<CpuSet>| {
+        set.filter(|set| all.is_none_or(|all| !all.is_subset(set)))
+    };
+    // A kernel without memory nodes has only the first.
+    let nodes = listed("/sys/devices/system/node/online").or(Some(CpuSet::from_iter([0])));
     Ok(Limits {
-        cpuset: narrower(unified.cpuset, "/sys/devices/system/cpu/online"),
-        mems: narrower(unified.mems, "/sys/devices/system/node/online"),
+        cpuset: narrower(unified.cpuset, listed("/sys/devices/system/cpu/online")),
+        mems: narrower(unified.mems, nodes),
         ..unified
     })
 }
 
-/// Whether nothing of the machine's is missing in `set`. A kernel without memory nodes has only the first.
-fn holds_all(set: &CpuSet, file: &str) -> bool {
-    let all = std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok());
-    all.unwrap_or_else(|| CpuSet::from_iter([0])).is_subset(set)
+/// All that the machine has, as the file lists it; where that cannot be read, every limit is told.
+fn listed(file: &str) -> Option<CpuSet> {
+    std::fs::read_to_string(file).ok()?.trim().parse().ok()
 }

@@ -1,8 +1,9 @@
 //! Who ends a group when its owner dies without having done so.
 //!
 //! A guardian is a fork of this process that does nothing but wait for our end, by our pidfd. It has
-//! the group's handles, those alone, so that it acts on that group and no namesake; a process group of its own, so
-//! that what is sent to ours does not reach it; and no file or pipe of ours, so that nobody waits for it.
+//! the group's handles, so that it acts on that group and no namesake; the state directory and our lock there, so
+//! that the group counts as owned; a process group of its own, so that what is sent to ours does not reach it; and
+//! no other file or pipe of ours, so that nobody waits for it.
 
 use std::os::fd::AsRawFd as _;
 

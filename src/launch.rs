@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use containment_core::{
-    Backend, Capabilities, CgroupOps, Child, Error, Group, GroupName, Program, Result, Witness,
+    Backend, Capabilities, Child, Error, Group, GroupName, Program, Result, Witness,
 };
 
 use crate::aided::Aided;
 use crate::builder::Builder;
 use crate::containment::Containment;
+use crate::drivers::Found;
 use crate::making::{Degradation, make, set_limits};
 use crate::selection::{Rejected, none_left, passes_on};
 
@@ -50,7 +51,7 @@ impl Builder {
         mut program: impl FnMut(&Group) -> Program,
     ) -> Result<Launch> {
         self.limits.check().map_err(|invalid| Error::from(invalid).with_group(name))?;
-        let (aided, without) = self.aided()?;
+        let (mut aided, without) = self.aided()?;
         let mut rejected = Vec::new();
         for backend in aided.builder.candidates() {
             match aided.attempt(backend, name, &mut program) {
@@ -61,7 +62,10 @@ impl Builder {
                         launch
                     });
                 }
-                Attempt::Next(reason) => rejected.push(Rejected { backend, reason }),
+                Attempt::Next(reason) => {
+                    rejected.push(Rejected { backend, reason });
+                    aided.look_anew();
+                }
             }
         }
         Err(none_left(rejected))
@@ -75,11 +79,11 @@ impl Aided {
         name: &GroupName,
         program: &mut impl FnMut(&Group) -> Program,
     ) -> Attempt {
-        let driver = match self.builder.fit(backend) {
-            Ok(driver) => driver,
+        let found = match self.builder.fit(backend) {
+            Ok(found) => found,
             Err(reason) => return Attempt::Next(reason),
         };
-        match self.launch_on(driver, name, program) {
+        match self.launch_on(found, name, program) {
             Err(error) if passes_on(&error) => Attempt::Next(error),
             // Moving the error out drops the guard, which removes the half-made group. Where there
             // is no other candidate, the caller gets the group to report on.
@@ -94,11 +98,11 @@ impl Aided {
 
     fn launch_on(
         &self,
-        driver: Arc<dyn CgroupOps>,
+        found: Found,
         name: &GroupName,
         program: &mut impl FnMut(&Group) -> Program,
     ) -> Result<Launch> {
-        let (driver, asked) = (self.on_record(driver), &self.builder);
+        let (driver, asked) = (self.on_record(found), &self.builder);
         let mut group = make(&*driver, name, &asked.limits, asked.best_effort)?;
         if let Some(witness) = &asked.witness {
             group = group.witnessed_by(Arc::clone(witness));

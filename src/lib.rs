@@ -318,7 +318,7 @@ pub use hybrid::Hybrid;
 pub use keeping::{Role, serve};
 pub use launch::Launch;
 pub use making::{Degradation, GroupBuilder};
-pub use mark::{GROUP_VARIABLE, tell_group};
+pub use mark::{GROUP_VARIABLE, with_group_variable};
 pub use require::{InvalidRequirement, Requirement};
 pub use selection::{Finding, Rejected, Selection, Systemd};
 pub use simple::{HowHeld, SimpleContainChildren, contain_children};

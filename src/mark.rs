@@ -10,7 +10,7 @@ pub const GROUP_VARIABLE: &str = "CONTAIN_GROUP";
 
 /// A program of `group` that is told so: the variable names that group, inside of those that hold this process.
 #[must_use]
-pub fn tell_group(program: Program, group: &GroupId) -> Program {
+pub fn with_group_variable(program: Program, group: &GroupId) -> Program {
     program.env(GROUP_VARIABLE, inside(std::env::var_os(GROUP_VARIABLE), group))
 }
 

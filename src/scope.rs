@@ -5,6 +5,7 @@ use backend_cgroupv2::CgroupV2;
 use containment_core::{
     Capabilities, CgroupOps as _, Error, ErrorKind, Limit, Measure, Operation, Result, Set,
 };
+use containment_process::proc::Base;
 
 use crate::drivers::{Place, told};
 use crate::require::Requirement;
@@ -57,11 +58,14 @@ impl Wanted {
     }
 }
 
-/// The driver of the unified hierarchy, below our own group or in a scope that was asked for.
-pub(crate) fn v2(place: &Place) -> Result<CgroupV2> {
-    let find = |base| CgroupV2::probe(base).map(|driver| driver.measuring(place.figures));
+/// The driver of the unified hierarchy, below our own group or in a scope that was asked for, and the base that it
+/// was found on.
+pub(crate) fn v2(place: &Place) -> Result<(CgroupV2, Base)> {
+    let find = |base: Base| {
+        CgroupV2::probe(base.clone()).map(|driver| (driver.measuring(place.figures), base))
+    };
     let own = find(place.base.clone());
-    let has = own.as_ref().ok().map(CgroupV2::capabilities);
+    let has = own.as_ref().ok().map(|(driver, _)| driver.capabilities());
     if !place.may_ask() || has.is_some_and(|has| place.wanted.lacking_in(has).is_empty()) {
         return own;
     }
@@ -76,7 +80,7 @@ pub(crate) fn v2(place: &Place) -> Result<CgroupV2> {
         (Ok(None), own) => own,
         (Err(refusal), Err(own)) => Err(joined(own, &refusal)),
         (Err(refusal), Ok(own)) => {
-            let lacking = place.required.lacking_in(own.capabilities());
+            let lacking = place.required.lacking_in(own.0.capabilities());
             if lacking.is_empty() {
                 tracing::debug!(%refusal, "doing without a scope");
                 return Ok(own);

@@ -12,6 +12,7 @@ use containment_process::ancestry::Ancestry;
 use crate::builder::Builder;
 use crate::contain_children::{ContainChildren, fresh_name, hold_signals};
 use crate::making::Degradation;
+use crate::require::limit_unmet;
 
 /// Contains the children of this process as well as it can be done here. Never fails: look at
 /// [`degraded`](SimpleContainChildren::degraded) for what it does without.
@@ -69,7 +70,10 @@ impl Builder {
             Ok(own) => {
                 let group = Group::new(Box::new(own), Arc::new(SystemWaiter::new()));
                 let group = group.witnessed_by(Arc::new(Ancestry::from_now_on()));
-                let degraded = without_a_group(no_group);
+                let mut degraded = without_a_group(no_group);
+                let limits = self.limits.asked();
+                let unmet = |limit| lost(&format!("limits.{limit}"), limit_unmet(limit));
+                degraded.extend(limits.iter().map(unmet));
                 SimpleContainChildren { held: Held::Swept(group), degraded }
             }
             Err(no_sweep) => {
@@ -96,7 +100,10 @@ impl SimpleContainChildren {
 
     /// The guarantees that were lost, each with the reason.
     pub fn degraded(&self) -> &[Degradation] {
-        &self.degraded
+        match &self.held {
+            Held::Group(children) => children.degraded(),
+            Held::Swept(_) | Held::Not => &self.degraded,
+        }
     }
 
     /// Ends the children as `policy` says; `None` where they were not held.

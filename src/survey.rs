@@ -15,7 +15,7 @@ impl Builder {
         let find = |backend| {
             let proved = here
                 .fit(backend)
-                .and_then(|driver| here.prove(&*driver, Set::all()).map(|()| driver));
+                .and_then(|found| here.prove(&*found.driver, Set::all()).map(|()| found.driver));
             let found = Finding::of(backend, proved);
             if backend == Backend::CgroupV2 && self.place.may_ask() {
                 with_scope(found, self.host.scope(self.place.figures))

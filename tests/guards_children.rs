@@ -337,9 +337,11 @@ fn made_from_inside() {
     };
     let owner = worker::fork_apart(owner).unwrap();
     assert_eq!(owner.wait().unwrap(), Waited::Ended(Outcome::Exited(0)));
+    assert!(!groups_of(std::process::id()).is_empty(), "its groups are there");
     let registry = Registry::open(Some(state.path())).unwrap();
     let collected = registry.collect(false).unwrap();
     assert_eq!((collected.removed.len(), collected.errors.len()), (2, 0), "{collected:?}");
+    assert_eq!(groups_of(std::process::id()), [] as [PathBuf; 0], "its groups are gone");
 }
 
 fn hybrid_is_entered() {

@@ -46,7 +46,8 @@ pub(crate) struct Place {
 const USUAL: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 
 impl Place {
-    /// The first cgroup2 mount that shows our group (or `parent`) and where groups can be made.
+    /// The usual cgroup2 mount, or else the first one, that shows our group (or the one that is named) and where
+    /// groups can be made.
     pub(crate) fn find(base: &Base) -> Result<Self> {
         if let Some(place) = Self::where_it_usually_is(base) {
             return Ok(place);
@@ -65,8 +66,11 @@ impl Place {
     /// Our own group, found without the list of the mounts, which the kernel takes long to write: where a mount
     /// is that shows everything, our group's path leads to the very group whose id the kernel says is ours.
     fn where_it_usually_is(base: &Base) -> Option<Self> {
+        if !base.is_own() {
+            return None;
+        }
         // Before Linux 6.13 it does not say.
-        let own = PidFd::open(Pid::current()).ok()??.cgroup_id().ok()?.filter(|_| base.is_own())?;
+        let own = PidFd::open(Pid::current()).ok()??.cgroup_id().ok()??;
         let root = Path::new("/");
         let is_ours = |mount: &Path| {
             let mount = Dir::open_mount(mount, Version::V2).ok()?;

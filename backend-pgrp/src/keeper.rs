@@ -301,8 +301,13 @@ impl GroupOps for Keeper {
         self.signal(Signal::CONT).map(drop)
     }
 
-    fn watch(&self, _: Change) -> Result<Watch> {
-        Ok(Watch::Sources(vec![self.inbox.source()]))
+    fn watch(&self, change: Change) -> Result<Watch> {
+        match change {
+            // Its inbox tells of ends alone.
+            Change::Empty => Ok(Watch::Sources(vec![self.inbox.source()])),
+            Change::Frozen => Ok(Watch::Backoff),
+            Change::Oom => self.lacks(Operation::Watch),
+        }
     }
 
     /// `populated` reaps.

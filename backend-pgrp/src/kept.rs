@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use containment_core::{
     Capabilities, Change, ChildOps, Error, ErrorKind, FreezeState, GroupId, GroupOps, KillStep,
-    Member, Operation, Pid, Program, Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
+    Member, Operation, Pid, Program, Reaped, Result, Signal, Signalled, Usage, Watch,
 };
 use containment_process::child::Tidying;
 use containment_process::pidfd::PidFd;
@@ -28,10 +28,10 @@ use crate::tree::{Struck, Tree, Trunk, usage_now};
 /// Whom a strike looks for, besides the process groups that programs lead.
 #[derive(Debug, Clone, Copy)]
 enum Whom {
-    /// Nobody: these many members are in them.
+    /// Nobody: so many members are all in them.
     Together(usize),
     /// Who has left them.
-    All,
+    WhoLeft,
     /// Each of their members, too: who joined one meanwhile, or is not ours to signal, which is told.
     Each,
 }
@@ -51,7 +51,9 @@ pub(crate) struct KeptGroup {
     orphans: AtomicBool,
     /// How often it was killed. Each kill counts before it acts, and a spawn looks last.
     kills: AtomicU64,
-    /// When it was last listed, and how many there were, if nobody had left the process groups.
+    /// Whether everybody was told to stop, and nobody to go on since.
+    held_still: AtomicBool,
+    /// When it was last listed, and how many there were, if they stood still and nobody had left the process groups.
     together: Mutex<Option<(Instant, usize)>>,
     removed: AtomicBool,
 }
@@ -95,7 +97,7 @@ impl KeptGroup {
         keepers: KeeperSource,
         lasting: bool,
     ) -> Self {
-        let [orphans, removed] = [false; 2].map(AtomicBool::new);
+        let [orphans, held_still, removed] = [false; 3].map(AtomicBool::new);
         Self {
             claim,
             capabilities,
@@ -105,6 +107,7 @@ impl KeptGroup {
             user: (!signals_everybody()).then(|| geteuid().as_raw()),
             orphans,
             kills: AtomicU64::new(0),
+            held_still,
             together: Mutex::default(),
             removed,
         }
@@ -184,17 +187,27 @@ impl KeptGroup {
                 self.refuse_removed(operation)?;
                 return Ok(Signalled { count, failed: Vec::new() });
             }
-            Whom::Together(_) | Whom::All => struck.into_iter().flatten().collect(),
+            Whom::Together(_) | Whom::WhoLeft => struck.into_iter().flatten().collect(),
             Whom::Each => Vec::new(),
         };
         self.pass(signal, operation, &Struck { groups, user: self.user })
     }
 
-    /// How many members were listed just now, if nobody had left the process groups: they need not be looked for
-    /// again. Who leaves meanwhile is met by the next strike.
+    /// How many members were listed just now, if they stood still in the process groups: they need not be looked for
+    /// again. Whom somebody else had go on, and leave meanwhile, the next strike meets.
     fn take_together(&self) -> Option<usize> {
-        let listed = self.together.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let listed = self.together().take();
         listed.filter(|(when, _)| when.elapsed() < JUST_NOW).map(|(_, count)| count)
+    }
+
+    fn together(&self) -> MutexGuard<'_, Option<(Instant, usize)>> {
+        self.together.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets that everybody stands still: somebody was told to go on, or begins.
+    fn stirs(&self) {
+        self.held_still.store(false, Ordering::SeqCst);
+        self.together().take();
     }
 
     /// One pass of a signal over everybody who has not got it already.
@@ -226,6 +239,7 @@ impl KeptGroup {
         })?;
         let line = Arc::new(line);
         lines.open.push(Arc::clone(&line));
+        self.stirs();
         Ok(line)
     }
 
@@ -299,11 +313,14 @@ impl GroupOps for KeptGroup {
 
     fn members(&self) -> Result<Vec<Member>> {
         self.refuse_removed(Operation::Members)?;
-        let members = self.tree()?.members(&self.trunks(), Operation::Members);
-        let members = members.map_err(|error| self.error(error))?;
-        let are_together = members.iter().all(|member| member.standing != Standing::Escaped);
-        *self.together.lock().unwrap_or_else(PoisonError::into_inner) =
-            are_together.then(|| (Instant::now(), members.len()));
+        self.together().take();
+        let seen = self.tree()?.look(&self.trunks(), Operation::Members);
+        let (members, are_together) = seen.map_err(|error| self.error(error))?;
+        // A spawn that comes between opens its line before it has them stir.
+        let mut together = self.together();
+        if are_together && self.held_still.load(Ordering::SeqCst) {
+            *together = Some((Instant::now(), members.len()));
+        }
         Ok(members)
     }
 
@@ -328,6 +345,9 @@ impl GroupOps for KeptGroup {
     }
 
     fn signal(&self, signal: Signal) -> Result<Signalled> {
+        if signal == Signal::CONT {
+            self.stirs();
+        }
         self.pass(signal, Operation::Signal, &Struck::default())
     }
 
@@ -337,16 +357,19 @@ impl GroupOps for KeptGroup {
         let whom = match self.take_together() {
             _ if again => Whom::Each,
             Some(count) => Whom::Together(count),
-            None => Whom::All,
+            None => Whom::WhoLeft,
         };
         self.strike(Signal::KILL, Operation::Kill, whom).map(KillStep::Signalled)
     }
 
     fn request_freeze(&self) -> Result<()> {
-        self.strike(Signal::STOP, Operation::Freeze, Whom::All).map(drop)
+        self.strike(Signal::STOP, Operation::Freeze, Whom::WhoLeft)?;
+        self.held_still.store(true, Ordering::SeqCst);
+        Ok(())
     }
 
     fn request_thaw(&self) -> Result<()> {
+        self.stirs();
         self.pass(Signal::CONT, Operation::Thaw, &Struck::default()).map(drop)
     }
 

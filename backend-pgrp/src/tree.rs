@@ -91,18 +91,29 @@ impl Tree {
     /// The members; who left the process group of every program has escaped. Who has ended but for the
     /// kernel's last steps still counts as alive, until its resources are free, and is listed no more.
     pub(crate) fn members(&self, trunks: &[Trunk], operation: Operation) -> Result<Vec<Member>> {
+        self.look(trunks, operation).map(|(members, _)| members)
+    }
+
+    /// The members, and whether each of them is in the process group of a program, programs too.
+    pub(crate) fn look(
+        &self,
+        trunks: &[Trunk],
+        operation: Operation,
+    ) -> Result<(Vec<Member>, bool)> {
+        let is_inside = |stat: &Stat| trunks.iter().any(|trunk| trunk.group.as_raw() == stat.group);
         let standing = |stat: &Stat| {
             if trunks.iter().any(|trunk| trunk.program == stat.pid) {
                 Standing::Program
-            } else if trunks.iter().any(|trunk| trunk.group.as_raw() == stat.group) {
+            } else if is_inside(stat) {
                 Standing::Inside
             } else {
                 Standing::Escaped
             }
         };
         let living = self.living(operation)?;
-        let running = living.iter().filter(|stat| !stat.has_ended());
-        Ok(running.map(|stat| stat.member(standing(stat))).collect())
+        let running: Vec<_> = living.iter().filter(|stat| !stat.has_ended()).collect();
+        let are_together = running.iter().all(|stat| is_inside(stat));
+        Ok((running.iter().map(|stat| stat.member(standing(stat))).collect(), are_together))
     }
 
     /// One pass of a signal, `first` before the others, over who has not got it with its process group. A member

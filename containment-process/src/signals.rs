@@ -40,7 +40,8 @@ impl Inbox {
     }
 
     /// Receives every signal of `set`, those that were ignored too. SIGCHLD tells ends alone: that a child was
-    /// stopped, or goes on, is nothing to wake up for.
+    /// stopped, or goes on, is nothing to wake up for. A SIGCHLD that was pending is lost: look for who has ended
+    /// before the first wait.
     pub fn open_all(set: SignalSet) -> io::Result<Self> {
         let all = (1..=64).filter_map(Signal::new).filter(|signal| set.contains(*signal));
         all.filter(|signal| is_ignored(*signal)).try_for_each(set_default)?;

@@ -47,7 +47,7 @@ pub struct Hybrid {
 
 impl Hybrid {
     /// Finds the unified hierarchy, and that there is a v1 hierarchy with a controller for limits. In
-    /// both, groups are made below `parent`, relative to the hierarchy's root, or else our own group.
+    /// both, groups are made below `base`: a path relative to the hierarchy's root, or else our own group.
     ///
     /// # Errors
     /// [`Unusable`](containment_core::ErrorKind::Unusable), with the reason and a remedy.

@@ -1,4 +1,5 @@
-//! The state directory: ours alone, acted on by its handle, its files changed at once or not at all.
+//! The state directory: ours alone, acted on by its handle, its files changed at once or not at all, but for
+//! what is written behind the text that is there (`extend`).
 //!
 //! What is found in it is believed only as far as its permissions go: it has to belong to the effective
 //! user, and nobody else may write to it. Links in it are never followed.

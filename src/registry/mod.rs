@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use containment_core::{Backend, Error, ErrorKind, GroupName, Operation, Result};
-use containment_process::proc::{boot_id, cgroup};
+use containment_process::proc::{Base, boot_id};
 
 use crate::keeping::Helpers;
 pub use claim::Claim;
@@ -118,7 +118,8 @@ impl Registry {
     ///
     /// [`Builder::registry`](crate::Builder::registry) has this done for every group. It is for whoever makes a
     /// group by a driver alone and wants `gc` to know of it: claim it, make it, leave the entry's mark on it
-    /// ([`GroupOps::leave_mark`](containment_core::GroupOps::leave_mark)), then [`identify`](Claim::identify) it.
+    /// ([`GroupOps::leave_mark`](containment_core::GroupOps::leave_mark)), then [`identify`](Claim::identify) it. Call
+    /// it where this process was when the driver was probed: `gc` looks for the group from there.
     ///
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists), with the remedy.
@@ -129,19 +130,19 @@ impl Registry {
         parent: Option<&Path>,
         tenure: Tenure,
     ) -> Result<Claim> {
-        self.claim_from(home()?, name, backend, parent, tenure)
+        self.claim_from(&Base::default(), name, backend, parent, tenure)
     }
 
-    /// The same of a group that is made from where somebody was in these groups.
+    /// The same of a group whose driver was found on this base.
     fn claim_from(
         &self,
-        home: String,
+        base: &Base,
         name: &GroupName,
         backend: Backend,
         parent: Option<&Path>,
         tenure: Tenure,
     ) -> Result<Claim> {
-        let (boot, us) = (this_boot()?, Process::current()?);
+        let (boot, home, us) = (this_boot()?, home(base)?, Process::current()?);
         // Last of all: what fails before it leaves no lock behind.
         let owner = match tenure {
             Tenure::Owner => Some(self.lock_of(us)?.process),
@@ -309,10 +310,10 @@ fn this_boot() -> Result<String> {
     Ok(boot.to_string())
 }
 
-/// The groups that this process is in, as the kernel tells them; none on a kernel without cgroups.
-pub(crate) fn home() -> Result<String> {
-    match cgroup::read_self() {
-        Ok(text) => Ok(String::from_utf8_lossy(&text).into_owned()),
+/// The groups from where groups are made, as the kernel tells them; none on a kernel without cgroups.
+fn home(base: &Base) -> Result<String> {
+    match base.memberships() {
+        Ok(text) => Ok(String::from_utf8_lossy(text).into_owned()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
         Err(error) => Err(Error::from_io(Operation::Register, &error)),
     }

@@ -84,7 +84,7 @@ impl Registry {
             let Some(written) = self.read_program(&file)? else { continue };
             if written.mark == entry.mark && written.boot == boot {
                 let outcome = written.outcome.map(|outcome| {
-                    outcome.read().ok_or_else(|| malformed(&file, "no such signal"))
+                    outcome.read().ok_or_else(|| self.malformed_program(&file, "no such signal"))
                 });
                 let outcome = outcome.transpose()?;
                 let (process, keeper) = (written.program, written.keeper);
@@ -135,8 +135,9 @@ impl Registry {
             keeper: Process::current()?,
             outcome: outcome.map(WrittenOutcome::new),
         };
-        let text = serde_json::to_vec(&written).map_err(|e| malformed("", &e.to_string()))?;
         let file = format!("{}{}-{}", prefix_of(group), program.pid, program.started);
+        let text = serde_json::to_vec(&written);
+        let text = text.map_err(|error| self.malformed_program(&file, &error.to_string()))?;
         match outcome {
             None => self.dir.replace(&file, &text),
             Some(_) => self.dir.update(&file, &text),
@@ -170,27 +171,32 @@ impl Registry {
 
     fn read_program(&self, file: &str) -> Result<Option<Written>> {
         let Some(text) = self.dir.read(file)? else { return Ok(None) };
-        let written: Written =
-            serde_json::from_slice(&text).map_err(|e| malformed(file, &e.to_string()))?;
+        let written: Written = serde_json::from_slice(&text)
+            .map_err(|error| self.malformed_program(file, &error.to_string()))?;
         if written.version != VERSION {
-            return Err(malformed(file, &format!("it has version {}", written.version)));
+            let why =
+                format!("it has version {}, and this program knows {VERSION}", written.version);
+            return Err(self
+                .malformed_program(file, &why)
+                .advise("use the version of contain that wrote it"));
         }
         if written.program.pid <= 0 || written.keeper.pid <= 0 {
-            return Err(malformed(file, "there is no such pid"));
+            return Err(self.malformed_program(file, "there is no such pid"));
         }
         Ok(Some(written))
+    }
+
+    fn malformed_program(&self, file: &str, why: &str) -> Error {
+        Error::new(ErrorKind::InvalidInput, Operation::Register)
+            .with_path(self.path().join(file))
+            .because(format!("this is no record of a program: {why}"))
+            .advise("look what wrote it, and remove it by hand")
     }
 }
 
 /// `=` is in no name of a group's file: the name ends there.
 fn prefix_of(group: &GroupName) -> String {
     format!("{}=", file_name(PREFIX, group.as_str()))
-}
-
-fn malformed(file: &str, why: &str) -> Error {
-    Error::new(ErrorKind::InvalidInput, Operation::Register)
-        .with_path(file)
-        .because(format!("this is no record of a program: {why}"))
 }
 
 /// The process, if it lives still, or is a zombie.

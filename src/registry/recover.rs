@@ -230,7 +230,7 @@ impl Drivers {
         if let Some((_, known)) = self.0.iter().find(|(of, _)| place(of) == place(entry)) {
             return Ok(Arc::clone(known));
         }
-        let driver = ThisHost.probe(entry.backend, &Place::on(base(entry)))?;
+        let driver = ThisHost.probe(entry.backend, &Place::on(base(entry)))?.driver;
         self.0.push((entry.clone(), Arc::clone(&driver)));
         Ok(driver)
     }
@@ -252,10 +252,16 @@ pub(super) fn end_group(group: &dyn GroupOps) -> Result<()> {
     if report.is_clean() {
         return Ok(());
     }
-    let left = report.survivors.len();
+    let named = report.survivors.iter().take(8);
+    let named: Vec<_> = named.map(|m| format!("{} {} ({})", m.pid, m.comm, m.state)).collect();
     Err(report.errors.into_iter().next().unwrap_or_else(|| {
+        let name = &group.id().name;
+        if named.is_empty() {
+            return Error::new(ErrorKind::Busy, Operation::Remove).with_group(name);
+        }
         Error::new(ErrorKind::TimedOut, Operation::Kill)
-            .with_group(&group.id().name)
-            .because(format!("{left} members are still alive"))
+            .with_group(name)
+            .because(format!("still alive: {}", named.join(", ")))
+            .advise("look at what holds them (/proc/PID/stack), and try again")
     }))
 }

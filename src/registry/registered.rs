@@ -10,10 +10,11 @@ use containment_core::{
     FreezeState, GroupId, GroupName, GroupOps, HomeOps, KillStep, Limits, Member, Operation, Pid,
     Program, Reaped, Result, Signal, Signalled, Usage, Waiter, Watch,
 };
+use containment_process::proc::Base;
 
-use super::{Claim, Process, Registry, Tenure, home};
+use super::{Claim, Process, Registry, Tenure};
 use crate::keeping::{Helper, Keep, spawn_kept};
-use crate::{GROUP_VARIABLE, tell_group};
+use crate::{GROUP_VARIABLE, with_group_variable};
 
 /// A driver whose groups are on record from before they are made until they are removed.
 #[derive(Debug)]
@@ -24,9 +25,9 @@ pub(crate) struct RegisteredDriver {
     /// Whether a group that cannot be put on record is not made.
     pub(crate) is_vital: bool,
     pub(crate) parent: Option<PathBuf>,
-    /// The groups that this process was in when the driver was found, from where it makes its own, wherever this
-    /// process is by then; read again where they could not be read.
-    pub(crate) home: Option<String>,
+    /// Where this process was when the driver was found: from there it makes its groups, wherever this process is
+    /// by then.
+    pub(crate) base: Base,
     /// Who keeps programs that are to outlive us.
     pub(crate) keep: Option<Keep>,
     /// Who ends the groups should we be killed.
@@ -83,9 +84,8 @@ impl CgroupOps for RegisteredDriver {
 
 impl RegisteredDriver {
     fn claim(&self, name: &GroupName) -> Result<Claim> {
-        let home = self.home.clone().map_or_else(home, Ok)?;
         let (backend, parent) = (self.driver.backend(), self.parent.as_deref());
-        self.registry.claim_from(home, name, backend, parent, self.tenure)
+        self.registry.claim_from(&self.base, name, backend, parent, self.tenure)
     }
 }
 
@@ -184,7 +184,8 @@ fn warn_of(recorded: Result<()>) {
 impl GroupOps for RegisteredGroup {
     /// The program is told its group, by which `gc` knows whom a process group that lost its keeper has left.
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
-        let told = (!program.sets(GROUP_VARIABLE)).then(|| tell_group(program.clone(), self.id()));
+        let told = (!program.sets(GROUP_VARIABLE))
+            .then(|| with_group_variable(program.clone(), self.id()));
         let program = told.as_ref().unwrap_or(program);
         if let Some(keep) = &self.keep {
             return self.spawn_kept(keep, program);
@@ -217,8 +218,10 @@ impl GroupOps for RegisteredGroup {
     }
 
     fn leave_mark(&self, _: &str) -> Result<bool> {
-        // It carries the one by which it is on record.
-        Err(Error::new(ErrorKind::Unsupported, Operation::Register))
+        Err(Error::new(ErrorKind::Unsupported, Operation::Register)
+            .with_backend(self.id().backend)
+            .with_group(&self.id().name)
+            .because("it carries the mark by which it is on record"))
     }
 
     fn mark(&self) -> Result<Option<String>> {

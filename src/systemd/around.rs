@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use containment_core::{Error, Operation, Result};
+use containment_core::{Error, ErrorKind, Operation, Result};
 use containment_process::cgroupfs::{Dir, Version};
 use containment_process::proc::{cgroup, mountinfo};
 
@@ -41,10 +41,10 @@ impl Around {
     /// The limits to keep.
     ///
     /// # Errors
-    /// When it has limits that a scope could not have, too.
+    /// When it has limits that a scope could not have, too, or they cannot be read.
     pub(super) fn limits(&self) -> Result<Vec<Kept>> {
         for file in ["cpuset.cpus", "cpuset.mems", "io.max"] {
-            if !self.read(file).trim_ascii().is_empty() {
+            if !self.read(file)?.trim_ascii().is_empty() {
                 let group = self.path.display();
                 return Err(unusable(format!(
                     "a scope would leave the limits in {file} of {group}"
@@ -58,18 +58,25 @@ impl Around {
             ("MemorySwapMax", "memory.swap.max"),
             ("TasksMax", "pids.max"),
         ];
-        let plain = plain.into_iter().filter_map(|(name, file)| {
-            let text = String::from_utf8(self.read(file)).ok()?;
-            Some((name, text.trim().parse().ok()?))
-        });
-        let quota = String::from_utf8(self.read("cpu.max")).ok();
-        let quota = quota.and_then(|text| cpu_time_a_second(&text));
-        Ok(plain.chain(quota.map(|time| ("CPUQuotaPerSecUSec", time))).collect())
+        let mut kept = Vec::new();
+        for (name, file) in plain {
+            let text = self.read(file)?;
+            // `max` is none.
+            let most = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
+            kept.extend(most.map(|most| (name, most)));
+        }
+        let quota = self.read("cpu.max")?;
+        let quota = std::str::from_utf8(&quota).ok().and_then(cpu_time_a_second);
+        kept.extend(quota.map(|time| ("CPUQuotaPerSecUSec", time)));
+        Ok(kept)
     }
 
     /// A file's text; empty without the controller that brings it.
-    fn read(&self, file: &str) -> Vec<u8> {
-        self.group.read(file).unwrap_or_default()
+    fn read(&self, file: &str) -> Result<Vec<u8>> {
+        match self.group.read(file) {
+            Err(failure) if failure.kind() == ErrorKind::Unsupported => Ok(Vec::new()),
+            read => read.map_err(|failure| failure.during(Operation::Probe)),
+        }
     }
 }
 

@@ -50,7 +50,7 @@ impl AvailableScope {
         // The manager's own group has the controllers that it can hand down.
         let top = CgroupV2::probe(Base::default().at(&*manager.group))?.measuring(figures);
         let mut capabilities = top.capabilities().clone();
-        // Delegation covers the controllers that systemd knows, which is not this one's.
+        // Delegation covers the controllers that systemd knows, and hugetlb is none of them.
         capabilities.limits =
             capabilities.limits.iter().filter(|limit| *limit != Limit::Hugetlb).collect();
         Ok(Some(Self { manager, around, limits, capabilities }))

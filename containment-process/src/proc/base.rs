@@ -1,5 +1,6 @@
 //! The groups below which a driver makes its own.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -19,14 +20,25 @@ pub struct Base {
 }
 
 /// What `/proc` said when it was first asked.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Seen {
     memberships: OnceLock<Vec<u8>>,
     mounts: OnceLock<Vec<u8>>,
 }
 
+impl fmt::Debug for Seen {
+    /// Whether it was asked: the list of the mounts has thousands of bytes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (memberships, mounts) = (self.memberships.get(), self.mounts.get());
+        f.debug_struct("Seen")
+            .field("memberships", &memberships.is_some())
+            .field("mounts", &mounts.is_some())
+            .finish()
+    }
+}
+
 impl Base {
-    /// A group that was named, relative to each hierarchy's root, instead of our own.
+    /// A group that was named, by its path below each hierarchy's mount, instead of our own.
     #[must_use]
     pub fn at(mut self, parent: impl Into<PathBuf>) -> Self {
         self.parent = Some(parent.into());
@@ -81,5 +93,37 @@ fn once(text: &OnceLock<Vec<u8>>, read: fn() -> io::Result<Vec<u8>>) -> io::Resu
 impl From<Option<&Path>> for Base {
     fn from(parent: Option<&Path>) -> Self {
         Self { parent: parent.map(Path::to_path_buf), ..Self::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clones_see_what_was_read_once_and_who_looks_afresh_reads_it_again() {
+        let base = Base::default();
+        let clone = base.clone();
+        let (memberships, mounts) = (base.memberships().unwrap(), base.mounts().unwrap());
+        assert!(std::ptr::eq(memberships, clone.memberships().unwrap()));
+        assert!(std::ptr::eq(mounts, clone.mounts().unwrap()));
+        let afresh = base.clone().afresh();
+        assert!(!std::ptr::eq(mounts, afresh.mounts().unwrap()));
+    }
+
+    #[test]
+    fn a_text_that_could_not_be_read_is_read_again() {
+        let text = OnceLock::new();
+        let refused = || Err(io::ErrorKind::PermissionDenied.into());
+        assert!(once(&text, refused).is_err());
+        assert_eq!(once(&text, || Ok(b"now".to_vec())).unwrap(), b"now");
+        assert_eq!(once(&text, refused).unwrap(), b"now");
+    }
+
+    #[test]
+    fn only_what_is_not_named_is_our_own() {
+        assert!(Base::default().is_own());
+        assert!(!Base::default().at("/jobs").is_own());
+        assert!(!Base::default().of("0::/a\n").is_own());
     }
 }

@@ -51,6 +51,13 @@ fn usual_remedy(error: &Error) -> Option<&'static str> {
         ErrorKind::ProgramNotFound => Some("check the path, or PATH"),
         ErrorKind::ProgramNotExecutable => Some("check its mode, its format and its interpreter"),
         ErrorKind::AlreadyExists => Some("choose another name"),
+        ErrorKind::NotFound | ErrorKind::Gone
+            if error.operation() == Operation::Open && error.group().is_some() =>
+        {
+            Some(
+                "it is on record alone: contain rm strikes it off, contain gc if its owner is dead",
+            )
+        }
         ErrorKind::InvalidInput if error.path().is_some() => Some("check the path"),
         ErrorKind::InvalidInput => Some("see `contain run --help`"),
         ErrorKind::Unsupported => Some("take another backend with --backend"),

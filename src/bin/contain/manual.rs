@@ -157,6 +157,8 @@ const SECTIONS: &[Section] = &[
                 "How PROGRAM ended, what else ended the group, and contain's own status.",
             ),
             ("guarantees, degraded", "What the backend gave, and what was done without."),
+            ("node, step", "Where it ran, by the names of a cluster engine."),
+            ("containment", "held; lost, where something survived; kept, by --keep."),
             ("usage", "Seconds and bytes; null where nobody measures it."),
             (
                 "teardown",

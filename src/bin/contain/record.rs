@@ -95,8 +95,15 @@ impl ProgramEntry {
 
 impl Row {
     fn new(registry: &Registry, entry: &Entry) -> Result<Self> {
-        // One that vanished meanwhile, or was never made, has nothing to show.
-        let group = registry.open_group(entry).ok();
+        let group = match registry.open_group(entry) {
+            Ok(group) => Some(group),
+            // One that vanished meanwhile, or was never made, has nothing to show.
+            Err(error) if error.is_gone() => None,
+            Err(error) => {
+                tracing::warn!("{}", errors::line(&error));
+                None
+            }
+        };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Ok(Self {
             name: entry.name.to_string(),

@@ -12,9 +12,13 @@ use crate::{errors, exit};
 pub(crate) fn answer(error: &clap::Error) -> u8 {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // `contain --help | head -1` closes the pipe early, and that is no failure.
-            let _ = write!(anstream::stdout(), "{}", error.render().ansi());
-            exit::DONE
+            match write!(anstream::stdout(), "{}", error.render().ansi()) {
+                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                    errors::not_printed("the help", &error)
+                }
+                // `contain --help | head -1` closes the pipe early, and that is no failure.
+                _ => exit::DONE,
+            }
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             let _ = write!(anstream::stderr(), "{}", error.render().ansi());

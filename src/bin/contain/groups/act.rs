@@ -63,7 +63,7 @@ pub(super) fn kill(global: &Global, options: &Kill) -> Result<u8> {
 /// Why the group is not empty: what was in the way of the kill, or who outlived it.
 fn survived(group: &OpenGroup, report: TeardownReport) -> Error {
     let named = report.survivors.iter().take(8);
-    let named = named.map(|m| format!("{} ({}, state {})", m.pid, m.comm, m.state));
+    let named = named.map(|m| format!("{} {} ({})", m.pid, m.comm, m.state));
     let named = named.collect::<Vec<_>>().join(", ");
     let own = |error: &Error| error.kind() == ErrorKind::HoldsCaller;
     let mut errors = report.errors.into_iter();
@@ -75,7 +75,7 @@ fn survived(group: &OpenGroup, report: TeardownReport) -> Error {
         Some(error) => error,
         None => Error::new(ErrorKind::TimedOut, Operation::Kill)
             .with_group(&group.id().name)
-            .because(format!("still alive are {named}"))
+            .because(format!("still alive: {named}"))
             .advise("look at what holds them (/proc/PID/stack), and try again"),
     }
 }
@@ -97,7 +97,8 @@ pub(super) fn wait(global: &Global, options: &Wait) -> u8 {
     }
 }
 
-/// How the programs ended that are on record; the last of them is a moment before that. Gives the exit status.
+/// Prints how the programs on record ended; the last one's end may be written down a moment after the group is
+/// empty, so it is waited for. Gives the exit status.
 fn print_statuses(found: &Found) -> Result<u8> {
     let Found { registry, entry } = found;
     for program in registry.reopen(entry)?.1 {

@@ -4,7 +4,7 @@
 use containment::registry::Entry;
 use containment::{
     Backend, Backoff, Child, Error, ErrorKind, OpenGroup, Operation, Outcome, Program, Result,
-    Signal, SignalSet, Time, Waiter, Watch, tell_group,
+    Signal, SignalSet, Time, Waiter, Watch, with_group_variable,
 };
 use containment_process::signals::{Inbox, Received};
 
@@ -50,7 +50,7 @@ fn closed(entry: &Entry) -> Error {
 
 fn program(options: &Exec, group: &OpenGroup, mask: SignalSet) -> Result<Program> {
     let program = named(&options.program)?.signal_mask(mask);
-    Ok(tell_group(program, group.id()))
+    Ok(with_group_variable(program, group.id()))
 }
 
 /// The signals that we take by reading. The others do what they do by default: a terminal's Ctrl-Z stops

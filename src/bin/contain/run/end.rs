@@ -149,16 +149,20 @@ impl End {
             let error = self.teardown.errors.last().unwrap_or(&unknown);
             return Some(errors::line(error));
         }
-        let survivors: Vec<_> = self.teardown.survivors.iter().map(survivor).collect();
+        let all = &self.teardown.survivors;
+        let mut survivors: Vec<_> = all.iter().take(NAMED).map(survivor).collect();
+        if all.len() > NAMED {
+            survivors.push(format!("and {} more", all.len() - NAMED));
+        }
         let error = Error::new(ErrorKind::TimedOut, Operation::Kill)
             .with_group(&self.id.name)
             .because(format!("still alive: {}", survivors.join(", ")));
-        let held = self.teardown.survivors.iter().all(|member| member.state.0 == 'D');
+        let held = all.iter().all(|member| member.state.0 == 'D');
         let advice = match self.teardown.errors.first() {
             _ if held => {
                 "see what holds them in /proc/PID/wchan; they die once it lets go".to_owned()
             }
-            Some(error) => format!("because: {error}"),
+            Some(error) => format!("because: {error:#}"),
             None => "kill them by hand".to_owned(),
         };
         Some(errors::line(&error.advise(advice)))

@@ -25,6 +25,8 @@ impl Post {
     /// Posts a guardian over a group that was just made, instead of one over a group that did not work.
     pub(super) fn fill(&mut self, group: &Group) {
         self.guardian = None;
+        // Why none stood over the group before says nothing of this one.
+        self.vacant = None;
         if self.orphans == Orphans::Keep || group.id().backend == Backend::ProcessGroup {
             return;
         }

@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use containment::{
     Backend, Error, ErrorKind, Group, GroupName, Operation, ProcessGroup, Program, Result,
-    SignalSet, Stream, tell_group,
+    SignalSet, Stream, with_group_variable,
 };
 
 use crate::cli::Run;
@@ -37,7 +37,7 @@ impl Prepared {
 
     /// What to run in `group`, with the signal mask that we were started with.
     pub(super) fn in_group(&self, group: &Group, mask: SignalSet) -> Program {
-        tell_group(self.0.clone(), group.id())
+        with_group_variable(self.0.clone(), group.id())
             .signal_mask(mask)
             .process_group(process_group(group.id().backend))
     }

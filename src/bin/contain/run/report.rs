@@ -39,6 +39,7 @@ impl ReportFile {
         let failed = |path: &Path, error: &io::Error| {
             let remedy = match error.kind() {
                 io::ErrorKind::StorageFull => "free some space there",
+                _ if path == Path::new("stderr") => "check stderr, or name a file",
                 _ => "check the path",
             };
             let why = errors::reason(error);

@@ -45,7 +45,11 @@ impl Resources {
     pub(super) fn guard(&mut self, group: &Group) {
         self.spare = None;
         self.post.fill(group);
-        self.spare = Spare::copies_of(&self.inbox.source()).ok();
+        self.spare = Spare::copies_of(&self.inbox.source())
+            .inspect_err(|error| {
+                tracing::debug!(%error, "no descriptors are put aside for the end of the group");
+            })
+            .ok();
     }
 }
 

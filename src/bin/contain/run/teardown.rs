@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use containment::{
-    Group, GroupName, Policy, Result, Signal, Stage, Standing, Step, TeardownReport, Termination,
-    Witness as _, end_descendants,
+    Error, Group, GroupName, Operation, Policy, Result, Signal, Stage, Standing, Step,
+    TeardownReport, Termination, Witness as _, end_descendants,
 };
 use containment_process::proc::Stat;
 use containment_process::reap::{Children, reap_children};
@@ -107,7 +107,11 @@ impl Supervisor<'_> {
                 self.resources.ancestry.trace(&mut program, &alone);
                 report.escaped.extend(program);
             }
-            _ => {}
+            Ok(_) => {}
+            Err(error) => {
+                let error = Error::from_io(Operation::Members, &error);
+                report.errors.push(error.with_pid(self.child.pid()));
+            }
         }
         if let Err(error) = self.child.signal(Signal::KILL) {
             report.errors.push(error);

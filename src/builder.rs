@@ -310,7 +310,8 @@ mod tests {
     use super::*;
     use crate::drivers::ORDER;
     use crate::drivers::tests::{Scripted, Stage, strong, weak};
-    use containment_core::{Bytes, Limit};
+    use crate::scope::ScopeOffer;
+    use containment_core::{Bytes, Limit, Measure, Set};
 
     fn denied() -> Error {
         Error::from_errno(Operation::Create, 13)
@@ -326,6 +327,44 @@ mod tests {
         let rejected: Vec<_> = chosen.selection().rejected.iter().map(|r| r.backend).collect();
         assert_eq!(rejected, [Backend::CgroupV2, Backend::Hybrid, Backend::CgroupV1]);
         assert_eq!(chosen.selection().rejected[0].reason.kind(), denied().kind());
+    }
+
+    /// A host on which each candidate looks what is mounted, and moves this process without being of use.
+    #[derive(Debug, Default)]
+    struct Moving(std::sync::Mutex<Vec<Base>>);
+
+    impl Host for Moving {
+        fn order(&self, _: &Base) -> [Backend; 4] {
+            ORDER
+        }
+
+        fn probe(&self, backend: Backend, place: &Place) -> Result<Found> {
+            place.base.mounts().expect("/proc is mounted");
+            self.0.lock().unwrap().push(place.base.clone());
+            Err(denied().with_backend(backend))
+        }
+
+        fn scope(&self, _: Set<Measure>) -> Result<Option<ScopeOffer>> {
+            Ok(None)
+        }
+
+        fn check_seal(&self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn after_a_candidate_that_was_rejected_the_host_is_looked_at_anew() {
+        let host = Arc::new(Moving::default());
+        let name = "job".parse().unwrap();
+        assert!(Builder::on(host.clone()).build().is_err());
+        assert!(Builder::on(host.clone()).launch(&name, |_| Program::new("true")).is_err());
+        let bases = host.0.lock().unwrap();
+        assert_eq!(bases.len(), 2 * ORDER.len());
+        let mut looks: Vec<_> = bases.iter().map(|base| base.mounts().unwrap().as_ptr()).collect();
+        looks.sort_unstable();
+        looks.dedup();
+        assert_eq!(looks.len(), bases.len(), "none was shared");
     }
 
     #[test]

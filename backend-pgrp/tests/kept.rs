@@ -17,7 +17,7 @@ use containment_process::reap::become_sub_reaper;
 use containment_process::worker;
 use libtest_mimic::{Arguments, Failed, Trial};
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getpgrp, getrlimit, setrlimit};
 use support::{
     await_end_of_first_thread, clean_kill, create, eventually, is_alive, sh, told_pid,
     without_first_thread,
@@ -40,6 +40,7 @@ const CASES: &[Case] = cases![
     k49_nothing_runs_once_the_kill_returned,
     k32_however_few_descriptors_whoever_left_dies,
     a_member_that_became_another_user_is_told_by_the_first_kill,
+    a_program_that_joined_another_process_group_is_met_by_the_first_kill,
 ];
 
 fn main() -> ExitCode {
@@ -202,6 +203,29 @@ fn k32_however_few_descriptors_whoever_left_dies() {
 }
 
 /// Set before the name of a case that is played by an ordinary user.
+/// It stands still and was listed, but the signal to the process group that it led reaches its child alone.
+fn a_program_that_joined_another_process_group_is_met_by_the_first_kill() {
+    if !support::must_run::has_python() {
+        return;
+    }
+    const SCRIPT: &str = "import os, sys, time\n\
+        if os.fork():\n    os.setpgid(0, int(sys.argv[1]))\n    print(os.getpid(), flush=True)\n\
+        time.sleep(1000)";
+    let driver = driver();
+    let group = create(&driver, "joined");
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let ours = getpgrp().as_raw_pid().to_string();
+    let start = Program::new("python3").args(["-c", SCRIPT, &*ours]).stdout(writer);
+    let program = group.spawn(&start).unwrap();
+    assert_eq!(told_pid(&mut reader), program.pid());
+    let ops = group.ops();
+    ops.request_freeze().unwrap();
+    assert_eq!(ops.members().unwrap().len(), 2);
+    ops.kill().unwrap();
+    eventually("everybody is dead", || !ops.populated().unwrap());
+    clean_kill(group);
+}
+
 const SETUID: &str = "KEPT_SETUID";
 
 /// It is in the program's process group, of which the kernel tells only that somebody was signalled.

@@ -49,9 +49,14 @@ impl Place {
     /// The usual cgroup2 mount, or else the first one, that shows our group (or the one that is named) and where
     /// groups can be made.
     pub(crate) fn find(base: &Base) -> Result<Self> {
-        if let Some(place) = Self::where_it_usually_is(base) {
-            return Ok(place);
+        match Self::where_it_usually_is(base) {
+            Some(place) => Ok(place),
+            None => Self::listed(base),
         }
+    }
+
+    /// The first mount of those that are listed.
+    fn listed(base: &Base) -> Result<Self> {
         let mounts = base.mounts().map_err(|error| Error::from_io(Operation::Probe, &error))?;
         let mut unusable = None;
         for mount in mountinfo::mounts(mounts).filter(|mount| mount.is_type("cgroup2")) {
@@ -187,4 +192,31 @@ fn no_mount() -> Error {
     Error::new(ErrorKind::Unusable, Operation::Probe)
         .because("no cgroup2 file system is mounted")
         .advise("as root: mount -t cgroup2 none /sys/fs/cgroup")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::must_run::skip;
+
+    /// What is found by the id of our group is what the list of the mounts shows.
+    #[test]
+    fn the_usual_place_is_the_listed_one() {
+        let base = Base::default();
+        let Some(usual) = Place::where_it_usually_is(&base) else {
+            return skip("usual-mount", &"not usable, not usual, or Linux before 6.13");
+        };
+        let listed = Place::listed(&base).unwrap();
+        assert_eq!(usual.dir.inode().unwrap(), listed.dir.inode().unwrap());
+        assert_eq!(usual.mount.inode().unwrap(), listed.mount.inode().unwrap());
+        assert_eq!((usual.mount_root, usual.relative), (listed.mount_root, listed.relative));
+        assert_eq!(usual.capabilities, listed.capabilities);
+    }
+
+    /// Neither a group that is named nor where somebody else was is known by the id of ours.
+    #[test]
+    fn only_our_own_group_is_looked_for_where_it_usually_is() {
+        assert!(Place::where_it_usually_is(&Base::default().at("/")).is_none());
+        assert!(Place::where_it_usually_is(&Base::default().of("0::/\n")).is_none());
+    }
 }

@@ -2,7 +2,7 @@
 //! whose side-band records name every fork, exec and exit.
 //!
 //! For all processes of a CPU, not for one and its children: that would make the kernel patch itself
-//! and wait for a grace period, 10 ms each time, where this takes 35 µs.
+//! and wait for a grace period, 10 ms each time, where this takes some 0.1.
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};

@@ -53,7 +53,7 @@ impl Resources {
     }
 }
 
-/// The kernel is listened to for those who look at what is found out: it takes 35 µs a CPU.
+/// The kernel is listened to for those who look at what is found out: it takes some 0.1 ms a CPU.
 fn ancestry(options: &Run) -> Ancestry {
     if !options.wants_figures() {
         return Ancestry::from_now_on();

@@ -145,17 +145,32 @@ fn check(what: &str, told: &str, measured: &[f64]) {
     assert!(is_rounded(to, most), "{what}: {to} is told, {most} was measured");
 }
 
-/// Whether the figure is the measured one, to its last digit that is no trailing zero of a whole number. What is
-/// measured has been rounded to three digits itself.
+/// Whether the figure is the measured one, to its last digit. Zeros at the end of a whole number count as digits
+/// within its first two, and below 100 that is all of them. What is measured has been rounded to three digits
+/// itself.
 fn is_rounded(figure: &str, measured: f64) -> bool {
-    let step = match figure.split_once('.') {
-        Some((_, decimals)) => 0.1_f64.powi(i32::try_from(decimals.len()).unwrap()),
-        None => {
-            10_f64.powi(i32::try_from(figure.len() - figure.trim_end_matches('0').len()).unwrap())
-        }
+    let step = if let Some((_, decimals)) = figure.split_once('.') {
+        0.1_f64.powi(i32::try_from(decimals.len()).unwrap())
+    } else {
+        let zeros = figure.len() - figure.trim_end_matches('0').len();
+        10_f64.powi(i32::try_from(zeros.min(figure.len().saturating_sub(2))).unwrap())
     };
     let figure: f64 = figure.parse().unwrap_or_else(|_| panic!("{figure:?} is no figure"));
     (figure - measured).abs() <= step / 2.0 + measured / 200.0
+}
+
+#[test]
+fn a_figure_is_told_to_its_last_digit() {
+    for (figure, measured) in
+        [("10", 10.4), ("0", 0.4), ("190", 194.0), ("1.2", 1.24), ("100", 104.0)]
+    {
+        assert!(is_rounded(figure, measured), "{figure} for {measured}");
+    }
+    for (figure, measured) in
+        [("10", 8.0), ("10", 14.0), ("0", 4.0), ("190", 180.0), ("100", 140.0)]
+    {
+        assert!(!is_rounded(figure, measured), "{figure} for {measured}");
+    }
 }
 
 /// The medians, in microseconds, and the ratios in docs/BENCHMARKS.md, by table and way.

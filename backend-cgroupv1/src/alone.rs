@@ -32,8 +32,8 @@ impl V1Limits {
         self.place.handles().collect()
     }
 
-    /// Finds the hierarchies, and in each the group below which groups are made: `parent`, relative
-    /// to the hierarchy's root, or else our own group. There may be none.
+    /// Finds the hierarchies, and in each the group below which groups are made: the one that `base`
+    /// names, or else our own group. There may be none.
     ///
     /// # Errors
     /// [`System`](ErrorKind::System) when the mounts or our own groups cannot be read;
@@ -275,12 +275,7 @@ impl LimitGroup {
 
     /// Sets limits: says what was applied, and what was not and why.
     pub fn set_limits(&self, limits: &Limits) -> Applied {
-        let mut applied = self.branches.set_limits(limits);
-        for (_, error) in &mut applied.refused {
-            let bare = Error::new(ErrorKind::System, Operation::SetLimits);
-            *error = self.error(std::mem::replace(error, bare));
-        }
-        applied
+        self.branches.set_limits(limits).described(|error| self.error(error))
     }
 
     /// What was used so far, by the hierarchies that it joined.
@@ -328,7 +323,7 @@ fn no_controller() -> Error {
         .advise("use cgroup-v2 instead, which needs none")
 }
 
-/// A frozen freezer group and a process that sits in it.
+/// A freezer group that holds a process frozen.
 #[derive(Debug)]
 pub struct Hold {
     dir: Dir,

@@ -50,10 +50,8 @@ impl V1Group {
             Ok(members)
         };
         let pass = signal_all(signal, &programs, listed, again);
-        pass.map_err(|error| self.error(error)).map(|pass| {
-            let failed = pass.failed.into_iter().map(|error| self.error(error)).collect();
-            Signalled { failed, ..pass }
-        })
+        pass.map_err(|error| self.error(error))
+            .map(|pass| pass.described(|error| self.error(error)))
     }
 
     /// First signals everybody as they run: as safe as a freeze, by pidfd, and twice as fast. Only

@@ -174,13 +174,7 @@ impl GroupOps for V1Group {
 
     fn set_limits(&self, limits: &Limits) -> Result<Applied> {
         self.refuse_removed(Operation::SetLimits)?;
-        let mut applied = self.branches.set_limits(limits);
-        for (_, error) in &mut applied.refused {
-            let bare =
-                std::mem::replace(error, Error::new(ErrorKind::System, Operation::SetLimits));
-            *error = self.error(bare);
-        }
-        Ok(applied)
+        Ok(self.branches.set_limits(limits).described(|error| self.error(error)))
     }
 
     fn usage(&self) -> Result<Usage> {

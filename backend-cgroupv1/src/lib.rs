@@ -2,9 +2,10 @@
 //! themselves in before their exec; they die signalled by pidfd, the group frozen where that has to
 //! be; every hierarchy that was used is cleaned.
 //!
-//! Mechanism only: no method waits or retries. Groups are touched through directory handles
-//! ([`containment_process::cgroupfs`]); nothing outside the parent groups is ever opened for writing,
-//! and nothing is ever mounted but by [`init()`].
+//! Mechanism only: no method waits or retries, but for a spawn, which returns once the program was
+//! executed. Groups are touched through directory handles ([`containment_process::cgroupfs`]); outside of
+//! the parent groups nothing is written to, but the group that a process came from and goes back to, and
+//! the freezer of a [`Hold`] that the caller thaws; and nothing is ever mounted but by [`init()`].
 //!
 //! The feature `limits`, on by default, brings limits, by `cgroups-rs`.
 //!
@@ -76,8 +77,8 @@ pub struct CgroupV1 {
 }
 
 impl CgroupV1 {
-    /// Finds the hierarchies, and in each the group below which groups are made: `parent`, relative
-    /// to the hierarchy's root, or else our own group.
+    /// Finds the hierarchies, and in each the group below which groups are made: the one that `base`
+    /// names, or else our own group.
     ///
     /// # Errors
     /// [`Unusable`](ErrorKind::Unusable), with the reason and a remedy.

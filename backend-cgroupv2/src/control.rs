@@ -43,12 +43,9 @@ impl V2Group {
         let programs = self.programs.running();
         let listed = self.pids(Operation::Signal)?;
         let again = |_: &[PidFd]| Ok(self.pids(Operation::Signal)?.into_iter().collect());
-        signal_all(signal, &programs, listed, again).map_err(|error| self.error(error)).map(
-            |pass| {
-                let failed = pass.failed.into_iter().map(|error| self.error(error)).collect();
-                Signalled { failed, ..pass }
-            },
-        )
+        let pass = signal_all(signal, &programs, listed, again);
+        pass.map_err(|error| self.error(error))
+            .map(|pass| pass.described(|error| self.error(error)))
     }
 
     /// One write where the kernel has `cgroup.kill`; else freeze, then signal everybody. A frozen

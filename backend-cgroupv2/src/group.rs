@@ -40,7 +40,7 @@ pub struct V2Group {
     pub(crate) kills: AtomicU64,
     /// Whether children have to move themselves in.
     pub(crate) self_move: AtomicBool,
-    /// Those of its figures, where they are kept open.
+    /// The files of its figures, where they are kept open.
     pub(crate) files: KeptOpen,
     pub(crate) confined: Confined,
     pub(crate) events: Watching,

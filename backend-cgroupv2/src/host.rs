@@ -22,7 +22,7 @@ pub(crate) struct Place {
     pub(crate) backend: Backend,
     /// The mount's directory.
     pub(crate) mount: Dir,
-    /// Its directory.
+    /// The directory of the group below which groups are made.
     pub(crate) dir: Dir,
     /// The mount's root within the hierarchy, which `/proc/PID/cgroup` counts from.
     pub(crate) mount_root: PathBuf,

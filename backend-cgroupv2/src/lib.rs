@@ -2,8 +2,10 @@
 //! (`cgroup.kill`), or frozen and signalled by pidfd where the kernel is older, and emptiness is an
 //! event (`cgroup.events`).
 //!
-//! Mechanism only: no method waits or retries. Groups are touched through directory handles
-//! ([`containment_process::cgroupfs`]); nothing outside the parent group is ever opened.
+//! Mechanism only: no method waits or retries, but for a spawn, which returns once the program was
+//! executed and is begun anew where the kernel killed the child at birth. Groups are touched through
+//! directory handles ([`containment_process::cgroupfs`]); outside of the parent group nothing is written
+//! to, but the group that a process came from and goes back to.
 #![forbid(unsafe_code)]
 
 mod confined;
@@ -48,8 +50,8 @@ pub struct CgroupV2 {
 }
 
 impl CgroupV2 {
-    /// Finds the hierarchy, and in it the group below which groups are made: `parent`, relative to
-    /// the hierarchy's root, or else our own group.
+    /// Finds the hierarchy, and in it the group below which groups are made: the one that `base` names,
+    /// or else our own group.
     ///
     /// # Errors
     /// [`Unusable`](ErrorKind::Unusable), with the reason and a remedy.

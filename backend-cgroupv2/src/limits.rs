@@ -2,6 +2,7 @@
 //!
 //! Formats and units: kernel, Documentation/admin-guide/cgroup-v2.rst, "Controllers".
 
+use std::borrow::Cow;
 use std::fmt::Display;
 
 use containment_core::{
@@ -116,7 +117,7 @@ impl Files<'_> {
     /// is in effect decides, and what was there before comes back.
     fn set(self, file: &'static str, wanted: &CpuSet) -> Result<()> {
         let before = self.0.parse(file, parse::list).map_err(failed)?;
-        self.write(file, wanted).map_err(|error| not_around(error, &["there are not so many"]))?;
+        self.write(file, wanted).map_err(|error| not_around(error, "there are not so many"))?;
         self.check(file, wanted, parse::list, |kept| kept == wanted)?;
         let effective = format!("{file}.effective");
         let in_effect = self.0.parse(&effective, parse::list).map_err(failed)?;
@@ -126,7 +127,7 @@ impl Files<'_> {
         // An empty list is a newline: an empty write is none.
         self.write(file, &format!("{before}\n"))?;
         let why = format!("the group around it gives {in_effect} in place of {wanted}");
-        Err(not_around(self.refused(file), &[&why]))
+        Err(not_around(self.refused(file), why))
     }
 
     fn io_weight(self, weight: Weight) -> Result<()> {
@@ -214,14 +215,14 @@ fn is_rounded(kept: Most<u64>, wanted: Most<Bytes>, unit: u64) -> bool {
 }
 
 /// CPUs or nodes that the group around does not have.
-fn not_around(error: Error, why: &[&str]) -> Error {
+fn not_around(error: Error, why: impl Into<Cow<'static, str>>) -> Error {
     let errno = error.errno().map(Errno::from_raw_os_error);
     if !matches!(errno, None | Some(Errno::INVAL | Errno::RANGE | Errno::NODEV)) {
         return error;
     }
     error
         .with_kind(ErrorKind::InvalidInput)
-        .because(why.concat())
+        .because(why)
         .advise("ask for no more than the group around it has")
 }
 

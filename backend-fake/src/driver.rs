@@ -89,7 +89,8 @@ impl Fake {
         self.call_on(method, operation, group, None, act)
     }
 
-    /// One call into the model, of the group of a generation: meets the faults that were ordered for it, and leaves its record.
+    /// One call into the model, of the group of a generation: meets the faults that were ordered for it, and
+    /// leaves its record.
     pub(crate) fn call_on<T>(
         &self,
         method: &'static str,

@@ -196,7 +196,7 @@ impl GroupOps for FakeGroup {
 
     fn leave_mark(&self, mark: &str) -> Result<bool> {
         self.call("leave_mark", Operation::Register, |world| {
-            let keeps = self.fake.persona != Persona::ProcessGroup;
+            let keeps = !self.fake.persona.is_process_group();
             if let Some(node) = world.node_mut(self.generation).filter(|_| keeps) {
                 node.mark = Some(mark.to_owned());
             }
@@ -351,6 +351,9 @@ impl GroupOps for FakeGroup {
     fn watch(&self, change: Change) -> Result<Watch> {
         self.call("watch", Operation::Watch, |world| {
             Ok(match change {
+                Change::Oom if self.fake.persona.is_process_group() => {
+                    return Err(Error::new(ErrorKind::Unsupported, Operation::Watch));
+                }
                 Change::Oom => {
                     let known = world.node(self.generation).map_or(0, |node| node.oom_kills);
                     Watch::Virtual(world.watch(Trigger::OomKilled(self.generation, known)))

@@ -69,9 +69,9 @@ impl Persona {
     }
 
     fn usage(self) -> Set<Measure> {
-        let here = [Measure::Memory, Measure::MemoryPeak, Measure::Pids];
-        let here: Set<_> = here.into_iter().collect();
-        if self.is_process_group() { here } else { here.with(Measure::Oom) }
+        let now = Set::EMPTY.with(Measure::Memory).with(Measure::Pids);
+        // Nobody keeps a peak, or counts what was killed, of processes that are in no cgroup.
+        if self.is_process_group() { now } else { now.with(Measure::MemoryPeak).with(Measure::Oom) }
     }
 
     /// Whether it is a variant of process groups.

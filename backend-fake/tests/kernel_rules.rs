@@ -261,6 +261,23 @@ fn limits_hold_and_usage_counts() {
 }
 
 #[test]
+fn of_process_groups_the_kernel_keeps_no_mark_no_peak_and_no_oom_kills() {
+    for fake in [Fake::process_group(), Fake::process_group_without_keeper()] {
+        fake.program("hog", Script::new().allocates(TICK, 10));
+        let group = group(&fake, "job");
+        group.spawn(&Program::new("hog")).unwrap();
+        fake.advance(TICK * 2);
+        let usage = group.usage().unwrap();
+        assert_eq!((usage.memory, usage.pids), (Some(10), Some(1)), "{fake:?}");
+        assert_eq!((usage.memory_peak, usage.pids_peak, usage.oom_kills), (None, None, None));
+        assert_eq!(kind(group.oom_kills()), Some(ErrorKind::Unsupported));
+        assert_eq!(kind(group.watch(Change::Oom)), Some(ErrorKind::Unsupported));
+        assert!(!group.leave_mark("mark").unwrap());
+        assert_eq!(group.mark().unwrap(), None);
+    }
+}
+
+#[test]
 fn a_change_between_two_reads_is_announced_until_it_is_read() {
     let fake = Fake::v2();
     fake.program("job", Script::new().exits(TICK, 0));

@@ -127,6 +127,15 @@ impl HeldGroup {
         Ok(false)
     }
 
+    /// How many are about to get a signal: a figure for reports, for want of which nobody is spared.
+    fn count(&self, state: &State) -> usize {
+        let living = self.living(state, Operation::Signal).inspect_err(|error| {
+            let group = &self.id().name;
+            tracing::warn!(%group, %error, remedy = error.remedy(), "cannot count who gets a signal");
+        });
+        living.map_or(0, |living| living.len())
+    }
+
     /// At once to every member; the kernel does not tell to how many.
     fn pass(&self, state: &State, signal: Signal) -> Result<()> {
         let Some(leader) = &state.leader else { return Ok(()) };
@@ -186,7 +195,7 @@ impl GroupOps for HeldGroup {
         leader.chain(state.joined.handles()).chain(watched).collect()
     }
 
-    /// The first program leads the group, and the others join it, whatever they ask for.
+    /// The first program leads the group, and the others join it; one that asks to be in another is refused.
     fn spawn(&self, program: &Program) -> Result<Box<dyn ChildOps>> {
         let mut state = self.state(Operation::Spawn)?;
         if !matches!(program.group(), ProcessGroup::Auto | ProcessGroup::Lead) {
@@ -234,7 +243,7 @@ impl GroupOps for HeldGroup {
     fn signal(&self, signal: Signal) -> Result<Signalled> {
         let state = self.state(Operation::Signal)?;
         // Counted before, since some of those who get it are gone after it.
-        let count = self.living(&state, Operation::Signal).map_or(0, |living| living.len());
+        let count = self.count(&state);
         self.pass(&state, signal)?;
         Ok(Signalled { count, failed: Vec::new() })
     }

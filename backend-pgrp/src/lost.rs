@@ -103,7 +103,9 @@ impl LostGroup {
     }
 
     fn pass(&self, signal: Signal, operation: Operation) -> Result<Signalled> {
-        signal_known(signal, &[], &self.others(operation)?)
+        let pass = signal_known(signal, &[], &self.others(operation)?);
+        pass.map_err(|error| self.error(error))
+            .map(|pass| pass.described(|error| self.error(error)))
     }
 
     fn refuse_removed(&self, operation: Operation) -> Result<()> {
@@ -225,7 +227,7 @@ impl GroupOps for LostGroup {
         Ok(crate::tree::usage_now(&self.living(Operation::Usage)?))
     }
 
-    /// One living member's pidfd: when it ends, the next one's.
+    /// One living member's pidfd: when it ends, the next one's. That it leaves is announced by nothing.
     fn watch(&self, change: Change) -> Result<Watch> {
         match change {
             Change::Empty => {}

@@ -7,6 +7,7 @@ use std::time::Duration;
 use containment_core::{Outcome, Pid, Signal};
 use containment_process::rusage::CpuTime;
 use containment_process::spawn::{Failure, Step};
+use rustix::io::Errno;
 
 /// A record of the pipe.
 #[derive(Debug)]
@@ -102,8 +103,9 @@ fn word(number: i32) -> u64 {
     u64::try_from(number).unwrap_or_default()
 }
 
+/// The errno; `EINVAL` for what no call reported, as a zero byte in an argument.
 fn errno(error: &io::Error) -> u64 {
-    error.raw_os_error().map_or(22, word)
+    word(error.raw_os_error().unwrap_or(Errno::INVAL.raw_os_error()))
 }
 
 fn micros(time: Duration) -> u64 {

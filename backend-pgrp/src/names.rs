@@ -1,4 +1,4 @@
-//! The names in use in this process: the kernel knows process groups by none.
+//! The names that one driver has in use: the kernel knows process groups by none.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -153,7 +153,9 @@ impl GroupOps for OwnChildren {
 
     fn signal(&self, signal: Signal) -> Result<Signalled> {
         self.look(Operation::Signal)?;
-        tree().signal(signal, &[], &Struck::default()).map_err(|error| self.error(error))
+        let pass = tree().signal(signal, &[], &Struck::default());
+        pass.map_err(|error| self.error(error))
+            .map(|pass| pass.described(|error| self.error(error)))
     }
 
     fn kill(&self) -> Result<KillStep> {

@@ -207,11 +207,9 @@ impl Watchdog {
 impl CpuBound {
     fn new(most: Duration, group: &dyn GroupOps) -> Result<Self> {
         let used = cpu_used(group)?;
-        let cpus = Topology::read().map_or(1, |topology| topology.cpus().len());
-        Ok(Self {
-            most: most.saturating_add(used),
-            cpus: u32::try_from(cpus).unwrap_or(u32::MAX).max(1),
-        })
+        let cpus = Topology::read().map(|topology| topology.cpus().len());
+        let cpus = counted(cpus.map_err(|error| error.with_group(&group.id().name)));
+        Ok(Self { most: most.saturating_add(used), cpus })
     }
 
     fn left(&self, group: &dyn GroupOps) -> Result<Duration> {
@@ -222,6 +220,20 @@ impl CpuBound {
     /// more than it saves.
     fn pause(&self, left: Duration) -> Duration {
         left.max(CPU_SLACK).checked_div(self.cpus).unwrap_or(left).max(CPU_PAUSE)
+    }
+}
+
+/// How many CPUs there are; where nobody can tell, as many as could use up the time at once.
+fn counted(cpus: Result<usize>) -> u32 {
+    match cpus {
+        Ok(cpus) => u32::try_from(cpus).unwrap_or(u32::MAX).max(1),
+        Err(error) => {
+            tracing::warn!(
+                group = error.group(), %error, remedy = error.remedy(),
+                "cannot tell how many CPUs there are; reading CPU time as often as can be"
+            );
+            u32::MAX
+        }
     }
 }
 
@@ -299,5 +311,23 @@ impl Group {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_nobody_can_tell_how_many_cpus_there_are_no_pause_is_longer_than_the_shortest() {
+        let unknown = Err(Error::new(ErrorKind::System, Operation::Probe));
+        let cpus = counted(unknown);
+        let bound = CpuBound { most: Duration::MAX, cpus };
+        for left in [Duration::ZERO, CPU_SLACK, Duration::from_secs(1_000_000)] {
+            assert_eq!(bound.pause(left), CPU_PAUSE, "{left:?}");
+        }
+        assert!(bound.pause(Duration::MAX) > CPU_PAUSE);
+        let known = [0, 1, 8, usize::MAX].map(|cpus| counted(Ok(cpus)));
+        assert_eq!(known, [1, 1, 8, u32::MAX]);
     }
 }

@@ -144,9 +144,13 @@ impl FromStr for CpuSet {
 
 /// 65,535 is far above what kernels are built for (`NR_CPUS`, `MAX_NUMNODES`).
 fn index(text: &str) -> Result<u16, InvalidCpuSet> {
-    // `parse` alone would take "+1".
+    number(text).ok_or(InvalidCpuSet)
+}
+
+/// A decimal number with nothing around it: `parse` alone would take "+1".
+pub(crate) fn number<T: FromStr>(text: &str) -> Option<T> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten().ok_or(InvalidCpuSet)
+    digits.then(|| text.parse().ok()).flatten()
 }
 
 #[cfg(test)]

@@ -270,6 +270,14 @@ pub struct Signalled {
     pub failed: Vec<Error>,
 }
 
+impl Signalled {
+    /// The same, each failure with what `describe` adds to it.
+    #[must_use]
+    pub fn described(self, describe: impl Fn(Error) -> Error) -> Self {
+        Self { failed: self.failed.into_iter().map(describe).collect(), ..self }
+    }
+}
+
 /// What one kill step did.
 #[derive(Debug)]
 pub enum KillStep {
@@ -286,4 +294,19 @@ pub enum KillStep {
 pub struct Reaped {
     /// Processes that were reaped.
     pub count: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ErrorKind, Operation};
+
+    #[test]
+    fn each_failure_of_a_pass_is_described() {
+        let failed = || Error::new(ErrorKind::PermissionDenied, Operation::Signal);
+        let pass = Signalled { count: 3, failed: vec![failed(), failed()] };
+        let pass = pass.described(|error| error.with_group("job"));
+        let groups: Vec<_> = pass.failed.iter().map(Error::group).collect();
+        assert_eq!((pass.count, groups), (3, vec![Some("job"); 2]));
+    }
 }

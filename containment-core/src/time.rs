@@ -1,4 +1,4 @@
-//! Time as the machine sees it, and the one place where anything waits.
+//! Time as the machine sees it, and the waiting by it. (A reaper's thread waits in `reaper/poller.rs`.)
 
 use std::fmt;
 use std::ops::Add;

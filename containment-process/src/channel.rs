@@ -104,9 +104,13 @@ impl Channel {
                 descriptors.extend(rights);
             }
         }
-        if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+        if received.flags.contains(ReturnFlags::CTRUNC) {
             // No room for a descriptor: we have too many open.
             return Err(rustix::io::Errno::MFILE.into());
+        }
+        if received.flags.contains(ReturnFlags::TRUNC) {
+            // Longer than we ever send: another program's.
+            return Err(rustix::io::Errno::MSGSIZE.into());
         }
         text.truncate(received.bytes);
         Ok((received.bytes > 0).then_some(Message { text, descriptors }))
@@ -147,6 +151,16 @@ mod tests {
         assert_eq!(text, "through it");
         assert_eq!(theirs.receive().unwrap().unwrap().text, b"two");
         assert!(theirs.receive().unwrap().is_none(), "the other end is closed");
+    }
+
+    #[test]
+    fn what_another_program_sends_may_be_too_long() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        rustix::net::send(ours.as_fd(), &vec![b'x'; LONGEST + 1], SendFlags::empty()).unwrap();
+        let refused = theirs.receive().unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EMSGSIZE));
+        ours.send(b"short", &[]).unwrap();
+        assert_eq!(theirs.receive().unwrap().unwrap().text, b"short");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A program that this process started and waits for itself.
+//! Programs that this process started and waits for itself: each, and those of one group together.
 
 use std::collections::HashSet;
 use std::os::fd::{AsRawFd as _, RawFd};
@@ -228,9 +228,9 @@ impl Programs {
         self.lock().reap()
     }
 
-    /// Refuses to have their group removed while one of them is dying: the kernel lets a process out of its groups, so
-    /// that these are empty, shortly before it can be reaped, and nobody asks a removed group for it again. Whoever lives
-    /// outside of the group is no reason.
+    /// Refuses to have their group removed while one of them is dying: the kernel lets a process out of its groups,
+    /// so that these are empty, shortly before it can be reaped, and nobody asks a removed group for it again. Whoever
+    /// lives outside of the group is no reason.
     ///
     /// # Errors
     /// [`Busy`](ErrorKind::Busy).

@@ -1,8 +1,9 @@
-//! The Linux process primitives that the real drivers share: the [`spawn`] engine, pidfds, waits,
-//! signals, sub-reaping, a forked worker, users by name, the readings of [`proc`], the [`ancestry`] of processes, and [`cgroupfs`] by handles.
+//! The Linux process primitives that the real drivers and the command share: the [`spawn`] engine, pidfds, waits,
+//! signals, sub-reaping, a forked worker, a channel, users by name, the readings of [`proc`], the [`ancestry`] of
+//! processes, [`cgroupfs`] by handles, and the memory of a short life.
 //!
-//! All `unsafe` of the workspace is in this crate, a SAFETY sentence with each. Nothing here knows
-//! what a group is, and nothing here retries or decides: that is for drivers and core.
+//! All `unsafe` of the workspace is in this crate, a SAFETY sentence with each. Nothing here waits for a group to
+//! change or decides what is done with one next: that is for drivers and core.
 #![expect(
     clippy::missing_errors_doc,
     reason = "internal to the workspace; what fails is a system call, and drivers tell what that means"

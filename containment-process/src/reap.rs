@@ -1,4 +1,4 @@
-//! Adopting and reaping orphans.
+//! Adopting and reaping orphans, and signalling the process group of a leader whose pid is held.
 
 use std::io;
 

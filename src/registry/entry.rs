@@ -25,7 +25,7 @@ pub struct Entry {
     #[serde(with = "backend")]
     pub backend: Backend,
     /// What the kernel knows it by; none until it is made.
-    #[serde(with = "identity")]
+    #[serde(default, with = "identity")]
     pub identity: Option<Identity>,
     /// The mark that it carries itself.
     pub mark: String,
@@ -237,6 +237,40 @@ mod tests {
             let entry = Entry { identity, ..entry() };
             assert_eq!(Entry::from_text(&entry.to_text().unwrap()).unwrap(), entry);
         }
+    }
+
+    /// A document of version 1 as it is on record: whoever changes what is written changes the version.
+    const FIRST: &str = r#"{
+  "version": 1,
+  "name": "ci/build",
+  "backend": "hybrid",
+  "identity": {
+    "cgroup": 77
+  },
+  "mark": "5.6.7",
+  "owner": {
+    "pid": 5,
+    "started": 6
+  },
+  "boot": "b",
+  "created": 9,
+  "parent": "/jobs",
+  "home": "0::/\n",
+  "program": null
+}"#;
+
+    #[test]
+    fn the_first_version_is_written_and_read_as_it_always_was() {
+        assert_eq!(String::from_utf8(entry().to_text().unwrap()).unwrap(), FIRST);
+        assert_eq!(Entry::from_text(FIRST.as_bytes()).unwrap(), entry());
+    }
+
+    #[test]
+    fn an_entry_without_an_identity_has_none_yet() {
+        let without = FIRST.replace("  \"identity\": {\n    \"cgroup\": 77\n  },\n", "");
+        assert!(!without.contains("identity"), "{without}");
+        let unknown = Entry { identity: None, ..entry() };
+        assert_eq!(Entry::from_text(without.as_bytes()).unwrap(), unknown);
     }
 
     #[test]

@@ -341,8 +341,11 @@ impl Ended {
     /// What `--json` printed: one document, on one line of stdout.
     #[track_caller]
     pub(crate) fn document(&self) -> Value {
-        assert_eq!(self.stdout.find('\n'), Some(self.stdout.len() - 1), "{self:#?}");
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
+        let (stdout, stderr) = (&self.stdout, &self.stderr);
+        let told = || format!("stdout {stdout:?}, stderr {stderr:?}");
+        let line = stdout.strip_suffix('\n').unwrap_or_else(|| panic!("no line: {}", told()));
+        assert!(!line.contains('\n'), "more than one line: {}", told());
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {}", told()))
     }
 
     /// The only line on stderr, which must be `contain`'s own.

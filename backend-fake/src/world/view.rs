@@ -42,9 +42,9 @@ impl World {
         let groups = !self.persona.is_process_group();
         Usage {
             memory: Some(self.memory_of(generation)),
-            memory_peak: Some(node.memory_peak),
+            memory_peak: groups.then_some(node.memory_peak),
             pids: Some(self.members_of(generation).count() as u64),
-            pids_peak: Some(node.pids_peak),
+            pids_peak: groups.then_some(node.pids_peak),
             oom_kills: groups.then_some(node.oom_kills),
             ..Usage::default()
         }

@@ -50,7 +50,8 @@ impl Group {
     /// ```
     ///
     /// # Errors
-    /// Within `timeout`, and what there was of it is undone: [`NotFrozen`] says who would not freeze.
+    /// When it is not frozen within `timeout`, or a call fails; what there was of the freeze is undone. [`NotFrozen`]
+    /// says who would not freeze.
     pub fn freeze(&self, timeout: Duration) -> Result<FreezeGuard<'_>, NotFrozen> {
         Held { ops: self.ops(), waiter: self.waiter(), witness: self.witness() }.freeze(timeout)
     }
@@ -60,7 +61,8 @@ impl OpenGroup {
     /// Freezes the whole subtree, and returns when no member runs any more: until the answer is dropped.
     ///
     /// # Errors
-    /// Within `timeout`, and what there was of it is undone: [`NotFrozen`] says who would not freeze.
+    /// When it is not frozen within `timeout`, or a call fails; what there was of the freeze is undone. [`NotFrozen`]
+    /// says who would not freeze.
     pub fn freeze(&self, timeout: Duration) -> Result<FreezeGuard<'_>, NotFrozen> {
         self.held().freeze(timeout)
     }
@@ -194,7 +196,7 @@ impl<'a> Held<'a> {
     /// Thaws what a freeze that failed has frozen, and finds out whose fault it was.
     fn undone(self, error: Error) -> NotFrozen {
         let late = error.kind() == ErrorKind::TimedOut;
-        let then = if late { self.ops.members().unwrap_or_default() } else { Vec::new() };
+        let then = if late { self.present() } else { Vec::new() };
         let stays = match self.ops.request_thaw() {
             Err(undone) if !undone.is_gone() => {
                 format!("; and it cannot be thawed: {}", undone.reason())
@@ -209,6 +211,15 @@ impl<'a> Held<'a> {
         let error =
             if then.is_empty() && stays.is_empty() { error } else { error.because(why + &stays) };
         NotFrozen { error, holdouts }
+    }
+
+    /// Who is there now that the time is up. Where nobody can tell, nobody is named: the freeze failed all the same.
+    fn present(self) -> Vec<Member> {
+        self.ops.members().unwrap_or_else(|error| {
+            let group = &self.ops.id().name;
+            tracing::warn!(%group, %error, remedy = error.remedy(), "cannot tell who would not freeze");
+            Vec::new()
+        })
     }
 
     /// Who of these, who were there when the time was up, had not been frozen.

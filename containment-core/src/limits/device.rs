@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{InvalidLimit, Most};
+use crate::cpuset::number;
 
 /// A block device: a whole disk, not a partition, which the kernel does not limit.
 ///
@@ -32,11 +33,7 @@ impl FromStr for Device {
 
     /// Reads `MAJOR:MINOR`.
     fn from_str(text: &str) -> Result<Self, InvalidLimit> {
-        let number = |text: &str| {
-            // `parse` alone would take "+1".
-            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-            digits.then(|| text.parse().ok()).flatten().ok_or(InvalidLimit::Device)
-        };
+        let number = |text| number(text).ok_or(InvalidLimit::Device);
         let (major, minor) = text.split_once(':').ok_or(InvalidLimit::Device)?;
         Ok(Self { major: number(major)?, minor: number(minor)? })
     }

@@ -189,6 +189,15 @@ pub struct Applied {
     pub refused: Vec<(Limit, crate::Error)>,
 }
 
+impl Applied {
+    /// The same, each refusal with what `describe` adds to it.
+    #[must_use]
+    pub fn described(self, describe: impl Fn(crate::Error) -> crate::Error) -> Self {
+        let refused = self.refused.into_iter().map(|(limit, error)| (limit, describe(error)));
+        Self { refused: refused.collect(), ..self }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,6 +218,19 @@ mod tests {
         for (limits, expected) in cases {
             assert_eq!(limits.check(), expected, "{limits:?}");
         }
+    }
+
+    #[test]
+    fn each_refusal_is_described() {
+        let error =
+            || crate::Error::new(crate::ErrorKind::Unsupported, crate::Operation::SetLimits);
+        let refused = vec![(Limit::Pids, error()), (Limit::Swap, error())];
+        let applied = Applied { applied: vec![Limit::Memory], refused };
+        let applied = applied.described(|error| error.with_group("job"));
+        let of = |(limit, error): &(Limit, crate::Error)| (*limit, error.group() == Some("job"));
+        let refused: Vec<_> = applied.refused.iter().map(of).collect();
+        assert_eq!(applied.applied, [Limit::Memory]);
+        assert_eq!(refused, [(Limit::Pids, true), (Limit::Swap, true)]);
     }
 
     #[test]

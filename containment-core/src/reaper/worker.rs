@@ -38,7 +38,7 @@ enum Closing {
     Now,
 }
 
-/// The pause between looks where a source cannot be watched, or where there is none.
+/// The pause between looks where a source cannot be watched, or is an event of a virtual world.
 const PAUSE: Duration = Duration::from_millis(20);
 
 impl Worker {

@@ -115,7 +115,10 @@ impl Drop for Ring {
             return;
         }
         // SAFETY: this process made the mapping, and nothing refers to it any more.
-        let _ = unsafe { rustix::mm::munmap(self.memory.as_ptr().cast(), self.page + DATA) };
+        let unmapped = unsafe { rustix::mm::munmap(self.memory.as_ptr().cast(), self.page + DATA) };
+        if let Err(errno) = unmapped {
+            tracing::warn!(%errno, "cannot unmap a ring of the kernel's; its memory stays");
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! The one way by which drivers touch cgroupfs: handles on directories, and what is beneath them.
 //!
 //! A [`Dir`] holds its directory open, so a name that is removed and made again is never acted on by
-//! mistake. Nothing is opened through a symbolic link, a mount or `..`; no file is ever created
-//! (`O_CREAT` is not used); and what is not cgroupfs is refused ([`ErrorKind::NotCgroupfs`]).
-//! Each call is one step: nothing here waits.
+//! mistake. Nothing is opened through a symbolic link, a mount or `..`, but for a walk's own way back up
+//! (`subtree.rs`); no file is ever created (`O_CREAT` is not used); and what is not cgroupfs is refused
+//! ([`ErrorKind::NotCgroupfs`]). Each call is one step: nothing here waits.
 
 mod attributes;
 mod beneath;

@@ -1,7 +1,8 @@
 //! Small parsers of kernel text in `/proc`, and the readings on top of them.
 //!
-//! A parser takes bytes and never panics; a reading opens one file, reads it and closes it. Nothing
-//! here waits, signals or writes.
+//! A parser takes bytes and never panics; a reading opens what it reads and closes it, but for
+//! [`Process`], which holds one directory open, and [`Base`], which remembers what it read. Nothing here
+//! waits, signals or writes.
 
 mod base;
 mod boot;

@@ -16,7 +16,8 @@ use super::text::number;
 /// What `getdents` fills at a time: some 1,300 processes.
 const LISTING: usize = 32 * 1024;
 
-/// Processes that `/proc` shows, all of them or those of some families, read in one pass.
+/// Processes that `/proc` shows, all of them or those of some families, read in one pass. Who may not be
+/// read (the mount option `hidepid`) is left out.
 ///
 /// The pass is not atomic: a process that forks while it runs may have children that are missing,
 /// and a parent's pid may have been recycled. Who must find everybody repeats it until nothing new
@@ -25,7 +26,6 @@ const LISTING: usize = 32 * 1024;
 pub struct Snapshot {
     /// By pid, ascending.
     processes: Vec<Stat>,
-    hidden: usize,
 }
 
 impl Snapshot {
@@ -68,9 +68,8 @@ impl Snapshot {
                 ended += usize::from(!added.add(&proc, name, &mut buffer)?);
             }
         }
-        let hidden = added.hidden;
         let processes = std::mem::take(&mut self.processes).into_iter().chain(added.processes);
-        *self = Self { hidden, ..Self::of(processes) };
+        *self = Self::of(processes);
         Ok(ended)
     }
 
@@ -83,10 +82,7 @@ impl Snapshot {
                 self.processes.extend(process);
                 Ok(lives)
             }
-            Err(error) if is_hidden(&error) => {
-                self.hidden += 1;
-                Ok(true)
-            }
+            Err(error) if is_hidden(&error) => Ok(true),
             Err(error) => Err(error),
         }
     }
@@ -96,18 +92,12 @@ impl Snapshot {
         let mut processes: Vec<_> = processes.into_iter().collect();
         processes.sort_unstable_by_key(|process| process.pid);
         processes.dedup_by_key(|process| process.pid);
-        Self { processes, hidden: 0 }
+        Self { processes }
     }
 
     /// The processes, by pid.
     pub fn processes(&self) -> &[Stat] {
         &self.processes
-    }
-
-    /// How many processes are listed but may not be read (the mount option `hidepid=1`). Under
-    /// `hidepid=2` those of other users are not even listed.
-    pub fn hidden(&self) -> usize {
-        self.hidden
     }
 
     /// The process with this pid.

@@ -35,7 +35,7 @@ pub(super) struct Plan<'a> {
 
 /// The kernel's `struct sigaction`, of which only the handler matters here: its first word, as on
 /// every architecture that Rust's standard library supports but MIPS.
-type KernelSigaction = [u64; 8];
+type KernelSigaction = [usize; 8];
 /// The size of the kernel's signal mask.
 const MASK_SIZE: usize = 8;
 
@@ -242,7 +242,7 @@ fn reset_handler(signal: i32) {
             MASK_SIZE,
         )
     };
-    if old[0] != libc::SIG_DFL as u64 && old[0] != libc::SIG_IGN as u64 {
+    if old[0] != libc::SIG_DFL && old[0] != libc::SIG_IGN {
         dispose(signal, libc::SIG_DFL);
     }
 }
@@ -250,7 +250,7 @@ fn reset_handler(signal: i32) {
 /// Sets a disposition that is no handler.
 fn dispose(signal: i32, disposition: libc::sighandler_t) {
     let mut action: KernelSigaction = [0; 8];
-    action[0] = disposition as u64;
+    action[0] = disposition;
     // SAFETY: the kernel reads a sigaction without flags, of which the handler comes first.
     // Dispositions are not shared with the parent.
     unsafe {
@@ -272,6 +272,7 @@ fn check(step: Step, result: libc::c_long) -> Result<i32, Failed> {
 }
 
 fn errno() -> i32 {
-    // SAFETY: the thread's errno; the parent's thread, whose place this is, is suspended.
+    // SAFETY: the thread's errno. On shared memory it is that of the parent's thread, which is suspended;
+    // on a copy it is ours alone.
     unsafe { *libc::__errno_location() }
 }

@@ -63,7 +63,7 @@ fn clone_apart(plan: &mut Plan<'_>, entry: Entry<'_>, region: &Region) -> io::Re
         Err(error) if is_missing(&error) && !matches!(entry, Entry::Born(..)) => {
             clone_as_ever(plan)
         }
-        pid => pid,
+        cloned => cloned,
     };
     Ok(Cloned { process: process?, gate: plan.gate.take() })
 }

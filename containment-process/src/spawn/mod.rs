@@ -15,12 +15,12 @@
 //!
 //! A program that changes user, has a root or binds, or is sealed, is started on a **copy** of the
 //! memory instead, at the price of a fork, and the parent is not suspended but waits by event (the
-//! `gate` module): the target user could stop the child and so hold a suspended thread, and on shared memory it would be in
-//! reach of what the child's credentials open. Between descriptors and rlimits stand then the mount
-//! and cgroup namespaces (the group becomes the latter's root), seal, root and binds; after the
-//! rlimits, while there are privileges, the bounding set and the user; the directory is entered as
-//! that user and inside that root; the seal closes last. [`Step`] lists them all in their order. A step
-//! that fails ends the child; nothing is left of it, since mounts go with their namespace.
+//! `gate` module): the target user could stop the child and so hold a suspended thread, and on shared
+//! memory it would be in reach of what the child's credentials open. Between descriptors and rlimits
+//! stand then the mount and cgroup namespaces (the group becomes the latter's root), seal, root and
+//! binds; after the rlimits, while there are privileges, the bounding set and the user; the directory is
+//! entered as that user and inside that root; the seal closes last. [`Step`] lists them all in their
+//! order. A step that fails ends the child; nothing is left of it, since mounts go with their namespace.
 
 mod child;
 mod clone;

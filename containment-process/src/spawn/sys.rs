@@ -1,17 +1,10 @@
-//! The system calls of an isolated start that no library has. None of them touches memory but what it
-//! is given.
+//! The system calls of an isolated start, each made by its number. None of them touches memory but what
+//! it is given.
 
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
-
-// One number on every architecture of Linux but Alpha (asm-generic/unistd.h).
-const SYS_CLOSE_RANGE: libc::c_long = 436;
-const SYS_MOUNT_SETATTR: libc::c_long = 442;
-const SYS_LANDLOCK_CREATE_RULESET: libc::c_long = 444;
-const SYS_LANDLOCK_ADD_RULE: libc::c_long = 445;
-const SYS_LANDLOCK_RESTRICT_SELF: libc::c_long = 446;
 
 /// `struct mount_attr` of `mount_setattr(2)`.
 #[repr(C)]
@@ -30,7 +23,14 @@ pub(super) fn has_mount_setattr() -> bool {
     // Changes nothing: the descriptor is none.
     // SAFETY: reads a path and a structure of the given size.
     let done = unsafe {
-        libc::syscall(SYS_MOUNT_SETATTR, -1, c"".as_ptr(), 0, &raw const attr, size_of_val(&attr))
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            -1,
+            c"".as_ptr(),
+            0,
+            &raw const attr,
+            size_of_val(&attr),
+        )
     };
     done == 0 || last_errno() != Errno::NOSYS
 }
@@ -41,7 +41,7 @@ pub(super) fn mount_read_only(dir: BorrowedFd<'_>, path: &CStr, flags: i32) -> R
     // SAFETY: reads a C string and a structure of the given size.
     check(unsafe {
         libc::syscall(
-            SYS_MOUNT_SETATTR,
+            libc::SYS_mount_setattr,
             dir.as_raw_fd(),
             path.as_ptr(),
             flags,
@@ -56,7 +56,8 @@ pub(super) fn mount_read_only(dir: BorrowedFd<'_>, path: &CStr, flags: i32) -> R
 pub(super) fn close_range_on_exec(first: i32, last: i32) -> Result<(), Errno> {
     const CLOSE_RANGE_CLOEXEC: libc::c_uint = 1 << 2;
     // SAFETY: integers only; nothing is closed before the exec.
-    check(unsafe { libc::syscall(SYS_CLOSE_RANGE, first, last, CLOSE_RANGE_CLOEXEC) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, CLOSE_RANGE_CLOEXEC) })
+        .map(drop)
 }
 
 /// Marks one descriptor close-on-exec, if it is open.
@@ -99,7 +100,12 @@ pub(super) fn landlock_version() -> i64 {
     let none = std::ptr::null::<Ruleset>();
     // SAFETY: asks for a number and reads nothing.
     unsafe {
-        libc::syscall(SYS_LANDLOCK_CREATE_RULESET, none, 0_usize, LANDLOCK_CREATE_RULESET_VERSION)
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            none,
+            0_usize,
+            LANDLOCK_CREATE_RULESET_VERSION,
+        )
     }
 }
 
@@ -107,7 +113,7 @@ pub(super) fn landlock_version() -> i64 {
 pub(super) fn landlock_ruleset(attr: &Ruleset) -> Result<OwnedFd, Errno> {
     // SAFETY: reads the structure, whose size is given.
     let fd = check(unsafe {
-        libc::syscall(SYS_LANDLOCK_CREATE_RULESET, &raw const *attr, size_of_val(attr), 0)
+        libc::syscall(libc::SYS_landlock_create_ruleset, &raw const *attr, size_of_val(attr), 0)
     })?;
     // SAFETY: the call succeeded, so that this is a new descriptor of ours.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
@@ -124,7 +130,7 @@ pub(super) fn landlock_allow(
     // SAFETY: reads the structure of the type that the number says.
     check(unsafe {
         libc::syscall(
-            SYS_LANDLOCK_ADD_RULE,
+            libc::SYS_landlock_add_rule,
             ruleset.as_raw_fd(),
             LANDLOCK_RULE_PATH_BENEATH,
             &raw const rule,
@@ -137,7 +143,8 @@ pub(super) fn landlock_allow(
 /// Puts this process under the ruleset for good.
 pub(super) fn landlock_restrict(ruleset: BorrowedFd<'_>) -> Result<(), Errno> {
     // SAFETY: integers only.
-    check(unsafe { libc::syscall(SYS_LANDLOCK_RESTRICT_SELF, ruleset.as_raw_fd(), 0) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) })
+        .map(drop)
 }
 
 fn check(result: libc::c_long) -> Result<i32, Errno> {

@@ -205,12 +205,12 @@ fn k32_however_few_descriptors_whoever_left_dies() {
 /// Set before the name of a case that is played by an ordinary user.
 /// It stands still and was listed, but the signal to the process group that it led reaches its child alone.
 fn a_program_that_joined_another_process_group_is_met_by_the_first_kill() {
-    if !support::must_run::has_python() {
-        return;
-    }
     const SCRIPT: &str = "import os, sys, time\n\
         if os.fork():\n    os.setpgid(0, int(sys.argv[1]))\n    print(os.getpid(), flush=True)\n\
         time.sleep(1000)";
+    if !support::must_run::has_python() {
+        return;
+    }
     let driver = driver();
     let group = create(&driver, "joined");
     let (mut reader, writer) = std::io::pipe().unwrap();

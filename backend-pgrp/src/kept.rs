@@ -363,8 +363,9 @@ impl GroupOps for KeptGroup {
     }
 
     fn request_freeze(&self) -> Result<()> {
-        self.strike(Signal::STOP, Operation::Freeze, Whom::WhoLeft)?;
-        self.held_still.store(true, Ordering::SeqCst);
+        let pass = self.strike(Signal::STOP, Operation::Freeze, Whom::WhoLeft)?;
+        // Whom it did not reach goes on, and may leave.
+        self.held_still.store(pass.failed.is_empty(), Ordering::SeqCst);
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! The births that the kernel tells of while they happen, on every CPU, put in order.
 //!
-//! What it costs: some 0.1 ms a CPU to begin and to end, 64 KiB of memory and one descriptor each; then nothing but a
-//! look when a quarter of a ring is full, and at the end.
+//! What it costs: some 0.1 ms a CPU to begin and to end, 128 KiB of memory and one descriptor each; then nothing but a
+//! look when an eighth of a ring is full, and at the end.
 
 use std::io;
 use std::time::Duration;

@@ -12,9 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use containment_core::{Pid, Source};
 
-/// How much is in it: some 450 short processes, of everybody on that CPU. Each page takes 2 µs to map and to
-/// give back.
-const DATA: usize = 64 * 1024;
+/// How much is in it: some 900 short processes, of everybody on that CPU. To map more takes longer.
+const DATA: usize = 128 * 1024;
 
 /// It announces itself when so much is in it.
 const WATERMARK: u32 = 16 * 1024;

@@ -22,45 +22,27 @@ mod table;
 mod usage;
 mod values;
 
-use std::ffi::OsStr;
-use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 
-use clap::Parser;
 use containment::Role;
 use containment_process::heap::Heap;
 
-use cli::{Cli, Command, RunLine};
+use cli::{Cli, Command};
 
 #[global_allocator]
 static HEAP: Heap = Heap::new();
 
 fn main() -> ExitCode {
+    let words: Vec<_> = std::env::args_os().collect();
     // What a process starts for itself does without the parser, which it would have in memory for ever.
-    match std::env::args_os().nth(1).as_deref().and_then(OsStr::to_str) {
+    match words.get(1).and_then(|word| word.to_str()) {
         Some("guard") => ExitCode::from(serve::serve(Role::Guard)),
         Some("keep") => ExitCode::from(serve::serve(Role::Keep)),
-        Some("run") => match parse::<RunLine>(1) {
-            Ok(line) => ExitCode::from(dispatch(&line.into())),
-            Err(_) => by_whole_command_line(),
+        _ => match Cli::read(&words) {
+            Ok(cli) => ExitCode::from(dispatch(&cli)),
+            Err(error) => ExitCode::from(usage::answer(&error)),
         },
-        _ => by_whole_command_line(),
     }
-}
-
-/// The parser of everything also says what is wrong with a line, and helps.
-fn by_whole_command_line() -> ExitCode {
-    match parse::<Cli>(0) {
-        Ok(cli) => ExitCode::from(dispatch(&cli)),
-        Err(error) => ExitCode::from(usage::answer(&error)),
-    }
-}
-
-/// The parser stays in memory: to take its thousand pieces apart takes as long as to parse.
-fn parse<Line: Parser>(skip: usize) -> Result<Line, clap::Error> {
-    let mut command = ManuallyDrop::new(Line::command());
-    let mut matches = command.try_get_matches_from_mut(std::env::args_os().skip(skip))?;
-    Line::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
 fn dispatch(cli: &Cli) -> u8 {

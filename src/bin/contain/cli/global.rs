@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use containment::{Backend, Systemd};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 /// Options that may stand before or after the subcommand.
 #[derive(Debug, Args)]
@@ -60,6 +60,19 @@ pub(crate) struct Global {
     /// When to use colour on stderr
     #[arg(long, global = true, default_value = "auto", value_name = "WHEN")]
     pub(crate) color: Color,
+}
+
+impl Default for Global {
+    fn default() -> Self {
+        Self {
+            backend: BackendChoice::Auto,
+            parent: None,
+            systemd: SystemdChoice::Auto,
+            state_dir: None,
+            log: Targets::new().with_default(LevelFilter::WARN),
+            color: Color::Auto,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

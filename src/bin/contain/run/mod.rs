@@ -77,7 +77,7 @@ struct Asked {
 impl Asked {
     fn read(options: &Run) -> Result<Self> {
         Ok(Self {
-            report: options.report.as_deref().map(ReportFile::open).transpose()?,
+            report: options.figures.report.as_deref().map(ReportFile::open).transpose()?,
             program: Prepared::new(options)?,
             limits: options.limits.limits()?.of_new_group(),
         })
@@ -113,7 +113,7 @@ fn close(registry: &Registry) {
 
 fn builder(global: &Global, options: &Run, registry: Option<&Registry>) -> Builder {
     let mut builder = Containment::builder()
-        .keeper(match options.orphans {
+        .keeper(match options.group.orphans {
             Orphans::Kill => Keeper::Worker,
             Orphans::Keep => Keeper::Lasting,
         })
@@ -121,7 +121,7 @@ fn builder(global: &Global, options: &Run, registry: Option<&Registry>) -> Build
         .systemd(global.systemd.into());
     // Where a figure has its price it is measured for those who look at it. What is throttled has a CPU
     // limit, and is measured by that.
-    if options.wants_figures() {
+    if options.figures.are_wanted() {
         let figures = Measure::ALL.iter().copied().filter(|figure| *figure != Measure::Throttling);
         builder = builder.measuring(figures.collect());
     }
@@ -134,19 +134,19 @@ fn builder(global: &Global, options: &Run, registry: Option<&Registry>) -> Build
     if options.isolation.seal {
         builder = builder.seal();
     }
-    if options.best_effort {
+    if options.group.best_effort {
         builder = builder.best_effort();
     }
     if let Some(registry) = registry {
-        let tenure = match options.orphans {
+        let tenure = match options.group.orphans {
             Orphans::Kill => Tenure::Owner,
             Orphans::Keep => Tenure::Lasting,
         };
         builder = builder.registry(registry, tenure);
     }
     // Without the figure there is nothing to hold the limit against.
-    let measured = options.cpu_time.map(|_| Requirement::Usage(Measure::Cpu));
-    options.require.iter().copied().chain(measured).fold(builder, Builder::require)
+    let measured = options.ending.cpu_time.map(|_| Requirement::Usage(Measure::Cpu));
+    options.group.require.iter().copied().chain(measured).fold(builder, Builder::require)
 }
 
 /// Sees the program and its group through to their end.
@@ -178,7 +178,7 @@ fn conclude(end: &End, report: Option<ReportFile>, options: &Run) -> u8 {
         tracing::warn!("doing without {what}");
     }
     end.tell_who_was_left();
-    if options.stats {
+    if options.figures.stats {
         stats::print(end);
     }
     match report.map_or(Ok(()), |file| file.write(end)) {

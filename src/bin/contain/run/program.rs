@@ -21,14 +21,14 @@ pub(super) struct Prepared(Program);
 impl Prepared {
     /// Looks up the user, and opens the redirections.
     pub(super) fn new(options: &Run) -> Result<Self> {
-        let mut program = named(&options.program)?;
-        if options.env_clear {
+        let mut program = named(&options.program.words)?;
+        if options.setting.env_clear {
             program = program.env_clear();
         }
-        for (name, value) in &options.env {
+        for (name, value) in &options.setting.env {
             program = program.env(name, value);
         }
-        if let Some(directory) = &options.chdir {
+        if let Some(directory) = &options.setting.chdir {
             program = program.current_dir(directory);
         }
         let program = options.isolation.apply(program)?;
@@ -71,13 +71,13 @@ fn has_terminal() -> bool {
 }
 
 fn redirect(mut program: Program, options: &Run) -> Result<Program> {
-    if let Some(path) = &options.stdin {
+    if let Some(path) = &options.setting.stdin {
         program = program.stdin(Stream::Fd(open(path, OpenOptions::new().read(true))?));
     }
-    let stdout = options.stdout.as_deref().map(create).transpose()?;
-    let stderr = match &options.stderr {
+    let stdout = options.setting.stdout.as_deref().map(create).transpose()?;
+    let stderr = match &options.setting.stderr {
         // One description and one offset, so that the streams do not overwrite each other.
-        same if *same == options.stdout => stdout.clone(),
+        same if *same == options.setting.stdout => stdout.clone(),
         other => other.as_deref().map(create).transpose()?,
     };
     if let Some(file) = stdout {
@@ -105,9 +105,11 @@ fn open(path: &Path, how: &OpenOptions) -> Result<Arc<OwnedFd>> {
 
 /// The name that was given, or one made up.
 pub(super) fn group_name(options: &Run) -> Result<GroupName> {
-    match &options.name {
+    match &options.group.name {
         Some(name) => Ok(name.clone()),
-        None => default_name(options.program.first().map_or(OsStr::new(""), OsString::as_os_str)),
+        None => {
+            default_name(options.program.words.first().map_or(OsStr::new(""), OsString::as_os_str))
+        }
     }
 }
 

@@ -36,8 +36,8 @@ impl Resources {
         let inbox = Inbox::open(signals::taken())?;
         let spare = Some(Spare::copies_of(&inbox.source())?);
         become_sub_reaper()?;
-        let post = Post::new(options.orphans, registry.cloned());
-        let engine = Engine::find(options.engine);
+        let post = Post::new(options.group.orphans, registry.cloned());
+        let engine = Engine::find(options.group.engine);
         Ok(Self { inbox, post, spare, ancestry: Arc::new(ancestry(options)), engine })
     }
 
@@ -55,7 +55,7 @@ impl Resources {
 
 /// The kernel is listened to for those who look at what is found out: it takes some 0.1 ms a CPU.
 fn ancestry(options: &Run) -> Ancestry {
-    if !options.wants_figures() {
+    if !options.figures.are_wanted() {
         return Ancestry::from_now_on();
     }
     Ancestry::from_now_on().listening().unwrap_or_else(|error| {

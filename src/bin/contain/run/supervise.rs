@@ -77,7 +77,7 @@ impl<'a> Supervisor<'a> {
         let ending = self.await_ending(&group, options).unwrap_or_else(Ending::Lost);
         end.wall = started.elapsed();
         let ran_on = self.outcome.is_none();
-        if matches!(ending, Ending::Program) && options.keep {
+        if matches!(ending, Ending::Program) && options.group.keep {
             self.resources.post.dismiss();
             end.keep(group, &*self.resources.ancestry);
         } else {
@@ -98,7 +98,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn await_ending(&mut self, group: &Group, options: &Run) -> Result<Ending> {
-        let mut watchdog = Watchdog::new(&options.bounds(), self.waiter.now(), group.ops())?;
+        let mut watchdog = Watchdog::new(&options.ending.bounds(), self.waiter.now(), group.ops())?;
         let mut pauses = Backoff::default();
         let mut in_vain = 0;
         loop {
@@ -160,15 +160,15 @@ impl<'a> Supervisor<'a> {
 /// the OOM killer took one, the others are taken like it.
 fn policy(options: &Run, ending: &Ending, engine: &Engine) -> Policy {
     let figures =
-        |policy: Policy| if options.wants_figures() { policy.measuring() } else { policy };
+        |policy: Policy| if options.figures.are_wanted() { policy.measuring() } else { policy };
     let (ours, grace) = match ending {
         Ending::Overrun(Overrun::Oom) => return figures(Policy::kill()),
-        Ending::Asked(signal) => (*signal, engine.grace(options.grace)),
+        Ending::Asked(signal) => (*signal, engine.grace(options.ending.grace)),
         Ending::Program | Ending::Overrun(_) | Ending::Abandoned | Ending::Lost(_) => {
-            (Signal::TERM, options.grace)
+            (Signal::TERM, options.ending.grace)
         }
     };
-    figures(Policy::graceful(grace)).asking_by(options.kill_signal.unwrap_or(ours))
+    figures(Policy::graceful(grace)).asking_by(options.ending.kill_signal.unwrap_or(ours))
 }
 
 #[cfg(test)]
@@ -240,7 +240,7 @@ mod tests {
         let mut end = End::new(&group, group.capabilities().clone(), Vec::new());
         let mut resources = Resources {
             inbox: Inbox::open(SignalSet::default()).unwrap(),
-            post: Post::new(options.orphans, None),
+            post: Post::new(options.group.orphans, None),
             spare: None,
             ancestry: Arc::new(Ancestry::from_now_on()),
             engine: Engine::default(),

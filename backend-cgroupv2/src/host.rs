@@ -60,7 +60,8 @@ impl Place {
         let mounts = base.mounts().map_err(|error| Error::from_io(Operation::Probe, &error))?;
         let mut unusable = None;
         for mount in mountinfo::mounts(mounts).filter(|mount| mount.is_type("cgroup2")) {
-            match Self::on(&mount.mount_point(), &mount.root(), base) {
+            let opened = Dir::open_mount(&mount.mount_point(), Version::V2).map_err(self::unusable);
+            match opened.and_then(|opened| Self::on(opened, &mount.root(), base)) {
                 Ok(place) => return Ok(place),
                 Err(error) => unusable = unusable.or(Some(error)),
             }
@@ -77,24 +78,21 @@ impl Place {
         // Before Linux 6.13 it does not say.
         let own = PidFd::open(Pid::current()).ok()??.cgroup_id().ok()??;
         let root = Path::new("/");
-        let is_ours = |mount: &Path| {
-            let mount = Dir::open_mount(mount, Version::V2).ok()?;
+        let ours = |mount: &&str| {
+            let mount = Dir::open_mount(Path::new(mount), Version::V2).ok()?;
             let group = mount.open_beneath(own_group(root, base).ok()?).ok()?;
-            (group.inode().ok()? == own).then_some(())
+            (group.inode().ok()? == own).then_some(mount)
         };
-        let mut usual = USUAL.iter().map(Path::new);
-        let mount = usual.find(|mount| is_ours(mount).is_some())?;
-        Self::on(mount, root, base).ok()
+        Self::on(USUAL.iter().find_map(ours)?, root, base).ok()
     }
 
     /// Below a mount of `root`.
-    fn on(mount: &Path, root: &Path, base: &Base) -> Result<Self> {
+    fn on(mount: Dir, root: &Path, base: &Base) -> Result<Self> {
         let mount_root = root.to_path_buf();
         let relative = match base.parent() {
             Some(parent) => parent.strip_prefix("/").unwrap_or(parent).to_path_buf(),
             None => leaf::outside(own_group(&mount_root, base)?),
         };
-        let mount = Dir::open_mount(mount, Version::V2).map_err(unusable)?;
         let dir = mount.open_beneath(&relative).map_err(unusable)?;
         dir.check_writable().map_err(not_writable)?;
         let named = base.parent().is_some();

@@ -2,7 +2,7 @@
 //!
 //! Such a process spends more time on getting memory than on using it: libc's allocator (musl's most of
 //! all) asks for a few pages at a time, and each page that is touched for the first time is a fault. Here
-//! memory comes in pieces of 64 KiB whose pages are there at once.
+//! memory comes in pieces whose pages are there at once.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::ptr;
@@ -11,8 +11,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use dlmalloc::{Allocator, Dlmalloc};
 use rustix::mm::{MapFlags, MremapFlags, ProtFlags, mmap_anonymous, mremap, munmap};
 
-/// What the allocator asks for at a time, unless it needs more: as large as the largest page of Linux.
-const PIECE: usize = 64 * 1024;
+/// What the allocator asks for at a time, unless it needs more: what a short run needs, and no less than a page,
+/// which is larger on other architectures.
+const PIECE: usize = if cfg!(target_arch = "x86_64") { 32 * 1024 } else { 64 * 1024 };
 
 /// An allocator for a program to name as its `#[global_allocator]`.
 pub struct Heap(Mutex<Dlmalloc<Pages>>);

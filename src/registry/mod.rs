@@ -145,7 +145,7 @@ impl Registry {
         let (boot, home, us) = (this_boot()?, home(base)?, Process::current()?);
         // Last of all: what fails before it leaves no lock behind.
         let owner = match tenure {
-            Tenure::Owner => Some(self.lock_of(us)?.process),
+            Tenure::Owner => Some(self.lock_of(|| Ok(us))?.process),
             Tenure::Lasting => None,
         };
         let entry = Entry {
@@ -263,15 +263,15 @@ impl Registry {
 
     /// The lock that tells that this process lives.
     pub(crate) fn lock(&self) -> Result<OwnerLock> {
-        self.lock_of(Process::current()?)
+        self.lock_of(Process::current)
     }
 
-    fn lock_of(&self, us: Process) -> Result<OwnerLock> {
+    fn lock_of(&self, us: impl FnOnce() -> Result<Process>) -> Result<OwnerLock> {
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lock) = &*lock {
             return Ok(lock.clone());
         }
-        Ok(lock.insert(OwnerLock::take(&self.dir, us)?).clone())
+        Ok(lock.insert(OwnerLock::take(&self.dir, us()?)?).clone())
     }
 
     /// The descriptors that a guardian needs to strike groups off the record.

@@ -160,8 +160,7 @@ impl Dir {
     /// # Errors
     /// With `EROFS`, or with `EACCES` or `EPERM`. What access(2) cannot tell is none.
     pub fn check_writable(&self) -> Result<()> {
-        let (path, write) = (self.handle_path(), rustix::fs::Access::WRITE_OK);
-        match rustix::fs::accessat(CWD, path, write, AtFlags::EACCESS) {
+        match rustix::fs::accessat(&self.fd, ".", rustix::fs::Access::WRITE_OK, AtFlags::EACCESS) {
             Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::ROFS)) => {
                 Err(Failure::of_directory(&*self.path, errno))
             }

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use containment::Source;
+use rustix::io::fcntl_dupfd_cloexec;
 
 /// As many as a teardown has open at once: what it waits on, and what it lists, reads or writes.
 const COUNT: usize = 4;
@@ -17,7 +18,7 @@ pub(super) struct Spare {
 impl Spare {
     /// Copies of a descriptor that is open anyway.
     pub(super) fn copies_of(source: &Source) -> io::Result<Self> {
-        let copies = (0..COUNT).map(|_| source.fd.try_clone());
-        Ok(Self { _held: copies.collect::<io::Result<_>>()? })
+        let copies = (0..COUNT).map(|_| fcntl_dupfd_cloexec(&source.fd, 3));
+        Ok(Self { _held: copies.collect::<rustix::io::Result<_>>()? })
     }
 }

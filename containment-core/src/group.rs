@@ -26,6 +26,7 @@ use crate::{
 ///
 /// let made = fake.create(&"build-42".parse()?, ControllerSet::EMPTY)?;
 /// let job = Group::new(made, fake.waiter());
+/// assert_eq!(job.capabilities(), fake.capabilities());
 /// let make = job.spawn(&Program::new("make"))?;
 /// assert!(make.wait()?.success());
 /// let report = job.terminate(&Policy::graceful(Duration::from_secs(10)))?;

@@ -101,13 +101,14 @@ impl OpenGroup {
     /// # use backend_fake::{Fake, Script};
     /// # use containment_core::{CgroupOps, ControllerSet, Group, OpenGroup, Program};
     /// use std::time::Duration;
-    /// use containment_core::{ErrorKind, Signal};
+    /// use containment_core::{ErrorKind, Limits, Signal};
     ///
     /// # let fake = Fake::new();
     /// # fake.program("serve", Script::new());
     /// # let made = Group::new(fake.create(&"web".parse()?, ControllerSet::EMPTY)?, fake.waiter());
     /// # let web = OpenGroup::new(fake.open(made.id())?, fake.waiter());
     /// # made.keep();
+    /// web.set_limits(&Limits::new())?;
     /// web.spawn(&Program::new("serve"))?;
     /// let waited = web.wait_empty(Some(Duration::from_secs(1)));
     /// assert_eq!(waited.unwrap_err().kind(), ErrorKind::TimedOut);

@@ -82,7 +82,10 @@ pub trait CgroupOps: Debug + Send + Sync {
 /// let fake = Fake::new();
 /// fake.program("make", Script::new());
 /// let group = fake.create(&"job".parse()?, ControllerSet::EMPTY)?;
-/// group.leave_mark("ours")?;
+/// if group.leave_mark("ours")? {
+///     assert_eq!(group.mark()?.as_deref(), Some("ours"));
+/// }
+/// assert!(group.handles().is_empty(), "the fake has no descriptors");
 /// let child = group.spawn(&Program::new("make"))?;
 /// group.attach(fake.start_outside(Script::new()))?;
 /// assert_eq!(group.members()?.len(), 2);

@@ -56,6 +56,10 @@ impl Hybrid {
     ///         let hybrid = hybrid.measuring(Set::EMPTY.with(Measure::Memory)).sampling();
     ///         assert_eq!(hybrid.capabilities().freeze, Freeze::Kernel);
     ///         hybrid.unusable().for_each(|why| eprintln!("not used: {why:#}"));
+    ///         match hybrid.without_kill_file().prove(Set::EMPTY) {
+    ///             Ok(()) => println!("groups can be made here"),
+    ///             Err(error) => eprintln!("{error:#}"),
+    ///         }
     ///     }
     ///     Err(error) => assert_eq!(error.kind(), ErrorKind::Unusable),
     /// }

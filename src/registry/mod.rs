@@ -264,6 +264,10 @@ impl Registry {
     /// assert_eq!(registry.collect(false)?.kept, [name.clone()]);
     ///
     /// // Whoever wants it to end.
+    /// assert!(registry.open_group(&entry)?.populated()?);
+    /// let (opened, programs) = registry.reopen(&entry)?;
+    /// assert!(programs.is_empty(), "no keeper waits for one");
+    /// assert_eq!(opened.id().name, name);
     /// let opened = registry.open_existing(&entry)?;
     /// assert_eq!(opened.ops().members()?[0].pid, server.pid());
     /// assert_eq!(registry.remove(&entry).unwrap_err().kind(), ErrorKind::Busy);

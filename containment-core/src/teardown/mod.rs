@@ -89,7 +89,7 @@ pub enum Stage {
 /// // Who has nothing else to wait for lets it run.
 /// let group = fake.create(&"other".parse()?, ControllerSet::EMPTY)?;
 /// group.spawn(&Program::new("stubborn"))?;
-/// let mut teardown = Teardown::new(Policy::graceful(Duration::from_secs(10)));
+/// let mut teardown = Teardown::new(Policy::graceful(Duration::from_secs(10))).witnessed_by(None);
 /// teardown.hurry();
 /// let report = teardown.run(&*group, &*waiter);
 /// assert!(report.is_clean() && report.elapsed < Duration::from_secs(10));

@@ -22,7 +22,7 @@ use crate::registry::{OwnerLock, Registry};
 ///
 /// Dropping it dismisses it.
 ///
-/// ```
+/// ```standalone_crate
 /// use containment::{Guardian, Policy};
 /// # let host = containment::Containment::with(backend_fake::Fake::new());
 /// let job = host.group("job").create()?;

@@ -52,7 +52,7 @@ use names::Names;
 
 /// What holds the processes of a group together.
 ///
-/// ```
+/// ```standalone_crate
 /// use backend_pgrp::{Keeper, ProcessGroups};
 /// use containment_core::{CgroupOps, ControllerSet, Escape, Group, Policy, Program};
 ///

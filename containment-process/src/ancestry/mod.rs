@@ -40,7 +40,9 @@ const LINKS: usize = 256;
 /// // Who is privileged hears of the dead, too.
 /// let ancestry = ancestry.listening().unwrap_or_else(|_| Ancestry::from_now_on());
 /// ancestry.spawned(Pid::current());
-/// ancestry.catch_up();
+/// if !ancestry.sources().is_empty() {
+///     ancestry.catch_up();
+/// }
 ///
 /// let us = Stat::read(Pid::current())?.expect("we live").member(Standing::Program);
 /// let mut found = [us.clone()];

@@ -40,7 +40,7 @@ pub enum Identity {
     Process {
         /// Its pid.
         pid: Pid,
-        /// Field 22 of `/proc/PID/stat`.
+        /// Field 22 of `/proc/PID/stat`: clock ticks since boot.
         started: u64,
     },
     /// A group that no process holds yet, told apart by a number of its maker.

@@ -112,7 +112,7 @@ impl Bind {
     }
 }
 
-/// One resource limit of setrlimit(2); `None` is unlimited.
+/// One resource limit of setrlimit(2), in the unit that its [`Resource`] names; `None` is unlimited.
 ///
 /// ```
 /// use containment_core::{Resource, Rlimit};
@@ -136,7 +136,7 @@ pub struct Rlimit {
 
 macro_rules! resources {
     ($($(#[$doc:meta])* $variant:ident = $name:literal),+ $(,)?) => {
-        /// A resource of setrlimit(2), in the units given there.
+        /// A resource of setrlimit(2), with the unit of its limits; those without one are numbers.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Resource { $($(#[$doc])* $variant),+ }
 

@@ -92,7 +92,8 @@ pub fn io_max(text: &[u8]) -> Parsed<BTreeMap<Device, IoMax>> {
     Ok(devices)
 }
 
-/// `blkio.throttle.read_bps_device` and the like of version 1: a rate for each device that has one.
+/// `blkio.throttle.read_bps_device` and the like of version 1: a rate for each device that has one,
+/// in bytes or operations per second.
 ///
 /// ```
 /// use containment_process::cgroupfs::parse::rates;

@@ -19,10 +19,23 @@ use crate::selection::{Rejected, Systemd, none_left};
 
 /// What is asked of a [`Containment`] before one is chosen.
 ///
-/// ```no_run
-/// use containment::{Containment, Requirement};
+/// ```
+/// use containment::{Backend, Bytes, Containment, ErrorKind, Keeper, Limits, Measure, Proof};
+/// use containment::{Requirement, Set, Systemd};
+///
+/// let builder = Containment::builder()
+///     .backend(Backend::ProcessGroup)
+///     .keeper(Keeper::None)
+///     .systemd(Systemd::Never)
+///     .measuring(Set::EMPTY.with(Measure::Memory))
+///     .limits(&Limits::new().memory_max(Bytes::gib(2)))
+///     .best_effort()
+///     .proof(Proof::OnUse);
+/// assert_eq!(builder.build()?.backend(), Backend::ProcessGroup);
+///
 /// let sure: Requirement = "kill=atomic".parse()?;
-/// let host = Containment::builder().require(sure).build()?;
+/// let error = builder.require(sure).build().unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::RequirementUnmet);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -108,6 +121,12 @@ impl Builder {
 
     /// Makes groups below this cgroup, a path relative to the hierarchy's root, instead of below our
     /// own. Process groups have no such place.
+    ///
+    /// ```
+    /// use containment::{Containment, ErrorKind, Systemd};
+    /// let there = Containment::builder().parent("no/such/group").systemd(Systemd::Never);
+    /// assert_eq!(there.build().unwrap_err().kind(), ErrorKind::RequirementUnmet);
+    /// ```
     #[must_use]
     pub fn parent(mut self, cgroup: impl Into<PathBuf>) -> Self {
         self.place.base = self.place.base.at(cgroup);
@@ -148,6 +167,13 @@ impl Builder {
 
     /// Seals in what is launched, and takes only a backend and a kernel where that can be, unless best
     /// effort will do. With a seal `leave_by` is `none`, which can be required, too.
+    ///
+    /// ```
+    /// use containment::{Backend, Containment, ErrorKind};
+    /// let groups = Containment::builder().backend(Backend::ProcessGroup);
+    /// let error = groups.seal().build().unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Unsupported, "nothing closes a process group");
+    /// ```
     #[must_use]
     pub fn seal(mut self) -> Self {
         self.seal = Seal::Whole;

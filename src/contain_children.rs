@@ -65,6 +65,16 @@ impl Builder {
 
     /// The same in a group of this name.
     ///
+    /// ```
+    /// use containment::{Backend, Containment, ErrorKind};
+    /// let name = "compile".parse()?;
+    /// // Where cgroups can be had it is entered; a process group never can be.
+    /// let groups = Containment::builder().backend(Backend::ProcessGroup);
+    /// let error = groups.contain_children_in(&name).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::RequirementUnmet);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`contain_children`](Self::contain_children), and
     /// [`AlreadyExists`](ErrorKind::AlreadyExists): a namesake is never adopted.
@@ -92,6 +102,19 @@ impl Builder {
 impl ContainChildren {
     /// Moves this process into a fresh group of this driver. The group is made where the driver makes
     /// its groups, so that guards nest only where it was probed by this process in its present group.
+    ///
+    /// ```
+    /// use backend_fake::Fake;
+    /// use containment::{CgroupOps, ContainChildren, Pid, Policy};
+    ///
+    /// let fake = Fake::new();
+    /// let step = ContainChildren::with(&fake)?;
+    /// assert!(step.degraded().is_empty());
+    /// assert_eq!(fake.open(step.id())?.members()?[0].pid, Pid::current());
+    /// assert!(step.leave(&Policy::kill())?.is_clean());
+    /// assert!(fake.list()?.is_empty());
+    /// # Ok::<(), containment::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Those of making a group and of [`Group::enter`].

@@ -9,6 +9,25 @@ use crate::making::{Degradation, GroupBuilder};
 use crate::selection::{Rejected, Selection};
 
 /// A chosen driver: makes groups, and says why it was chosen.
+///
+/// ```
+/// use backend_fake::Fake;
+/// use containment::{Backend, Containment, OpenGroup};
+///
+/// // Or `Containment::auto()?`, which takes the best that the host has.
+/// let host = Containment::with(Fake::new());
+/// assert_eq!(host.backend(), Backend::Fake);
+/// assert_eq!(host.selection().to_string(), "chosen: fake");
+/// assert!(host.capabilities().nesting && host.degraded().is_empty());
+///
+/// let web = host.group("web").create()?;
+/// assert_eq!(host.list()?, [web.id().clone()]);
+/// let opened = OpenGroup::new(host.open(web.id())?, host.waiter());
+/// web.keep();
+/// opened.remove()?;
+/// assert!(host.driver().list()?.is_empty());
+/// # Ok::<(), containment::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Containment {
     driver: Arc<dyn CgroupOps>,

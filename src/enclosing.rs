@@ -9,6 +9,17 @@ use containment_core::{CpuSet, Limits, Result};
 ///
 /// CPUs and memory nodes are told where they are not all that the machine has.
 ///
+/// ```
+/// use containment::{Bytes, Limits, enclosing_limits};
+/// let around = enclosing_limits()?;
+/// let (limits, tightened) = Limits::new().memory_max(Bytes::gib(2)).within(&around);
+/// if !tightened.is_empty() {
+///     println!("less memory than that is left to us: {:?}", limits.memory_max);
+/// }
+/// assert!(limits.memory_max.is_some());
+/// # Ok::<(), containment::Error>(())
+/// ```
+///
 /// # Errors
 /// When a group's file cannot be read.
 pub fn enclosing_limits() -> Result<Limits> {

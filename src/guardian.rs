@@ -21,6 +21,21 @@ use crate::registry::{OwnerLock, Registry};
 /// The process that kills and removes a group once this process has died, unless it was dismissed.
 ///
 /// Dropping it dismisses it.
+///
+/// ```standalone_crate
+/// use containment::{Guardian, Policy};
+/// # let host = containment::Containment::with(backend_fake::Fake::new());
+/// let job = host.group("job").create()?;
+/// let guardian = Guardian::post(&job, None)?;
+/// assert!(!guardian.is_lost() && !guardian.has_failed());
+/// // Should this process be killed here, the guardian ends the group.
+/// if job.terminate(&Policy::kill())?.is_clean() {
+///     guardian.dismiss();
+/// } else {
+///     guardian.stand();
+/// }
+/// # Ok::<(), containment::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping the guardian dismisses it"]
 pub struct Guardian {

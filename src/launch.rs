@@ -14,6 +14,24 @@ use crate::making::{Degradation, make, set_limits};
 use crate::selection::{Rejected, none_left, passes_on};
 
 /// A group that was made, and the program that was to run in it.
+///
+/// ```
+/// use std::sync::Arc;
+/// use containment::{Ancestry, Backend, Containment, Launch, Policy, Program, with_group_variable};
+///
+/// let builder = Containment::builder()
+///     .backend(Backend::ProcessGroup)
+///     .witnessed_by(Arc::new(Ancestry::from_now_on()));
+/// let name = format!("build-{}", std::process::id()).parse()?;
+/// let told = Program::new("sh").args(["-c", "test -n \"$CONTAIN_GROUP\""]);
+/// let launch = builder.launch(&name, |group| with_group_variable(told.clone(), group.id()))?;
+/// let Launch { containment, group, guarantees, degraded, child } = launch;
+/// assert_eq!(containment.backend(), Backend::ProcessGroup);
+/// assert!(guarantees == *group.capabilities() && degraded.is_empty());
+/// assert!(child?.wait()?.success());
+/// assert!(group.terminate(&Policy::kill())?.is_clean());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Launch {
     /// The backend that was taken.

@@ -12,6 +12,18 @@ use containment_process::ancestry::Ancestry;
 use crate::containment::Containment;
 
 /// A group that is about to be made.
+///
+/// ```
+/// use containment::{Bytes, ErrorKind, Limits};
+/// # let host = containment::Containment::with(backend_fake::Fake::v1());
+/// let limits = Limits::new().memory_max(Bytes::gib(2));
+/// let job = host.group("ci/build-42").limits(&limits).any_limit_later().create()?;
+/// let error = host.group("ci/build-42").create().unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+/// let error = host.group("../build-42").create().unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::InvalidInput);
+/// # Ok::<(), containment::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is made before `create`"]
 pub struct GroupBuilder<'a> {
@@ -23,6 +35,13 @@ pub struct GroupBuilder<'a> {
 }
 
 /// Something that was asked for and that a best effort did without.
+///
+/// ```
+/// use containment::{Degradation, ErrorKind, Error, Operation};
+/// let why = Error::new(ErrorKind::Unsupported, Operation::SetLimits).because("no such controller");
+/// let without = Degradation { what: "limits.io-weight".to_owned(), why };
+/// assert_eq!(without.to_string(), "limits.io-weight: no such controller");
+/// ```
 #[derive(Debug)]
 pub struct Degradation {
     /// What, by the name that a requirement has: `limits.io-weight`.

@@ -9,6 +9,16 @@ use containment_core::{GroupId, Program};
 pub const GROUP_VARIABLE: &str = "CONTAIN_GROUP";
 
 /// A program of `group` that is told so: the variable names that group, inside of those that hold this process.
+///
+/// ```
+/// use containment::{GROUP_VARIABLE, Program, with_group_variable};
+/// # let host = containment::Containment::with(backend_fake::Fake::new());
+/// let job = host.group("job").create()?;
+/// let make = with_group_variable(Program::new("make"), job.id());
+/// let told = &make.environment(std::iter::empty())[std::ffi::OsStr::new(GROUP_VARIABLE)];
+/// assert!(told.to_str().is_some_and(|told| told.ends_with(&job.id().to_string())));
+/// # Ok::<(), containment::Error>(())
+/// ```
 #[must_use]
 pub fn with_group_variable(program: Program, group: &GroupId) -> Program {
     program.env(GROUP_VARIABLE, inside(std::env::var_os(GROUP_VARIABLE), group))

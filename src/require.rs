@@ -42,6 +42,16 @@ pub enum Requirement {
 
 impl Requirement {
     /// Whether a backend with these capabilities gives it.
+    ///
+    /// ```
+    /// use backend_fake::Fake;
+    /// use containment::{CgroupOps, Requirement};
+    /// let fake = Fake::process_group();
+    /// let met = |text: &str| Ok(text.parse::<Requirement>()?.is_met_by(fake.capabilities()));
+    /// assert!(met("freeze")? && met("escape=swept")?);
+    /// assert!(!met("freeze=kernel")? && !met("limits.memory")?);
+    /// # Ok::<(), containment::InvalidRequirement>(())
+    /// ```
     pub fn is_met_by(self, capabilities: &Capabilities) -> bool {
         match self {
             Self::Kill(least) => capabilities.kill >= least,
@@ -159,6 +169,12 @@ fn named<T: Element>(name: &str, all: &[T]) -> Option<T> {
 }
 
 /// A text that names no capability.
+///
+/// ```
+/// use containment::Requirement;
+/// let error = "kill=gently".parse::<Requirement>().unwrap_err();
+/// assert!(error.to_string().starts_with("no such capability: \"kill=gently\"; expected one such as"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidRequirement(String);
 

@@ -8,6 +8,21 @@ use containment_core::{Backend, Capabilities, Error, ErrorKind, Operation, Resul
 use crate::drivers::Driver;
 
 /// What was chosen, and what was tried before it.
+///
+/// ```
+/// use containment::{Backend, Error, ErrorKind, Operation, Rejected, Selection};
+///
+/// let reason = Error::new(ErrorKind::Unusable, Operation::Probe)
+///     .because("it is not mounted")
+///     .advise("mount it");
+/// let rejected = Rejected { backend: Backend::CgroupV2, reason };
+/// assert_eq!(rejected.remedy(), Some("mount it"));
+/// let selection = Selection { chosen: Backend::ProcessGroup, rejected: vec![rejected] };
+/// assert_eq!(
+///     selection.to_string(),
+///     "chosen: process-group\nnot cgroup-v2: failed to probe: it is not mounted (mount it)"
+/// );
+/// ```
 #[derive(Debug)]
 pub struct Selection {
     /// The backend that is used.

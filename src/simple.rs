@@ -31,6 +31,23 @@ pub fn contain_children() -> SimpleContainChildren {
 }
 
 /// The children of this process, held as well as it can be done here. Dropping it ends them at once.
+///
+/// ```
+/// use containment::{Containment, HowHeld, Limits, Policy};
+///
+/// let limits = Limits::new().pids_max(500);
+/// let step = Containment::builder().limits(&limits).contain_children_at_best();
+/// match step.how() {
+///     HowHeld::Group => assert!(step.degraded().is_empty()),
+///     // By descent, or not at all.
+///     held => assert!(held < HowHeld::Group && !step.degraded().is_empty()),
+/// }
+/// std::process::Command::new("true").status()?;
+/// if let Some(report) = step.leave(&Policy::kill())? {
+///     assert!(report.is_clean());
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping this ends the children at once"]
 pub struct SimpleContainChildren {

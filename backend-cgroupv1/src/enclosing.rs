@@ -17,6 +17,13 @@ pub(crate) const UNLIMITED: u64 = i64::MAX as u64 & !0xf_ffff;
 /// The limits of the mounted hierarchies that hold for this process; none of those that are not mounted, or
 /// not where they would show our own group.
 ///
+/// ```
+/// let around = backend_cgroupv1::enclosing()?;
+/// println!("the groups around us allow {:?} processes", around.pids_max);
+/// assert!(around.cpu_weight.is_none() && around.io_weight.is_none(), "those are relative");
+/// # Ok::<(), containment_core::Error>(())
+/// ```
+///
 /// # Errors
 /// When a file there cannot be read.
 pub fn enclosing() -> Result<Limits> {

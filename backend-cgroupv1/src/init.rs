@@ -52,6 +52,20 @@ pub enum InitState {
 /// Mounts the freezer and cpuset hierarchies where they are missing. With `dry_run` nothing is done, and
 /// told what would be. Root only; under a lock.
 ///
+/// ```
+/// use backend_cgroupv1::{InitState, init};
+/// for hierarchy in init(true)? {
+///     assert!(["freezer", "cpuset"].contains(&hierarchy.controller));
+///     match hierarchy.state {
+///         InitState::Present(at) => println!("{}: {}", hierarchy.controller, at.display()),
+///         InitState::Mounted(at) => println!("{} would be {}", hierarchy.controller, at.display()),
+///         InitState::Failed(error) => println!("{}: {error:#}", hierarchy.controller),
+///         _ => {}
+///     }
+/// }
+/// # Ok::<(), containment_core::Error>(())
+/// ```
+///
 /// # Errors
 /// When the mounts cannot be read or the lock cannot be had. That one hierarchy cannot be mounted is
 /// told in its [`InitState`].

@@ -70,6 +70,32 @@ pub use init::{InitState, Initialized, init};
 pub use unfinished::remove_unfinished;
 
 /// The driver of the hierarchies of version 1.
+///
+/// ```
+/// use backend_cgroupv1::CgroupV1;
+/// use containment_core::{CgroupOps, ControllerSet, ErrorKind, Freeze, Group, GroupName, Measure};
+/// use containment_core::{Policy, Program, Set};
+///
+/// match CgroupV1::probe(None) {
+///     Ok(driver) => {
+///         let driver = driver.measuring(Set::EMPTY.with(Measure::Cpu))?.sampling()?;
+///         driver.unusable().for_each(|why| eprintln!("not used: {why:#}"));
+///         // Whether this process may make groups below its own, and put programs into them.
+///         if driver.prove().is_ok() {
+///             let made = driver.create(&GroupName::scratch(), ControllerSet::EMPTY)?;
+///             let job = Group::new(made, driver.waiter());
+///             assert!(job.spawn(&Program::new("true"))?.wait()?.success());
+///             assert!(job.terminate(&Policy::kill())?.is_clean());
+///         }
+///         // A host that has no freezer.
+///         if let Ok(driver) = driver.without("freezer") {
+///             assert_ne!(driver.capabilities().freeze, Freeze::Kernel);
+///         }
+///     }
+///     Err(error) => assert_eq!(error.kind(), ErrorKind::Unusable, "{error:#}"),
+/// }
+/// # Ok::<(), containment_core::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct CgroupV1 {
     driver: Arc<Driver>,

@@ -11,6 +11,13 @@ use crate::host::own_group;
 /// The limits of the unified hierarchy that hold for this process; none where it is not mounted, or not
 /// where it would show our own group.
 ///
+/// ```
+/// let around = backend_cgroupv2::enclosing()?;
+/// println!("the groups around us allow {:?} of memory", around.memory_max);
+/// assert!(around.cpu_weight.is_none() && around.io_weight.is_none(), "those are relative");
+/// # Ok::<(), containment_core::Error>(())
+/// ```
+///
 /// # Errors
 /// When a file there cannot be read.
 pub fn enclosing() -> Result<Limits> {

@@ -43,6 +43,28 @@ use host::Place;
 use top::Top;
 
 /// The driver of the unified hierarchy.
+///
+/// ```
+/// use backend_cgroupv2::CgroupV2;
+/// use containment_core::{CgroupOps, ControllerSet, ErrorKind, Escape, Group, GroupName, Measure};
+/// use containment_core::{Policy, Program, Set};
+///
+/// match CgroupV2::probe(None) {
+///     Ok(driver) => {
+///         let driver = driver.measuring(Set::EMPTY.with(Measure::Cpu)).sampling();
+///         assert_eq!(driver.capabilities().escape, Escape::Impossible);
+///         // Whether this process may make groups below its own, and put programs into them.
+///         if driver.prove().is_ok() {
+///             let made = driver.create(&GroupName::scratch(), ControllerSet::EMPTY)?;
+///             let job = Group::new(made, driver.waiter());
+///             assert!(job.spawn(&Program::new("true"))?.wait()?.success());
+///             assert!(job.terminate(&Policy::kill())?.is_clean());
+///         }
+///     }
+///     Err(error) => assert_eq!(error.kind(), ErrorKind::Unusable, "{error:#}"),
+/// }
+/// # Ok::<(), containment_core::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct CgroupV2 {
     place: Arc<Place>,

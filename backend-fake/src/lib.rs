@@ -45,6 +45,44 @@ pub use script::Script;
 use world::World;
 
 /// A host that exists in memory only. Clones share it.
+///
+/// ```
+/// use std::time::Duration;
+/// use backend_fake::{Fake, Persona, Script};
+/// use containment_core::{CgroupOps, ControllerSet, ErrorKind, Operation, Program, Signal};
+///
+/// let personas = [Fake::v2(), Fake::v2_without_kill(), Fake::v1(), Fake::hybrid(), Fake::process_group()];
+/// assert_eq!(personas.map(|fake| fake.persona()), Persona::ALL);
+/// let keeperless = Fake::process_group_without_keeper();
+/// assert_eq!(keeperless.persona(), Persona::ProcessGroupWithoutKeeper);
+///
+/// let fake = Fake::with_persona(Persona::V1);
+/// let second = Duration::from_secs(1);
+/// fake.program("make", Script::new().works_every(second));
+/// let group = fake.create(&"job".parse()?, ControllerSet::EMPTY)?;
+/// let make = group.spawn(&Program::new("make"))?;
+/// fake.advance(3 * second);
+/// assert_eq!((fake.now().since(Default::default()), fake.snapshot().work), (3 * second, 3));
+/// assert!(fake.snapshot().lives(make.pid()) && fake.snapshot().processes[0].runs);
+///
+/// // Faults, by kind or by errno, are met in this order.
+/// fake.fail(Operation::Members, ErrorKind::PermissionDenied, 1);
+/// fake.fail(Operation::Members, libc::EMFILE, 1);
+/// assert_eq!(group.members().unwrap_err().kind(), ErrorKind::PermissionDenied);
+/// assert_eq!(group.members().unwrap_err().errno(), Some(libc::EMFILE));
+/// assert_eq!(group.members()?.len(), 1);
+/// let call = fake.calls().pop().unwrap();
+/// assert_eq!((call.method, call.failed), ("members", None));
+///
+/// // A process that is told what to do next, which makes it another world.
+/// let before = fake.fingerprint();
+/// fake.tell(make.pid(), Script::new().exits(second, 7));
+/// assert_ne!(fake.fingerprint(), before);
+/// group.signal(Signal::HUP)?;
+/// let sent = fake.signals()[0];
+/// assert_eq!((sent.signal, sent.to_member), (Signal::HUP, true));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Fake {
     world: Shared,
@@ -116,11 +154,53 @@ impl Fake {
     }
 
     /// Ends an uninterruptible sleep. Nothing happens where there is none.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use backend_fake::{Fake, Script};
+    /// use containment_core::{CgroupOps, ControllerSet, Program, Signal};
+    ///
+    /// let fake = Fake::new();
+    /// fake.program("dd", Script::new().sleeps_uninterruptibly(Duration::ZERO, Duration::MAX));
+    /// let group = fake.create(&"job".parse()?, ControllerSet::EMPTY)?;
+    /// let dd = group.spawn(&Program::new("dd"))?;
+    /// fake.advance(Duration::from_secs(1));
+    /// dd.signal(Signal::KILL)?;
+    /// fake.advance(Duration::from_secs(60));
+    /// assert!(fake.snapshot().lives(dd.pid()));
+    /// fake.release(dd.pid());
+    /// fake.advance(Duration::from_secs(1));
+    /// assert!(!fake.snapshot().lives(dd.pid()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn release(&self, pid: Pid) {
         self.world.lock().release(pid);
     }
 
     /// Lets every freeze from now on take this long.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use backend_fake::{Fake, Script};
+    /// use containment_core::{CgroupOps, ControllerSet, FreezeState, Program};
+    ///
+    /// let fake = Fake::new();
+    /// fake.program("make", Script::new());
+    /// let group = fake.create(&"job".parse()?, ControllerSet::EMPTY)?;
+    /// group.spawn(&Program::new("make"))?;
+    /// fake.freezing_takes(Duration::from_millis(5));
+    /// group.request_freeze()?;
+    /// assert_eq!(group.frozen()?, FreezeState::Freezing);
+    /// fake.advance(Duration::from_millis(5));
+    /// assert_eq!(group.frozen()?, FreezeState::Frozen);
+    ///
+    /// group.request_thaw()?;
+    /// fake.freezes_stick(1);
+    /// group.request_freeze()?;
+    /// fake.advance(Duration::from_secs(60));
+    /// assert_eq!(group.frozen()?, FreezeState::Freezing);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn freezing_takes(&self, duration: Duration) {
         self.world.lock().freezing_takes = duration;
     }
@@ -139,6 +219,20 @@ impl Fake {
     }
 
     /// The same with an error of the caller's making.
+    ///
+    /// ```
+    /// use backend_fake::Fake;
+    /// use containment_core::{CgroupOps, Error, ErrorKind, Operation};
+    ///
+    /// let fake = Fake::new();
+    /// fake.fail_with(Operation::List, 1, || {
+    ///     Error::new(ErrorKind::Malformed, Operation::List).with_path("cgroup.procs")
+    /// });
+    /// let error = fake.list().unwrap_err();
+    /// assert_eq!((error.kind(), error.path()), (ErrorKind::Malformed, Some("cgroup.procs".as_ref())));
+    /// assert!(fake.list()?.is_empty());
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn fail_with(
         &self,
         operation: Operation,

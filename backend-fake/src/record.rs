@@ -29,6 +29,23 @@ pub struct SentSignal {
 }
 
 /// What is there at one moment.
+///
+/// ```
+/// use std::time::Duration;
+/// use backend_fake::{Fake, Script};
+/// use containment_core::{CgroupOps, ControllerSet, Program};
+///
+/// let fake = Fake::new();
+/// fake.program("make", Script::new().exits(Duration::from_secs(1), 0));
+/// let group = fake.create(&"job".parse()?, ControllerSet::EMPTY)?;
+/// let make = group.spawn(&Program::new("make"))?;
+/// let before = fake.snapshot();
+/// assert!(before.lives(make.pid()) && before.groups == ["job".parse()?]);
+/// assert_eq!(before.living().next().unwrap().comm, "make");
+/// fake.advance(Duration::from_secs(1));
+/// assert_eq!(fake.snapshot().living().count(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// The moment.

@@ -8,6 +8,40 @@ use containment_core::{Signal, SignalSet};
 ///
 /// All times count from the process's start. What falls due while it cannot run (stopped, frozen,
 /// in uninterruptible sleep) happens as soon as it can.
+///
+/// ```
+/// use std::time::Duration;
+/// use backend_fake::{Fake, Script};
+/// use containment_core::{CgroupOps, ControllerSet, ErrorKind, Group, Policy, Program, Signal};
+///
+/// let [now, second] = [Duration::ZERO, Duration::from_secs(1)];
+/// let fake = Fake::v1();
+/// let scripts = [
+///     ("daemon", Script::new().daemonises(now, Script::new().named("daemon"))),
+///     ("bomb", Script::new().multiplies(second, 30)),
+///     ("phoenix", Script::new().respawns(second)),
+///     ("stubborn", Script::new().ignores(Signal::TERM).dodges(3)),
+///     ("slow", Script::new().lingers(second).dies_within(second)),
+///     ("stopped", Script::new().stops_itself(now)),
+///     ("icy", Script::new().detached().freezes_its_group(second)),
+///     ("greedy", Script::new().allocates(now, 1 << 20).works(now)),
+///     ("shell", Script::new().forks(now, Script::new().exits(second, 0)).works_after_a_child()),
+///     ("disk", Script::new().sleeps_uninterruptibly(now, second)),
+///     ("text", Script::new().not_executable()),
+/// ];
+/// let job = Group::new(fake.create(&"job".parse()?, ControllerSet::EMPTY)?, fake.waiter());
+/// for (name, script) in scripts {
+///     fake.program(name, script);
+///     let spawned = job.spawn(&Program::new(name));
+///     match name {
+///         "text" => assert_eq!(spawned.unwrap_err().kind(), ErrorKind::ProgramNotExecutable),
+///         _ => drop(spawned?),
+///     }
+/// }
+/// fake.advance(5 * second);
+/// assert!(job.terminate(&Policy::graceful(second))?.is_clean(), "whatever they do");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Script {
     pub(crate) comm: Option<String>,

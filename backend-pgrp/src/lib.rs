@@ -51,6 +51,19 @@ use keepers::KeeperSource;
 use names::Names;
 
 /// What holds the processes of a group together.
+///
+/// ```standalone_crate
+/// use backend_pgrp::{Keeper, ProcessGroups};
+/// use containment_core::{CgroupOps, ControllerSet, Escape, Group, Policy, Program};
+///
+/// let driver = ProcessGroups::probe(Keeper::Worker)?;
+/// assert_eq!(driver.capabilities().escape, Escape::Swept);
+/// let made = driver.create(&"job".parse()?, ControllerSet::EMPTY)?;
+/// let job = Group::new(made, driver.waiter());
+/// job.spawn(&Program::new("sh").args(["-c", "setsid sleep 1000 & exit 0"]))?.wait()?;
+/// assert!(job.terminate(&Policy::kill())?.is_clean(), "it is found in its session");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keeper {
     /// Nothing: the leader is held unreaped, and a member that calls `setsid` is lost.
@@ -66,6 +79,21 @@ pub enum Keeper {
 }
 
 /// The driver of process groups.
+///
+/// ```
+/// use backend_pgrp::{Keeper, ProcessGroups};
+/// use containment_core::{CgroupOps, ControllerSet, Escape, Group, Policy, Program};
+///
+/// let driver = ProcessGroups::probe(Keeper::None)?;
+/// driver.prove()?;
+/// assert_eq!(driver.capabilities().escape, Escape::Voluntary);
+/// let made = driver.create(&"job".parse()?, ControllerSet::EMPTY)?;
+/// let job = Group::new(made, driver.waiter());
+/// job.spawn(&Program::new("sh").args(["-c", "sleep 1000 & exit 0"]))?.wait()?;
+/// let report = job.terminate(&Policy::kill())?;
+/// assert!(report.is_clean() && report.left_behind.len() == 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct ProcessGroups {
     keeper: Keeper,

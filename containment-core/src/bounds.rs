@@ -18,7 +18,7 @@ use crate::{
 /// use std::time::Duration;
 /// use containment_core::Bounds;
 /// let bounds = Bounds::new().wall(Duration::from_secs(60)).cpu(Duration::from_secs(10));
-/// assert!(bounds.ends_on_oom());
+/// assert!(bounds.ends_on_oom() && !bounds.survive_oom().ends_on_oom());
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
@@ -112,6 +112,25 @@ pub enum Look {
 }
 
 /// Watches over the bounds of one run.
+///
+/// ```
+/// use std::time::Duration;
+/// use backend_fake::{Fake, Script};
+/// use containment_core::{Bounds, CgroupOps, ControllerSet, Look, Overrun, Program, Watchdog};
+///
+/// let fake = Fake::new();
+/// fake.program("make", Script::new());
+/// let group = fake.create(&"build-42".parse()?, ControllerSet::EMPTY)?;
+/// group.spawn(&Program::new("make"))?;
+/// let bounds = Bounds::new().wall(Duration::from_secs(60));
+/// let mut watchdog = Watchdog::new(&bounds, fake.now(), &*group)?;
+/// let Look::Within { until, .. } = watchdog.look(fake.now(), &*group)? else { panic!() };
+/// assert_eq!(until, fake.now() + Duration::from_secs(60));
+/// fake.advance(Duration::from_secs(60));
+/// assert!(matches!(watchdog.look(fake.now(), &*group)?, Look::Over(Overrun::Timeout)));
+/// assert!(!watchdog.oom_killed(&*group)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Watchdog {
     deadline: Time,
@@ -285,6 +304,29 @@ impl Looks {
 impl Group {
     /// Waits until the program has ended, or a bound is passed; what happens to the group then is the
     /// caller's to say.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use backend_fake::{Fake, Script};
+    /// use containment_core::{Bounds, Bytes, CgroupOps, ControllerSet, Ended, Group, Limit, Limits};
+    /// use containment_core::{Outcome, Overrun, Program};
+    ///
+    /// let fake = Fake::new();
+    /// let second = Duration::from_secs(1);
+    /// fake.program("leaky", Script::new().allocates(second, Bytes::gib(4).0));
+    /// fake.program("quick", Script::new().exits(second, 0));
+    /// let with = ControllerSet::EMPTY.with(Limit::Memory);
+    /// let job = Group::new(fake.create(&"build-42".parse()?, with)?, fake.waiter());
+    /// job.set_limits(&Limits::new().memory_max(Bytes::gib(2)))?;
+    ///
+    /// let quick = job.spawn(&Program::new("quick"))?;
+    /// assert_eq!(job.wait(&quick, &Bounds::new())?, Ended::Program(Outcome::Exited(0)));
+    /// let leaky = job.spawn(&Program::new("leaky"))?;
+    /// let ended = job.wait(&leaky, &Bounds::new().wall(60 * second))?;
+    /// assert_eq!(ended, Ended::Overrun(Overrun::Oom));
+    /// assert_eq!(Overrun::Oom.name(), "oom");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Those of [`Child::wait`] and of [`Watchdog::new`].

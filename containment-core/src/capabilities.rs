@@ -5,6 +5,12 @@ use std::fmt;
 use crate::{Error, ErrorKind, Operation, Result};
 
 /// A way of containing processes.
+///
+/// ```
+/// use containment_core::Backend;
+/// assert_eq!(Backend::CgroupV2.name(), "cgroup-v2");
+/// assert_eq!(format!("{:<10}|", Backend::Hybrid), "hybrid    |");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Backend {
     /// The unified cgroup hierarchy.
@@ -112,6 +118,24 @@ named_strengths! {
 
 /// Everything that a backend guarantees. It has no `Default` and is exhaustive, so that a new field
 /// has to be answered by every driver.
+///
+/// ```
+/// use backend_fake::Fake;
+/// use containment_core::{CgroupOps, Empty, Escape, Freeze, Kill, LeaveBy, Limit, Measure};
+///
+/// let fake = Fake::v1();
+/// let here = fake.capabilities();
+/// assert!(here.kill >= Kill::Frozen { thaw_after: true } && here.kill < Kill::Atomic);
+/// assert!(here.escape >= Escape::Swept && here.empty >= Empty::Polled);
+/// assert_eq!(here.freeze, Freeze::Kernel);
+/// assert!(here.limits.contains(Limit::Pids) && here.usage.contains(Measure::Memory));
+/// assert_eq!(format!("kill={} freeze={}", here.kill, here.freeze), "kill=frozen freeze=kernel");
+///
+/// here.check_seal()?;
+/// assert_eq!(here.clone().sealed().leave_by, LeaveBy::None);
+/// assert!(Fake::process_group().capabilities().check_seal().is_err());
+/// # Ok::<(), containment_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capabilities {
     /// How a kill works.
@@ -165,6 +189,14 @@ pub trait Element: Copy + PartialEq + 'static {
 }
 
 /// A set of [`Limit`]s or [`Measure`]s.
+///
+/// ```
+/// use containment_core::{Element, Limit, Set};
+/// let set = Set::EMPTY.with(Limit::Pids).with(Limit::Memory);
+/// assert!(set.contains(Limit::Memory) && !set.contains(Limit::Swap) && !set.is_empty());
+/// assert_eq!(set.iter().map(Element::name).collect::<Vec<_>>(), ["memory", "pids"]);
+/// assert_eq!(Set::all(), Limit::ALL.iter().copied().collect::<Set<Limit>>());
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Set<T> {
     bits: u32,

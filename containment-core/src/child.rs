@@ -6,6 +6,34 @@ use std::sync::Arc;
 use crate::{Backoff, ChildOps, Pid, Result, Signal, Time, Waiter, Watch};
 
 /// A program that runs in a group. Dropping it does nothing to the program: the group owns it.
+///
+/// ```
+/// use backend_fake::{Fake, Script};
+/// use containment_core::{CgroupOps, ControllerSet, Group, Outcome, Program, Signal, Time};
+///
+/// let fake = Fake::new();
+/// fake.program("make", Script::new());
+/// let job = Group::new(fake.create(&"job".parse()?, ControllerSet::EMPTY)?, fake.waiter());
+/// let make = job.spawn(&Program::new("make"))?;
+/// assert_eq!(make.try_wait()?, None, "it runs");
+/// assert_eq!(job.members()?[0].pid, make.pid());
+///
+/// make.signal(Signal::TERM)?;
+/// assert_eq!(make.wait()?, Outcome::Signaled(Signal::TERM));
+///
+/// // Among other things to wait for: watch, then look, then wait.
+/// let make = job.spawn(&Program::new("make"))?;
+/// make.signal(Signal::INT)?;
+/// let outcome = loop {
+///     let watch = make.watch()?;
+///     match make.try_wait()? {
+///         Some(outcome) => break outcome,
+///         None => fake.waiter().wait(Time::NEVER, &watch),
+///     }
+/// };
+/// assert_eq!(outcome, Outcome::Signaled(Signal::INT));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Child {
     ops: Box<dyn ChildOps>,
@@ -13,6 +41,14 @@ pub struct Child {
 }
 
 /// How a program ended.
+///
+/// ```
+/// use containment_core::{Outcome, Signal};
+/// assert!(Outcome::Exited(0).success() && !Outcome::Exited(3).success());
+/// assert_eq!(Outcome::Signaled(Signal::KILL).shell_status(), 137);
+/// assert_eq!(Outcome::Exited(3).to_string(), "exit status 3");
+/// assert_eq!(Outcome::Signaled(Signal::KILL).to_string(), "SIGKILL");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// It exited with this status.

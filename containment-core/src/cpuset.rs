@@ -12,7 +12,15 @@ use std::str::FromStr;
 /// let set: CpuSet = "6,0-2,3".parse()?;
 /// assert_eq!(set.to_string(), "0-3,6");
 /// assert!(set.contains(2) && !set.contains(5));
-/// assert_eq!(set.difference(&"1-6".parse()?), CpuSet::from_iter([0]));
+/// assert_eq!((set.len(), set.iter().next_back()), (5, Some(6)));
+///
+/// let other: CpuSet = "1-4".parse()?;
+/// assert_eq!(set.union(&other).to_string(), "0-4,6");
+/// assert_eq!(set.intersection(&other).to_string(), "1-3");
+/// assert_eq!(set.difference(&other), CpuSet::from_iter([0, 6]));
+/// assert!(!set.is_disjoint(&other) && !other.is_subset(&set));
+/// assert!(CpuSet::new().is_empty() && CpuSet::new().is_subset(&set));
+/// assert!("3-1".parse::<CpuSet>().is_err());
 /// # Ok::<(), containment_core::InvalidCpuSet>(())
 /// ```
 #[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -26,6 +26,7 @@ use crate::{
 ///
 /// let made = fake.create(&"build-42".parse()?, ControllerSet::EMPTY)?;
 /// let job = Group::new(made, fake.waiter());
+/// assert_eq!(job.capabilities(), fake.capabilities());
 /// let make = job.spawn(&Program::new("make"))?;
 /// assert!(make.wait()?.success());
 /// let report = job.terminate(&Policy::graceful(Duration::from_secs(10)))?;
@@ -89,6 +90,22 @@ impl Group {
 
     /// Sets limits. Every limit that cannot be applied is an error, and then the first is returned.
     ///
+    /// ```
+    /// # use backend_fake::{Fake, Script};
+    /// # use containment_core::{CgroupOps, ControllerSet, Group, Limit, Program};
+    /// use containment_core::{CpuSet, ErrorKind, Limits};
+    /// # let fake = Fake::new();
+    /// # fake.program("make", Script::new());
+    /// # let with = ControllerSet::EMPTY.with(Limit::Pids);
+    /// # let group = Group::new(fake.create(&"job".parse()?, with)?, fake.waiter());
+    /// group.set_limits(&Limits::new().pids_max(1))?;
+    /// group.spawn(&Program::new("make"))?;
+    /// assert!(group.spawn(&Program::new("make")).is_err(), "there is room for one process");
+    /// let none = Limits::new().cpuset(CpuSet::new());
+    /// assert_eq!(group.set_limits(&none).unwrap_err().kind(), ErrorKind::InvalidInput);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput), and nothing is changed, when a value is no limit on
     /// any host.
@@ -109,6 +126,19 @@ impl Group {
 
     /// What was used so far.
     ///
+    /// ```
+    /// # use backend_fake::{Fake, Script};
+    /// # use containment_core::{CgroupOps, ControllerSet, Group, Program};
+    /// # let fake = Fake::new();
+    /// # fake.program("make", Script::new());
+    /// # let group = Group::new(fake.create(&"job".parse()?, ControllerSet::EMPTY)?, fake.waiter());
+    /// # group.spawn(&Program::new("make"))?;
+    /// let usage = group.usage()?;
+    /// assert_eq!(usage.pids, Some(1));
+    /// assert_eq!(usage.io_read, None, "the fake does not measure it");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Gone`](ErrorKind::Gone) when somebody else removed the group;
     /// [`Malformed`](ErrorKind::Malformed) for a text of the kernel that is not understood. What is not
@@ -118,6 +148,22 @@ impl Group {
     }
 
     /// Sends a signal to every member, the programs first.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # use backend_fake::{Fake, Script};
+    /// # use containment_core::{CgroupOps, ControllerSet, Group, Program};
+    /// use containment_core::Signal;
+    /// # let fake = Fake::new();
+    /// # fake.program("make", Script::new());
+    /// # let group = Group::new(fake.create(&"job".parse()?, ControllerSet::EMPTY)?, fake.waiter());
+    /// # group.spawn(&Program::new("make"))?;
+    /// let pass = group.signal(Signal::TERM)?;
+    /// assert_eq!((pass.count, pass.failed.len()), (1, 0));
+    /// group.wait_empty(Duration::from_secs(1))?;
+    /// assert!(group.members()?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`HoldsCaller`](ErrorKind::HoldsCaller) when this process is a member; [`Gone`](ErrorKind::Gone)
@@ -158,6 +204,19 @@ impl Group {
     }
 
     /// Leaves the group and what runs in it alone from now on.
+    ///
+    /// ```
+    /// # use backend_fake::{Fake, Script};
+    /// # use containment_core::{CgroupOps, ControllerSet, Group, Program};
+    /// # let fake = Fake::new();
+    /// # fake.program("make", Script::new());
+    /// # let group = Group::new(fake.create(&"job".parse()?, ControllerSet::EMPTY)?, fake.waiter());
+    /// # group.spawn(&Program::new("make"))?;
+    /// group.keep();
+    /// assert_eq!(fake.list()?.len(), 1);
+    /// assert_eq!(fake.snapshot().living().count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn keep(mut self) {
         self.armed = false;
     }
@@ -215,6 +274,29 @@ impl Drop for Group {
 }
 
 /// A group that is being ended step by step. Dropping it half way kills and removes at once.
+///
+/// ```
+/// use std::time::Duration;
+/// use backend_fake::{Fake, Script};
+/// use containment_core::{CgroupOps, ControllerSet, Group, Policy, Program, Signal, Stage, Step};
+///
+/// let fake = Fake::new();
+/// fake.program("stubborn", Script::new().ignores(Signal::TERM));
+/// let job = Group::new(fake.create(&"job".parse()?, ControllerSet::EMPTY)?, fake.waiter());
+/// job.spawn(&Program::new("stubborn"))?;
+///
+/// let mut ending = job.begin_termination(Policy::graceful(Duration::from_secs(10)))?;
+/// // To the next wait, which could be one for other things, too.
+/// while matches!(ending.step(fake.now()), Step::Again) {}
+/// assert_eq!(ending.stage(), Stage::Grace);
+/// assert_eq!(ending.group().members()?.len(), 1);
+/// ending.end_grace_by(fake.now() + Duration::from_secs(5));
+/// // Somebody is in a hurry.
+/// ending.hurry();
+/// let report = ending.run();
+/// assert!(report.is_clean() && report.elapsed < Duration::from_secs(5));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Termination {
     group: Group,

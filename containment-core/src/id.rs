@@ -6,6 +6,20 @@ use crate::{Backend, GroupName, Pid};
 
 /// Names one group of one boot for certain. A group that is removed and made again under the same
 /// name has another `GroupId`.
+///
+/// ```
+/// use containment_core::{Backend, GroupId, Identity, Pid};
+/// let made = |inode| GroupId {
+///     backend: Backend::CgroupV2,
+///     name: "build-42".parse().unwrap(),
+///     identity: Identity::Cgroup(inode),
+/// };
+/// assert_eq!(made(4711).to_string(), "cgroup-v2.4711");
+/// assert_ne!(made(4711), made(4712), "the name was used again");
+/// let held = Identity::Process { pid: Pid::new(42).unwrap(), started: 99 };
+/// assert_eq!(held.to_string(), "42.99");
+/// assert_eq!(Identity::Serial(3).to_string(), "3");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct GroupId {
     /// The driver that holds it.
@@ -26,7 +40,7 @@ pub enum Identity {
     Process {
         /// Its pid.
         pid: Pid,
-        /// Field 22 of `/proc/PID/stat`.
+        /// Field 22 of `/proc/PID/stat`: clock ticks since boot.
         started: u64,
     },
     /// A group that no process holds yet, told apart by a number of its maker.

@@ -5,6 +5,26 @@ use std::time::Duration;
 use crate::{Origin, Pid};
 
 /// One member of a group, as a snapshot: it may have ended since.
+///
+/// ```
+/// use backend_fake::{Fake, Script};
+/// use containment_core::{CgroupOps, ControllerSet, Group, Program, Signal, Standing};
+///
+/// let fake = Fake::new();
+/// fake.program("make", Script::new());
+/// let job = Group::new(fake.create(&"job".parse()?, ControllerSet::EMPTY)?, fake.waiter());
+/// job.spawn(&Program::new("make"))?;
+/// let make = &job.members()?[0];
+/// assert_eq!(make.standing, Standing::Program);
+/// assert_eq!(make.to_string(), format!("make (pid {})", make.pid));
+/// assert!(!make.state.is_zombie() && !make.state.is_stopped());
+///
+/// job.signal(Signal::STOP)?;
+/// let again = &job.members()?[0];
+/// assert!(again.is_same(make) && again.state.is_stopped());
+/// assert_eq!(again.state.to_string(), "T");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// Its pid.

@@ -7,10 +7,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// The name of a group below its parent: one component, or several as `a/b/c`.
 ///
 /// ```
-/// use containment_core::GroupName;
+/// use containment_core::{GroupName, InvalidName};
 /// let name: GroupName = "ci/build-42".parse()?;
 /// assert_eq!(name.components().collect::<Vec<_>>(), ["ci", "build-42"]);
-/// assert!("../x".parse::<GroupName>().is_err());
+/// assert_eq!(name.split_last(), (Some("ci"), "build-42"));
+/// assert_eq!(name.join(&"step-1".parse()?)?.as_str(), "ci/build-42/step-1");
+/// assert_ne!(GroupName::scratch(), GroupName::scratch());
+/// assert_eq!("../x".parse::<GroupName>(), Err(InvalidName::Climbs));
+/// let reserved = "memory.max".parse::<GroupName>().unwrap_err();
+/// assert_eq!(reserved.to_string(), "\"memory.max\" is reserved for files of the kernel");
 /// # Ok::<(), containment_core::InvalidName>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

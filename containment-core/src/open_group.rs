@@ -97,6 +97,26 @@ impl OpenGroup {
 
     /// Waits until nothing lives in it or below it, or it is gone; for ever without a time-out.
     ///
+    /// ```
+    /// # use backend_fake::{Fake, Script};
+    /// # use containment_core::{CgroupOps, ControllerSet, Group, OpenGroup, Program};
+    /// use std::time::Duration;
+    /// use containment_core::{ErrorKind, Limits, Signal};
+    ///
+    /// # let fake = Fake::new();
+    /// # fake.program("serve", Script::new());
+    /// # let made = Group::new(fake.create(&"web".parse()?, ControllerSet::EMPTY)?, fake.waiter());
+    /// # let web = OpenGroup::new(fake.open(made.id())?, fake.waiter());
+    /// # made.keep();
+    /// web.set_limits(&Limits::new())?;
+    /// web.spawn(&Program::new("serve"))?;
+    /// let waited = web.wait_empty(Some(Duration::from_secs(1)));
+    /// assert_eq!(waited.unwrap_err().kind(), ErrorKind::TimedOut);
+    /// assert_eq!(web.signal(Signal::TERM)?, 1);
+    /// web.wait_empty(None)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`TimedOut`](ErrorKind::TimedOut).
     pub fn wait_empty(&self, timeout: Option<Duration>) -> Result<()> {

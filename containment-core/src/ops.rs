@@ -17,6 +17,25 @@ use crate::{
 pub type ControllerSet = Set<Limit>;
 
 /// One way of containing processes on this host.
+///
+/// ```
+/// use backend_fake::Fake;
+/// use containment_core::{Backend, CgroupOps, ControllerSet, ErrorKind, Time};
+///
+/// let fake = Fake::new();
+/// let driver: &dyn CgroupOps = &fake;
+/// assert_eq!(driver.backend(), Backend::Fake);
+/// assert!(driver.capabilities().nesting);
+/// assert_eq!(driver.waiter().now(), Time::ZERO);
+///
+/// let group = driver.create(&"job".parse()?, ControllerSet::EMPTY)?;
+/// let again = driver.create(&"job".parse()?, ControllerSet::EMPTY);
+/// assert_eq!(again.unwrap_err().kind(), ErrorKind::AlreadyExists);
+/// assert_eq!(driver.list()?, [group.id().clone()]);
+/// driver.open(group.id())?.remove()?;
+/// assert_eq!(driver.open(group.id()).unwrap_err().kind(), ErrorKind::NotFound);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[cfg_attr(feature = "mock", mockall::automock)]
 pub trait CgroupOps: Debug + Send + Sync {
     /// Which way it is.
@@ -54,6 +73,51 @@ pub trait CgroupOps: Debug + Send + Sync {
 /// `Gone` when somebody else removed the group, [`PermissionDenied`](crate::ErrorKind::PermissionDenied),
 /// [`Malformed`](crate::ErrorKind::Malformed) for a text of the kernel that is not understood, and
 /// [`System`](crate::ErrorKind::System), with the errno.
+///
+/// ```
+/// use backend_fake::{Fake, Script};
+/// use containment_core::{CgroupOps, Change, ControllerSet, ErrorKind, FreezeState, GroupOps};
+/// use containment_core::{KillStep, Limits, Pid, Program, Signal, Watch};
+///
+/// let fake = Fake::new();
+/// fake.program("make", Script::new());
+/// let group = fake.create(&"job".parse()?, ControllerSet::EMPTY)?;
+/// if group.leave_mark("ours")? {
+///     assert_eq!(group.mark()?.as_deref(), Some("ours"));
+/// }
+/// assert!(group.handles().is_empty(), "the fake has no descriptors");
+/// let child = group.spawn(&Program::new("make"))?;
+/// group.attach(fake.start_outside(Script::new()))?;
+/// assert_eq!(group.members()?.len(), 2);
+/// assert!(group.program_runs() && group.populated()?);
+/// assert!(group.set_limits(&Limits::new())?.refused.is_empty());
+/// assert_eq!((group.usage()?.pids, group.oom_kills()?), (Some(2), 0));
+///
+/// group.request_freeze()?;
+/// assert_eq!(group.frozen()?, FreezeState::Frozen);
+/// group.request_thaw()?;
+///
+/// // There and back again.
+/// let home = group.home()?;
+/// group.attach(Pid::current())?;
+/// home.take_back(Pid::current())?;
+///
+/// let inner = group.subgroup(&"inner".parse()?, ControllerSet::EMPTY)?;
+/// assert_eq!(group.subgroups()?[0].id(), inner.id());
+///
+/// assert!(matches!(group.watch(Change::Empty)?, Watch::Virtual(_)));
+/// assert_eq!(group.signal(Signal::CONT)?.count, 2);
+/// assert!(matches!(group.kill()?, KillStep::Killed));
+/// assert_eq!(group.remove().unwrap_err().kind(), ErrorKind::Busy, "they are dying still");
+/// while group.populated()? {
+///     fake.advance(std::time::Duration::from_millis(1));
+///     group.reap()?;
+/// }
+/// assert!(child.try_wait()?.is_some());
+/// group.remove()?;
+/// assert_eq!(group.members().unwrap_err().kind(), ErrorKind::Gone);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[cfg_attr(feature = "mock", mockall::automock)]
 pub trait GroupOps: Debug + Send + Sync {
     /// Its identity.
@@ -205,6 +269,23 @@ pub trait GroupOps: Debug + Send + Sync {
 }
 
 /// A program that was spawned into a group.
+///
+/// ```
+/// use backend_fake::{Fake, Script};
+/// use containment_core::{CgroupOps, ChildOps, ControllerSet, Outcome, Program, Signal};
+/// use containment_core::{Time, Waiter};
+///
+/// let fake = Fake::new();
+/// fake.program("make", Script::new());
+/// let group = fake.create(&"job".parse()?, ControllerSet::EMPTY)?;
+/// let make: Box<dyn ChildOps> = group.spawn(&Program::new("make"))?;
+/// assert_eq!(group.members()?[0].pid, make.pid());
+/// assert_eq!(make.try_wait()?, None);
+/// make.signal(Signal::TERM)?;
+/// fake.waiter().wait(Time::NEVER, &make.watch()?);
+/// assert_eq!(make.try_wait()?, Some(Outcome::Signaled(Signal::TERM)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[cfg_attr(feature = "mock", mockall::automock)]
 pub trait ChildOps: Debug + Send + Sync {
     /// Its pid.
@@ -262,6 +343,14 @@ pub enum FreezeState {
 }
 
 /// What one pass of signalling did.
+///
+/// ```
+/// use containment_core::{Error, ErrorKind, Operation, Signalled};
+/// let failed = Error::new(ErrorKind::PermissionDenied, Operation::Signal);
+/// let pass = Signalled { count: 3, failed: vec![failed] };
+/// let pass = pass.described(|error| error.with_group("job"));
+/// assert_eq!(pass.failed[0].to_string(), "failed to signal group job: permission denied");
+/// ```
 #[derive(Debug, Default)]
 pub struct Signalled {
     /// Members that got the signal.

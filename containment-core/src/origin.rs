@@ -6,6 +6,35 @@ use std::time::Duration;
 use crate::{Member, Pid};
 
 /// Where a member comes from. What could not be seen is `None` or [`Link::Unknown`]; nothing is guessed.
+///
+/// ```
+/// use std::time::Duration;
+/// use containment_core::{Hold, Link, Member, Origin, Pid, ProcessState, Standing};
+///
+/// let link = |pid, comm: &str| Link::Process { pid: Pid::new(pid).unwrap(), comm: comm.into() };
+/// let origin = Origin {
+///     args: Some(vec!["java".to_owned(), "-jar".to_owned(), "daemon.jar".to_owned()]),
+///     started: Some(Duration::from_millis(12_300)),
+///     chain: vec![link(4200, "make"), Link::Unknown, link(4242, "java")],
+///     held_by: Some(Hold { wchan: Some("nfs_wait".to_owned()), ..Hold::default() }),
+/// };
+/// let java = Member {
+///     pid: Pid::new(4242).unwrap(),
+///     parent: 1,
+///     started: 99,
+///     comm: "java".to_owned(),
+///     state: ProcessState('D'),
+///     standing: Standing::Inside,
+///     cpu: None,
+///     memory: None,
+///     origin: Some(Box::new(origin)),
+/// };
+/// assert_eq!(
+///     java.to_string(),
+///     "java (pid 4242, 12.3 s after the start): make → unknown → java; waits in nfs_wait"
+/// );
+/// assert_eq!(Hold::default().to_string(), "not known");
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {
     /// Its arguments, the first few thousand bytes of them; bytes that are not UTF-8 are replaced.
@@ -47,6 +76,40 @@ pub struct Hold {
 
 /// Somebody who can tell where processes come from. It is asked while they live, and only when there is
 /// somebody to ask about.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+/// use backend_fake::{Fake, Script};
+/// use containment_core::{CgroupOps, ControllerSet, Group, Member, Origin, Pid, Policy, Program};
+/// use containment_core::Witness;
+///
+/// /// Knows of everybody's arguments, and of nothing else.
+/// #[derive(Debug)]
+/// struct Arguments;
+///
+/// impl Witness for Arguments {
+///     fn spawned(&self, _program: Pid) {}
+///     fn trace(&self, found: &mut [Member], _all: &[Member]) {
+///         for member in found {
+///             let args = Some(vec![member.comm.clone()]);
+///             member.origin = Some(Box::new(Origin { args, ..Origin::default() }));
+///         }
+///     }
+///     fn explain(&self, _survivors: &mut [Member]) {}
+/// }
+///
+/// let fake = Fake::new();
+/// let daemon = Script::new().named("daemon");
+/// fake.program("make", Script::new().forks(Duration::ZERO, daemon).exits(Duration::ZERO, 0));
+/// let made = fake.create(&"job".parse()?, ControllerSet::EMPTY)?;
+/// let job = Group::new(made, fake.waiter()).witnessed_by(Arc::new(Arguments));
+/// job.spawn(&Program::new("make"))?.wait()?;
+/// let report = job.terminate(&Policy::graceful(Duration::from_secs(1)))?;
+/// let origin = report.left_behind[0].origin.as_ref().unwrap();
+/// assert_eq!(origin.args.as_deref(), Some(&["daemon".to_owned()][..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[cfg_attr(feature = "mock", mockall::automock)]
 pub trait Witness: fmt::Debug + Send + Sync {
     /// Takes note of a program that was spawned into the group: no chain goes further back.

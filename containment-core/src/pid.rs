@@ -4,6 +4,15 @@ use std::fmt;
 use std::num::NonZeroI32;
 
 /// The id of a process: always positive, so it can never mean "every process" or "my group" to `kill(2)`.
+///
+/// ```
+/// use containment_core::Pid;
+/// let pid: Pid = "42".parse()?;
+/// assert_eq!((pid.as_raw(), pid.to_string().as_str()), (42, "42"));
+/// assert!("0".parse::<Pid>().is_err(), "to kill(2) that is a whole process group");
+/// assert_eq!(Pid::current().as_raw().unsigned_abs(), std::process::id());
+/// # Ok::<(), containment_core::InvalidPid>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pid(NonZeroI32);
 

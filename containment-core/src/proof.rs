@@ -7,6 +7,19 @@ use crate::{
 /// Proves that groups of `driver` with these controllers work: makes one, puts a child into it that
 /// exits, removes it. A directory that can be made proves nothing: moving a process takes more rights.
 ///
+/// ```
+/// use backend_fake::Fake;
+/// use containment_core::{CgroupOps, ControllerSet, ErrorKind, Operation, prove};
+///
+/// let fake = Fake::new();
+/// prove(&fake, ControllerSet::EMPTY)?;
+/// assert!(fake.list()?.is_empty(), "nothing is left of it");
+/// fake.fail(Operation::Create, ErrorKind::PermissionDenied, 1);
+/// let error = prove(&fake, ControllerSet::EMPTY).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+/// # Ok::<(), containment_core::Error>(())
+/// ```
+///
 /// # Errors
 /// What a group that is wanted would fail with.
 pub fn prove(driver: &dyn CgroupOps, with: ControllerSet) -> Result<()> {

@@ -6,6 +6,16 @@ use std::str::FromStr;
 use nix::sys::signal::Signal as Named;
 
 /// A signal that can be sent: 1 to 64.
+///
+/// ```
+/// use containment_core::Signal;
+/// for text in ["TERM", "sigterm", "15"] {
+///     assert_eq!(text.parse(), Ok(Signal::TERM));
+/// }
+/// assert_eq!((Signal::TERM.as_raw(), Signal::TERM.to_string().as_str()), (15, "SIGTERM"));
+/// assert_eq!(Signal::new(40).unwrap().to_string(), "signal 40", "one for real time");
+/// assert!(Signal::new(0).is_none() && "65".parse::<Signal>().is_err());
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Signal(u8);
 
@@ -88,6 +98,15 @@ impl FromStr for Signal {
 pub struct InvalidSignal;
 
 /// A set of signals, as the kernel's 64-bit mask.
+///
+/// ```
+/// use containment_core::{Signal, SignalSet};
+/// let set = SignalSet::default().with(Signal::HUP).with(Signal::TERM);
+/// assert!(set.contains(Signal::TERM) && !set.contains(Signal::INT));
+/// assert_eq!(set.bits(), 1 << 0 | 1 << 14);
+/// assert_eq!(SignalSet::from_bits(set.bits()), [Signal::TERM, Signal::HUP].into_iter().collect());
+/// assert!(SignalSet::ALL.contains(Signal::KILL));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct SignalSet(u64);
 

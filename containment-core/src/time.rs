@@ -9,6 +9,15 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// A moment: the time since the epoch of a [`Waiter`]. Moments of a virtual world do not compare with others.
+///
+/// ```
+/// use std::time::Duration;
+/// use containment_core::Time;
+/// let (early, late) = (Time::ZERO, Time::since_epoch(Duration::from_secs(5)));
+/// assert_eq!(late, early + Duration::from_secs(5));
+/// assert_eq!((late.since(early).as_secs(), early.since(late).as_secs()), (5, 0));
+/// assert!(late + Duration::MAX <= Time::NEVER);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Time(Duration);
 
@@ -38,6 +47,27 @@ impl Add<Duration> for Time {
 }
 
 /// What to wait on for a change of a group or a child.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+/// use containment_core::{Source, SystemWaiter, Time, Waiter, Watch};
+///
+/// let (reader, writer) = std::io::pipe()?;
+/// let end = Watch::Sources(vec![Source::readable(Arc::new(reader.into()))]);
+/// // Something else to wait for: a file of kernfs, as `cgroup.events` is one.
+/// let (events, _open) = std::io::pipe()?;
+/// let events = Watch::Sources(vec![Source::priority(Arc::new(events.into()))]);
+/// let either = end.clone().and(Some(events));
+/// assert!(matches!(&either, Watch::Sources(both) if both.len() == 2));
+/// assert!(matches!(end.and(Some(Watch::Backoff)), Watch::Backoff), "one is not announced");
+///
+/// let waiter = SystemWaiter::new();
+/// waiter.wait(waiter.now() + Duration::from_millis(1), &either);
+/// drop(writer);
+/// waiter.wait(Time::NEVER, &either);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub enum Watch {
     /// Descriptors of the kernel; any of them may announce the change.
@@ -73,6 +103,23 @@ impl Watch {
 }
 
 /// A descriptor that becomes ready when something changed.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+/// use containment_core::{Interest, Source, timeout};
+/// use rustix::event::poll;
+///
+/// let (reader, writer) = std::io::pipe()?;
+/// let source = Source::readable(Arc::new(reader.into()));
+/// assert_eq!(source.interest, Interest::Readable);
+/// drop(writer);
+/// // With whatever else the caller polls.
+/// let mut fds = [source.poll_fd()];
+/// assert_eq!(poll(&mut fds, timeout(Duration::from_secs(10)).as_ref())?, 1);
+/// assert!(timeout(Duration::MAX).is_none(), "without end");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Source {
     /// The descriptor. Shared, so that whoever waits keeps it open and can tell whether it changed.
@@ -166,6 +213,18 @@ pub fn timeout(left: Duration) -> Option<Timespec> {
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Pauses between looks at something that nothing announces: each twice the one before, up to a longest.
+///
+/// ```
+/// use std::time::Duration;
+/// use containment_core::{Backoff, Time, Watch};
+/// let [one, two, three] = [1, 2, 3].map(Duration::from_secs);
+/// let mut pauses = Backoff::new(one, three);
+/// assert_eq!([pauses.pause(), pauses.pause(), pauses.pause()], [one, two, three]);
+///
+/// let announced = Watch::Sources(Vec::new());
+/// assert_eq!(pauses.bound(Time::ZERO, Time::NEVER, &announced), Time::NEVER);
+/// assert_eq!(pauses.bound(Time::ZERO, Time::NEVER, &Watch::Backoff), Time::ZERO + three);
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Backoff {
     next: Duration,

@@ -13,6 +13,12 @@ use crate::{CpuSet, Error, ErrorKind, Operation, Result};
 /// let half = Topology::flat(&"0-3".parse()?).deal(2)?;
 /// assert_eq!(half[0].to_string(), "0-1");
 /// assert_eq!(half[1].to_string(), "2-3");
+///
+/// let ours = Topology::allowed()?;
+/// assert!(ours.cpus().is_subset(&Topology::read()?.cpus()));
+/// assert!(ours.cores().len() >= ours.packages().len());
+/// let first = ours.cpus().iter().take(1).collect();
+/// assert_eq!(ours.within(&first)?.cpus(), first);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +65,22 @@ impl Topology {
     }
 
     /// The same from another directory of that shape.
+    ///
+    /// ```
+    /// use containment_core::Topology;
+    /// # let directory = tempfile::tempdir()?;
+    /// # let directory = directory.path();
+    /// std::fs::write(directory.join("online"), "0-1\n")?;
+    /// for cpu in ["cpu0", "cpu1"] {
+    ///     let topology = directory.join(cpu).join("topology");
+    ///     std::fs::create_dir_all(&topology)?;
+    ///     std::fs::write(topology.join("core_id"), "0\n")?;
+    /// }
+    /// let threads_of_one_core = Topology::read_from(directory)?;
+    /// assert_eq!(threads_of_one_core.cores().len(), 1);
+    /// assert_eq!(threads_of_one_core.packages(), ["0-1".parse()?]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`read`](Self::read).

@@ -18,6 +18,24 @@ use rustix::net::{
 };
 
 /// One end of a channel.
+///
+/// ```
+/// use std::io::ErrorKind;
+/// use std::os::fd::AsFd;
+/// use containment_process::channel::Channel;
+///
+/// let (ours, theirs) = Channel::pair()?;
+/// assert_eq!(theirs.try_receive().unwrap_err().kind(), ErrorKind::WouldBlock);
+/// let file = std::fs::File::open("/dev/null")?;
+/// ours.send(b"order", &[file.as_fd()])?;
+/// let message = theirs.receive()?.expect("the other end is open");
+/// assert_eq!((message.text.as_slice(), message.descriptors.len()), (&b"order"[..], 1));
+///
+/// drop(ours);
+/// assert!(theirs.receive()?.is_none());
+/// assert_eq!(theirs.send(b"answer", &[]).unwrap_err().kind(), ErrorKind::BrokenPipe);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Channel(Arc<OwnedFd>);
 

@@ -10,6 +10,24 @@ use rustix::io::Errno;
 use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, waitid};
 
 /// A process, by pidfd. The descriptor is shared, so that a waiter can keep it open.
+///
+/// ```
+/// use containment_core::{Outcome, Pid, Signal};
+/// use containment_process::pidfd::{Look, PidFd, Waited};
+///
+/// let child = std::process::Command::new("sleep").arg("1000").spawn()?;
+/// let pid = i32::try_from(child.id()).ok().and_then(Pid::new).unwrap();
+/// let process = PidFd::open(pid)?.expect("it is a child, and not reaped");
+/// assert!(!process.has_ended()? && process.pid() == pid);
+/// assert_eq!(PidFd::first_living([pid])?.map(|it| it.pid()), Some(pid));
+/// assert_eq!(process.try_wait(Look::Hold)?, Waited::Running);
+///
+/// assert!(process.signal(Signal::KILL)?);
+/// assert_eq!(process.wait()?, Waited::Ended(Outcome::Signaled(Signal::KILL)));
+/// assert!(!process.signal(Signal::KILL)?, "it is reaped, and nobody else is struck");
+/// assert_eq!(process.try_wait(Look::Reap)?, Waited::Lost);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct PidFd {
     pid: Pid,

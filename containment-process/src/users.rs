@@ -14,6 +14,14 @@ use crate::spawn::{Entry, Failure, Launch, Memory, Step, spawn};
 /// The user `USER` or `USER:GROUP`, each by name or id, with the supplementary groups that a login
 /// would give. Without `GROUP` it is the user's own; an id without an entry needs one.
 ///
+/// ```
+/// use containment_process::users;
+/// let user = users::find("4711:4712")?;
+/// assert_eq!((user.uid, user.gid, user.groups), (4711, 4712, vec![4712]));
+/// assert!(users::find("no such user").is_err());
+/// # Ok::<(), containment_core::Error>(())
+/// ```
+///
 /// # Errors
 /// [`InvalidInput`](ErrorKind::InvalidInput) for one that does not exist.
 pub fn find(text: &str) -> Result<User> {

@@ -49,6 +49,22 @@ impl Hybrid {
     /// Finds the unified hierarchy, and that there is a v1 hierarchy with a controller for limits. In
     /// both, groups are made below `base`: a path relative to the hierarchy's root, or else our own group.
     ///
+    /// ```
+    /// use containment::{CgroupOps, ErrorKind, Freeze, Hybrid, Measure, Set};
+    /// match Hybrid::probe(None) {
+    ///     Ok(hybrid) => {
+    ///         let hybrid = hybrid.measuring(Set::EMPTY.with(Measure::Memory)).sampling();
+    ///         assert_eq!(hybrid.capabilities().freeze, Freeze::Kernel);
+    ///         hybrid.unusable().for_each(|why| eprintln!("not used: {why:#}"));
+    ///         match hybrid.without_kill_file().prove(Set::EMPTY) {
+    ///             Ok(()) => println!("groups can be made here"),
+    ///             Err(error) => eprintln!("{error:#}"),
+    ///         }
+    ///     }
+    ///     Err(error) => assert_eq!(error.kind(), ErrorKind::Unusable),
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// [`Unusable`](containment_core::ErrorKind::Unusable), with the reason and a remedy.
     pub fn probe(base: impl Into<Base>) -> Result<Self> {

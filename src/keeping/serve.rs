@@ -48,6 +48,13 @@ impl Role {
 /// Works as the helper of the process that started this one, with a socket as standard input, until there
 /// is nothing left to do. For single-threaded programs.
 ///
+/// ```
+/// use containment::{ErrorKind, Role, serve};
+/// assert_eq!((Role::Guard.name(), Role::Keep.name()), ("guard", "keep"));
+/// let error = serve(Role::Keep).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::InvalidInput, "nobody has started this process as a helper");
+/// ```
+///
 /// # Errors
 /// [`InvalidInput`](ErrorKind::InvalidInput) when this process was not started as a helper; what could not be
 /// ended of a dead owner's groups.

@@ -121,6 +121,33 @@ impl Registry {
     /// ([`GroupOps::leave_mark`](containment_core::GroupOps::leave_mark)), then [`identify`](Claim::identify) it. Call
     /// it where this process was when the driver was probed: `gc` looks for the group from there.
     ///
+    /// ```
+    /// use containment::registry::{Owner, Process, Registry, Tenure};
+    /// use containment::{Backend, ErrorKind, Identity};
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let directory = directory.path();
+    /// let registry = Registry::open(Some(directory))?;
+    /// let name = "by-hand".parse()?;
+    /// let mut claim = registry.claim(&name, Backend::CgroupV2, None, Tenure::Lasting)?;
+    /// // The group is made, and carries the mark.
+    /// assert!(!claim.entry().mark.is_empty());
+    /// claim.identify(Identity::Cgroup(4711))?;
+    /// claim.note_program(Process { pid: 42, started: 99 })?;
+    ///
+    /// let entry = registry.entry(&name)?.expect("it is on record");
+    /// assert_eq!(&entry, claim.entry());
+    /// assert_eq!(registry.owner(&entry)?, Owner::None);
+    /// assert!(registry.programs(&entry)?.is_empty(), "no keeper waits for one");
+    /// let again = registry.claim(&name, Backend::CgroupV2, None, Tenure::Owner);
+    /// assert_eq!(again.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    ///
+    /// claim.release()?;
+    /// assert!(registry.entry(&name)?.is_none());
+    /// registry.close()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists), with the remedy.
     pub fn claim(
@@ -217,6 +244,39 @@ impl Registry {
 
     /// Lets a group live on after this process: from now on it is nobody's, and stays until it is removed.
     ///
+    /// ```
+    /// use containment::registry::{Owner, Registry, Tenure};
+    /// use containment::{Backend, Containment, ErrorKind, Program};
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let directory = directory.path();
+    /// let registry = Registry::open(Some(directory))?;
+    /// let builder = Containment::builder().backend(Backend::ProcessGroup);
+    /// let host = builder.registry(&registry, Tenure::Owner).build()?;
+    /// let web = host.group(format!("web-{}", std::process::id())).create()?;
+    /// let server = web.spawn(&Program::new("sleep").arg("1000"))?;
+    /// let name = web.id().name.clone();
+    ///
+    /// registry.disown(&name)?;
+    /// web.keep();
+    /// let entry = registry.find(&name, Some(Backend::ProcessGroup))?;
+    /// assert_eq!(registry.owner(&entry)?, Owner::None);
+    /// assert_eq!(registry.collect(false)?.kept, [name.clone()]);
+    ///
+    /// // Whoever wants it to end.
+    /// assert!(registry.open_group(&entry)?.populated()?);
+    /// let (opened, programs) = registry.reopen(&entry)?;
+    /// assert!(programs.is_empty(), "no keeper waits for one");
+    /// assert_eq!(opened.id().name, name);
+    /// let opened = registry.open_existing(&entry)?;
+    /// assert_eq!(opened.ops().members()?[0].pid, server.pid());
+    /// assert_eq!(registry.remove(&entry).unwrap_err().kind(), ErrorKind::Busy);
+    /// registry.remove_by_force(&entry)?;
+    /// assert!(registry.entry(&name)?.is_none());
+    /// registry.close()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`entry`](Self::entry). That the group is not on record is none.
     pub fn disown(&self, name: &GroupName) -> Result<()> {
@@ -227,6 +287,21 @@ impl Registry {
 
     /// Strikes a group off the record, with what is written down of its programs. The group itself is left
     /// alone: [`remove`](Self::remove) ends that first. It is for whoever removed the group by other means.
+    ///
+    /// ```
+    /// use containment::Backend;
+    /// use containment::registry::{Registry, Tenure};
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let directory = directory.path();
+    /// let registry = Registry::open(Some(directory))?;
+    /// let name = "removed-by-hand".parse()?;
+    /// registry.claim(&name, Backend::CgroupV1, None, Tenure::Lasting)?;
+    /// registry.forget(&name)?;
+    /// registry.tidy()?;
+    /// assert_eq!(std::fs::read_dir(registry.path())?.count(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Those of the state directory. That the group is not on record is none.

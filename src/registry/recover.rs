@@ -14,6 +14,23 @@ use super::{Entry, Owner, Process, Registry, owner, this_boot};
 use crate::drivers::{Driver, Host as _, Place, ThisHost};
 
 /// What became of the groups on record.
+///
+/// ```
+/// use containment::Backend;
+/// use containment::registry::{Collected, Registry, Tenure};
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let directory = directory.path();
+/// let registry = Registry::open(Some(directory))?;
+/// let name = "ours".parse()?;
+/// let claim = registry.claim(&name, Backend::CgroupV2, None, Tenure::Owner)?;
+/// let Collected { removed, kept, errors } = registry.collect(true)?;
+/// assert!(removed.is_empty() && errors.is_empty());
+/// assert_eq!(kept, [name], "its owner lives");
+/// claim.release()?;
+/// registry.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Collected {
     /// Groups that were ended and removed, or that were gone already.

@@ -16,6 +16,34 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A failed operation. `Display` is one line, "failed to OPERATION GROUP: CAUSE"; the path, the pid,
 /// the errno and the remedy are fields, which the alternate form (`{:#}`) adds to the line.
+///
+/// ```
+/// use containment_core::{Backend, Error, ErrorKind, Operation, Pid};
+///
+/// let error = Error::from_errno(Operation::Create, 13)
+///     .with_backend(Backend::CgroupV2)
+///     .with_group("build-42")
+///     .with_path("/sys/fs/cgroup/build-42")
+///     .advise("have the group around it delegated to you");
+/// assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+/// assert_eq!((error.operation(), error.errno()), (Operation::Create, Some(13)));
+/// assert_eq!((error.backend(), error.group()), (Some(Backend::CgroupV2), Some("build-42")));
+/// assert_eq!(error.reason().to_string(), "Permission denied (EACCES)");
+/// assert_eq!(error.why(), "Permission denied (EACCES): /sys/fs/cgroup/build-42");
+/// assert_eq!(error.to_string(), "failed to create group build-42: Permission denied (EACCES)");
+/// assert_eq!(error.located(), format!("{error}: {}", error.path().unwrap().display()));
+/// assert_eq!(format!("{error:#}"), format!("{}; {}", error.located(), error.remedy().unwrap()));
+///
+/// let gone = Error::new(ErrorKind::Gone, Operation::Kill).with_pid(Pid::current());
+/// assert!(gone.is_gone() && gone.pid() == Some(Pid::current()) && !gone.is_like(&error));
+/// let late = gone.with_kind(ErrorKind::TimedOut).during(Operation::AwaitEmpty).because("it sleeps");
+/// assert_eq!(late.reason().to_string(), "it sleeps");
+///
+/// let io = std::io::Error::from_raw_os_error(2);
+/// let system = Error::from_io(Operation::Open, &io);
+/// assert_eq!((system.kind(), system.errno()), (ErrorKind::System, Some(2)));
+/// assert_eq!(system.with_errno(5).errno(), Some(5));
+/// ```
 pub struct Error(Box<Inner>);
 
 struct Inner {

@@ -36,6 +36,21 @@ impl Group {
     ///
     /// Pid 1 is refused ([`InvalidInput`](ErrorKind::InvalidInput)): it is the init of a host or a container,
     /// and no kill from inside ends it.
+    ///
+    /// ```
+    /// use backend_fake::{Fake, Script};
+    /// use containment_core::{CgroupOps, ControllerSet, Group, Pid};
+    ///
+    /// let fake = Fake::new();
+    /// let server = fake.start_outside(Script::new());
+    /// let job = Group::new(fake.create(&"job".parse()?, ControllerSet::EMPTY)?, fake.waiter());
+    /// let init = Pid::new(1).unwrap();
+    /// let attached = job.attach([server, init]);
+    /// assert_eq!(attached.moved, [server]);
+    /// assert!(!attached.is_complete());
+    /// assert_eq!(attached.failed[0].pid(), Some(init));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn attach(&self, pids: impl IntoIterator<Item = Pid>) -> Attached {
         attach(self.ops(), self.waiter(), pids)
     }

@@ -39,6 +39,18 @@ pub struct CgroupGroup<'a> {
 }
 
 /// The driver that a guard makes its groups with: borrowed, or shared.
+///
+/// ```
+/// use std::sync::Arc;
+/// use backend_fake::Fake;
+/// use containment_core::{CgroupGroup, CgroupOps};
+///
+/// let shared: Arc<dyn CgroupOps> = Arc::new(Fake::new());
+/// let borrowed = CgroupGroup::new(&*shared);
+/// // It can be handed on together with its driver.
+/// let holding: CgroupGroup<'static> = CgroupGroup::new(Arc::clone(&shared));
+/// assert_eq!((borrowed.groups().len(), holding.groups().len()), (0, 0));
+/// ```
 #[derive(Clone)]
 pub enum Driver<'a> {
     /// Somebody else's, who outlives the guard.
@@ -109,6 +121,23 @@ impl<'a> CgroupGroup<'a> {
     }
 
     /// Moves running processes into the group of this name.
+    ///
+    /// ```
+    /// use backend_fake::{Fake, Script};
+    /// use containment_core::CgroupGroup;
+    ///
+    /// let fake = Fake::new();
+    /// let server = fake.start_outside(Script::new());
+    /// let mut groups = CgroupGroup::new(&fake).kill_on_drop();
+    /// groups.add_cgroup_no_cpuset("web")?;
+    /// assert!(groups.attach("web", [server])?.is_complete());
+    /// assert_eq!(groups.groups().len(), 1);
+    /// assert_eq!(groups.group("web").unwrap().members()?[0].pid, server);
+    /// assert!(groups.attach("db", [server]).is_err());
+    /// drop(groups);
+    /// assert!(!fake.snapshot().lives(server));
+    /// # Ok::<(), containment_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) when this guard has no such group. What cannot be moved is

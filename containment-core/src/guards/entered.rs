@@ -10,6 +10,19 @@ use crate::{
 /// All its threads move with it, and whatever it starts meanwhile is born a member and stays one. A
 /// group that holds the caller is not killed, so go back before ending it. A fork of the process is a
 /// member, too, and nothing of this in the fork does anything.
+///
+/// ```
+/// use backend_fake::Fake;
+/// use containment_core::{CgroupOps, ControllerSet, Entered, Group};
+///
+/// let fake = Fake::new();
+/// let group = Group::new(fake.create(&"job".parse()?, ControllerSet::EMPTY)?, fake.waiter());
+/// let inside: Entered = group.enter()?;
+/// assert_eq!(group.members()?.len(), 1);
+/// drop(inside);
+/// assert!(group.members()?.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping this moves the process back at once"]
 pub struct Entered {

@@ -11,6 +11,28 @@ use crate::{
 /// A group in which nobody runs; dropping this thaws it.
 ///
 /// Only the process that froze it thaws it, never its fork.
+///
+/// ```
+/// use std::time::Duration;
+/// # use backend_fake::{Fake, Script};
+/// # use containment_core::{CgroupOps, ControllerSet, Group, Program};
+/// use containment_core::{FreezeState, OpenGroup};
+/// # let fake = Fake::new();
+/// # fake.program("make", Script::new());
+/// # let group = Group::new(fake.create(&"job".parse()?, ControllerSet::EMPTY)?, fake.waiter());
+/// # group.spawn(&Program::new("make"))?;
+/// let still = group.freeze(Duration::from_secs(1))?;
+/// assert_eq!(group.ops().frozen()?, FreezeState::Frozen);
+/// drop(still);
+/// assert_eq!(group.ops().frozen()?, FreezeState::Thawed);
+///
+/// // Left frozen, and thawed by whoever opens the group.
+/// group.freeze(Duration::from_secs(1))?.keep();
+/// let opened = OpenGroup::new(fake.open(group.id())?, fake.waiter());
+/// opened.thaw()?;
+/// opened.freeze(Duration::from_secs(1))?.thaw()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "dropping this thaws the group at once"]
 pub struct FreezeGuard<'a> {
     held: Held<'a>,
@@ -19,6 +41,23 @@ pub struct FreezeGuard<'a> {
 }
 
 /// A freeze that did not come about. What there was of it is undone.
+///
+/// ```
+/// use std::time::Duration;
+/// # use backend_fake::{Fake, Script};
+/// # use containment_core::{CgroupOps, ControllerSet, Group, Program};
+/// use containment_core::{ErrorKind, FreezeState};
+/// # let fake = Fake::new();
+/// # fake.program("make", Script::new());
+/// # let group = Group::new(fake.create(&"job".parse()?, ControllerSet::EMPTY)?, fake.waiter());
+/// # group.spawn(&Program::new("make"))?;
+/// fake.freezing_takes(Duration::from_secs(60));
+/// let not = group.freeze(Duration::from_secs(1)).unwrap_err();
+/// assert_eq!(not.error.kind(), ErrorKind::TimedOut);
+/// assert!(not.holdouts.iter().all(|member| member.comm == "make"));
+/// assert_eq!(group.ops().frozen()?, FreezeState::Thawed, "it is undone");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct NotFrozen {
     /// Why: [`TimedOut`](ErrorKind::TimedOut), naming some of the holdouts, or what failed.

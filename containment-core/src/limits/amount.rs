@@ -3,6 +3,13 @@
 use std::fmt;
 
 /// An amount of memory in bytes.
+///
+/// ```
+/// use containment_core::Bytes;
+/// assert_eq!(Bytes::kib(1024), Bytes::mib(1));
+/// assert_eq!(Bytes::gib(1), Bytes(1_073_741_824));
+/// assert_eq!(Bytes::kib(4).to_string(), "4096", "in bytes, as the kernel's files have it");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bytes(pub u64);
 
@@ -33,6 +40,8 @@ impl fmt::Display for Bytes {
 /// use containment_core::{Bytes, Limits, Most};
 /// let limits = Limits::new().memory_max(Bytes::mib(64)).pids_max(Most::Lifted);
 /// assert_eq!(limits.memory_max, Some(Most::At(Bytes::mib(64))));
+/// assert_eq!(limits.memory_max.unwrap().map(|most| most.0 >> 20).value(), Some(64));
+/// assert_eq!(limits.pids_max.unwrap().to_string(), "max");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Most<T> {

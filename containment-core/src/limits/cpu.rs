@@ -11,6 +11,7 @@ use super::InvalidLimit;
 /// ```
 /// use containment_core::Cpus;
 /// assert_eq!(Cpus::new(1.5)?.to_string(), "1.5");
+/// assert_eq!("0.25".parse::<Cpus>()?.as_f64(), 0.25);
 /// assert!(Cpus::new(0.0).is_err() && Cpus::new(f64::NAN).is_err());
 /// # Ok::<(), containment_core::InvalidLimit>(())
 /// ```
@@ -130,6 +131,8 @@ impl fmt::Display for Cpus {
 /// ```
 /// use containment_core::Weight;
 /// assert_eq!(Weight::new(50)?.get(), 50);
+/// assert_eq!("100".parse::<Weight>()?, Weight::DEFAULT);
+/// assert_eq!(Weight::DEFAULT.to_string(), "100");
 /// assert!(Weight::new(0).is_err() && Weight::new(10_001).is_err());
 /// # Ok::<(), containment_core::InvalidLimit>(())
 /// ```

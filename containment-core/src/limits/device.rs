@@ -12,6 +12,8 @@ use crate::cpuset::number;
 /// use containment_core::Device;
 /// let disk: Device = "259:0".parse()?;
 /// assert_eq!((disk.major, disk.minor), (259, 0));
+/// assert_eq!(disk.to_string(), "259:0");
+/// assert!("sda".parse::<Device>().is_err());
 /// # Ok::<(), containment_core::InvalidLimit>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,6 +75,10 @@ impl Rate {
 /// use containment_core::{IoMax, Most, Rate};
 /// let most = IoMax::new().with(Rate::ReadBytes, 1 << 20).with(Rate::Writes, Most::Lifted);
 /// assert_eq!(most.to_string(), "rbps=1048576 wiops=max");
+/// assert_eq!(most.rate(Rate::Writes), Some(Most::Lifted));
+/// assert_eq!(most.rate(Rate::Reads), None);
+/// let set: Vec<_> = most.iter().map(|(rate, _)| rate.name()).collect();
+/// assert_eq!(set, ["rbps", "wiops"]);
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct IoMax([Option<Most<u64>>; 4]);

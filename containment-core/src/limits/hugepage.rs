@@ -8,7 +8,8 @@ use super::{Bytes, InvalidLimit};
 ///
 /// ```
 /// use containment_core::{Bytes, HugePage};
-/// assert_eq!(HugePage::new(Bytes::mib(2))?.to_string(), "2MB");
+/// let pages = HugePage::new(Bytes::mib(2))?;
+/// assert_eq!((pages.size(), pages.to_string().as_str()), (Bytes::mib(2), "2MB"));
 /// assert!(HugePage::new(Bytes(5000)).is_err());
 /// # Ok::<(), containment_core::InvalidLimit>(())
 /// ```

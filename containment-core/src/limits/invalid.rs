@@ -3,6 +3,14 @@
 use crate::{Error, ErrorKind, Operation};
 
 /// A value that cannot be a limit on any host.
+///
+/// ```
+/// use containment_core::{Cpus, Error, ErrorKind, InvalidLimit, Weight};
+/// assert_eq!(Cpus::new(-1.0), Err(InvalidLimit::Cpus));
+/// let error = Error::from(Weight::new(0).unwrap_err());
+/// assert_eq!(error.kind(), ErrorKind::InvalidInput);
+/// assert_eq!(error.reason().to_string(), "a weight is a whole number from 1 to 10000");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidLimit {

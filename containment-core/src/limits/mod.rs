@@ -25,11 +25,23 @@ pub use invalid::InvalidLimit;
 /// The limits that a caller asks for; what is not set is left as it is.
 ///
 /// ```
-/// use containment_core::{Bytes, Cpus, Limit, Limits};
+/// use containment_core::{Bytes, Cpus, HugePage, IoMax, Limit, Limits, Most, Rate, Weight};
 /// let limits = Limits::new().memory_max(Bytes::gib(2)).pids_max(500).cpus(Cpus::new(1.5)?);
 /// assert!(limits.asked().contains(Limit::Memory));
 /// assert!(!limits.asked().contains(Limit::Swap));
-/// # Ok::<(), containment_core::InvalidLimit>(())
+///
+/// let all = limits
+///     .memory_high(Bytes::mib(1800))
+///     .swap_max(Bytes(0))
+///     .cpu_weight(Weight::new(50)?)
+///     .cpuset("0-3".parse::<containment_core::CpuSet>()?)
+///     .mems("0".parse::<containment_core::CpuSet>()?)
+///     .io_weight(Weight::DEFAULT)
+///     .io_max("259:0".parse()?, IoMax::new().with(Rate::ReadBytes, 100_000_000))
+///     .hugetlb(HugePage::new(Bytes::mib(2))?, Bytes::mib(64));
+/// assert_eq!(all.asked(), containment_core::Set::all());
+/// assert_eq!(all.swap_max, Some(Most::At(Bytes(0))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Limits {
@@ -140,6 +152,12 @@ impl Limits {
     }
 
     /// The same for a group that was just made, where to lift a limit is to ask for nothing.
+    ///
+    /// ```
+    /// use containment_core::{Bytes, Limits, Most};
+    /// let limits = Limits::new().memory_max(Bytes::gib(2)).pids_max(Most::Lifted);
+    /// assert_eq!(limits.of_new_group(), Limits::new().memory_max(Bytes::gib(2)));
+    /// ```
     #[must_use]
     pub fn of_new_group(self) -> Self {
         fn set<T>(most: Option<Most<T>>) -> Option<Most<T>> {
@@ -164,6 +182,12 @@ impl Limits {
 
     /// Whether every value can be a limit at all. Done before any of them is written.
     ///
+    /// ```
+    /// use containment_core::{Bytes, InvalidLimit, Limits};
+    /// assert_eq!(Limits::new().memory_max(Bytes::mib(1)).check(), Ok(()));
+    /// assert_eq!(Limits::new().memory_max(Bytes(1)).check(), Err(InvalidLimit::Memory));
+    /// ```
+    ///
     /// # Errors
     /// The first that cannot.
     pub fn check(&self) -> Result<(), InvalidLimit> {
@@ -181,6 +205,21 @@ impl Limits {
 }
 
 /// What became of limits that were asked for.
+///
+/// ```
+/// use backend_fake::Fake;
+/// use containment_core::{Bytes, CgroupOps, ControllerSet, Limit, Limits};
+///
+/// // Version 1 has no `memory.high`.
+/// let fake = Fake::v1();
+/// let group = fake.create(&"job".parse()?, ControllerSet::EMPTY.with(Limit::Pids))?;
+/// let answer = group.set_limits(&Limits::new().pids_max(10).memory_high(Bytes::mib(1)))?;
+/// assert_eq!(answer.applied, [Limit::Pids]);
+/// let answer = answer.described(|error| error.with_group("job"));
+/// let (limit, why) = &answer.refused[0];
+/// assert_eq!((*limit, why.group()), (Limit::MemoryHigh, Some("job")));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Applied {
     /// Those in force now, read back from the kernel.

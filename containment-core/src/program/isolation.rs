@@ -5,6 +5,26 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// How a program is set apart; nothing of it by default.
+///
+/// ```
+/// use containment_core::{Bind, Program, Resource, Rlimit, Seal, User};
+///
+/// let files = Rlimit { resource: Resource::Files, soft: Some(256), hard: None };
+/// let program = Program::new("./untrusted").rlimit(files).no_new_privileges();
+/// let isolation = program.isolation();
+/// assert_eq!(isolation.rlimits, [files]);
+/// assert!(isolation.no_new_privileges && !isolation.needs_own_memory());
+///
+/// let program = program
+///     .user(User { uid: 65534, gid: 65534, groups: Vec::new() })
+///     .root_directory("/srv/root")
+///     .bind(Bind::read_only("/usr", "/usr"))
+///     .bind(Bind::writable("/var/cache/build", "/cache"))
+///     .seal(Seal::BestEffort);
+/// let isolation = program.isolation();
+/// assert!(isolation.has_mounts() && isolation.is_sealed() && isolation.needs_own_memory());
+/// assert!(isolation.binds[1].writable && isolation.binds[1].is_at("/./cache/".as_ref()));
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Isolation {
     /// The user that it runs as, unless ours.
@@ -92,7 +112,18 @@ impl Bind {
     }
 }
 
-/// One resource limit of setrlimit(2); `None` is unlimited.
+/// One resource limit of setrlimit(2), in the unit that its [`Resource`] names; `None` is unlimited.
+///
+/// ```
+/// use containment_core::{Resource, Rlimit};
+/// let resource: Resource = "RLIMIT_NOFILE".parse()?;
+/// let limit = Rlimit { resource, soft: Some(1024), hard: None };
+/// assert_eq!((limit.resource, limit.resource.name()), (Resource::Files, "nofile"));
+/// assert_eq!(Resource::Cpu.to_string(), "cpu", "in seconds, as setrlimit(2) has it");
+/// let unknown = "threads".parse::<Resource>().unwrap_err();
+/// assert!(unknown.to_string().starts_with("no such resource: \"threads\"; there are as, core,"));
+/// # Ok::<(), containment_core::UnknownResource>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rlimit {
     /// What is limited.
@@ -105,7 +136,7 @@ pub struct Rlimit {
 
 macro_rules! resources {
     ($($(#[$doc:meta])* $variant:ident = $name:literal),+ $(,)?) => {
-        /// A resource of setrlimit(2), in the units given there.
+        /// A resource of setrlimit(2), with the unit of its limits; those without one are numbers.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Resource { $($(#[$doc])* $variant),+ }
 

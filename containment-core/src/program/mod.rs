@@ -15,9 +15,35 @@ pub use isolation::{Bind, Isolation, Resource, Rlimit, Seal, UnknownResource, Us
 /// A program with its arguments, environment, directory and streams.
 ///
 /// ```
-/// use containment_core::Program;
-/// let make = Program::new("make").arg("-j8").env("LANG", "C").current_dir("/tmp");
-/// assert_eq!(make.arguments(), ["-j8"]);
+/// use containment_core::{ProcessGroup, Program, Signal, SignalSet, Stream};
+///
+/// let (reader, writer) = std::io::pipe()?;
+/// let make = Program::new("make")
+///     .arg("-j8")
+///     .args(["all", "check"])
+///     .env("LANG", "C")
+///     .env_remove("MAKEFLAGS")
+///     .current_dir("/tmp")
+///     .stdin(Stream::Null)
+///     .stdout(writer)
+///     .stderr(Stream::Inherit)
+///     .descriptor(3, reader)
+///     .process_group(ProcessGroup::Lead)
+///     .signal_mask(SignalSet::default().with(Signal::USR1));
+/// assert_eq!(make.name(), "make");
+/// assert_eq!(make.arguments(), ["-j8", "all", "check"]);
+/// assert!(make.sets("LANG") && make.sets("MAKEFLAGS"));
+/// assert_eq!(make.directory(), Some("/tmp".as_ref()));
+/// assert!(matches!(make.streams(), [Stream::Null, Stream::Fd(_), Stream::Inherit]));
+/// assert_eq!(make.descriptors()[0].0, 3);
+/// assert_eq!(make.group(), ProcessGroup::Lead);
+/// assert!(make.mask().is_some_and(|mask| mask.contains(Signal::USR1)));
+///
+/// let ours = [("MAKEFLAGS", "-k"), ("HOME", "/root")].map(|(n, v)| (n.into(), v.into()));
+/// let environment = make.environment(ours.clone().into_iter());
+/// assert_eq!(environment.keys().collect::<Vec<_>>(), ["HOME", "LANG"]);
+/// assert!(make.env_clear().environment(ours.into_iter()).is_empty());
+/// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Program {

@@ -132,6 +132,30 @@ impl Reaper {
     /// Stops now, and hands back the groups that are not ended, each as far as it came; dropping one
     /// kills it. Whoever waits for one of them is told that it was
     /// [`Abandoned`](crate::ErrorKind::Abandoned).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use backend_fake::{Fake, Script};
+    /// use containment_core::{CgroupOps, ControllerSet, ErrorKind, Group, Policy, Program, Reaper};
+    ///
+    /// let fake = Fake::new();
+    /// fake.program("stuck", Script::new().sleeps_uninterruptibly(Duration::ZERO, Duration::MAX));
+    /// let job = Group::new(fake.create(&"job".parse()?, ControllerSet::EMPTY)?, fake.waiter());
+    /// let stuck = job.spawn(&Program::new("stuck"))?;
+    ///
+    /// let reaper = Reaper::start()?;
+    /// let reaping = reaper.submit(job, Policy::graceful(Duration::from_secs(60)));
+    /// reaper.hurry();
+    /// let reaping = reaping.wait_for(Duration::ZERO).unwrap_err();
+    /// let left = reaper.stop();
+    /// assert_eq!(reaping.wait().unwrap_err().kind(), ErrorKind::Abandoned);
+    ///
+    /// fake.release(stuck.pid());
+    /// for termination in left {
+    ///     assert!(termination.run().is_clean());
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use = "dropping a termination kills its group"]
     pub fn stop(mut self) -> Vec<Termination> {
         self.end(Order::Stop)

@@ -10,6 +10,30 @@ use crate::{Error, ErrorKind, GroupName, Operation, Result, Stage, TeardownRepor
 /// The end of one group. Dropping it does not stop the teardown.
 ///
 /// As a future it gives what [`wait`](Self::wait) gives.
+///
+/// ```
+/// use std::time::Duration;
+/// use backend_fake::{Fake, Script};
+/// use containment_core::{CgroupOps, ControllerSet, Group, Policy, Program, Reaper, Stage};
+///
+/// let fake = Fake::new();
+/// fake.program("task", Script::new().dies_within(Duration::ZERO));
+/// let task = Group::new(fake.create(&"task".parse()?, ControllerSet::EMPTY)?, fake.waiter());
+/// task.spawn(&Program::new("task"))?;
+///
+/// let reaper = Reaper::start()?;
+/// let mut reaping = reaper.submit(task, Policy::kill());
+/// let report = loop {
+///     assert!(reaping.stage() <= Stage::Over);
+///     match reaping.wait_for(Duration::from_millis(10)) {
+///         Ok(report) => break report?,
+///         // Something else could be done meanwhile.
+///         Err(not_yet) => reaping = not_yet,
+///     }
+/// };
+/// assert!(report.is_clean());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "the report tells whether anything survived"]
 pub struct Reaping {

@@ -61,6 +61,40 @@ pub enum Stage {
 }
 
 /// The teardown of one group.
+///
+/// ```
+/// use std::time::Duration;
+/// use backend_fake::{Fake, Script};
+/// use containment_core::{CgroupOps, ControllerSet, Policy, Program, Signal, Stage, Step, Teardown};
+///
+/// let fake = Fake::new();
+/// fake.program("stubborn", Script::new().ignores(Signal::TERM));
+/// let group = fake.create(&"job".parse()?, ControllerSet::EMPTY)?;
+/// group.spawn(&Program::new("stubborn"))?;
+///
+/// let waiter = fake.waiter();
+/// let mut teardown = Teardown::new(Policy::graceful(Duration::from_secs(10)));
+/// assert_eq!(teardown.stage(), Stage::Asking);
+/// teardown.end_grace_by(waiter.now() + Duration::from_secs(3));
+/// let report = loop {
+///     match teardown.step(waiter.now(), &*group) {
+///         Step::Done(report) => break report,
+///         Step::Again => {}
+///         Step::Wait { until, on } => waiter.wait(until, &on),
+///     }
+/// };
+/// assert!(report.is_clean() && report.elapsed >= Duration::from_secs(3));
+/// assert_eq!(teardown.stage(), Stage::Over);
+///
+/// // Who has nothing else to wait for lets it run.
+/// let group = fake.create(&"other".parse()?, ControllerSet::EMPTY)?;
+/// group.spawn(&Program::new("stubborn"))?;
+/// let mut teardown = Teardown::new(Policy::graceful(Duration::from_secs(10))).witnessed_by(None);
+/// teardown.hurry();
+/// let report = teardown.run(&*group, &*waiter);
+/// assert!(report.is_clean() && report.elapsed < Duration::from_secs(10));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Teardown {
     policy: Policy,

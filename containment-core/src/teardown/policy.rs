@@ -5,6 +5,21 @@ use std::time::Duration;
 use crate::Signal;
 
 /// How to end a group.
+///
+/// ```
+/// use std::time::Duration;
+/// use containment_core::{Policy, Signal};
+///
+/// let policy = Policy::graceful(Duration::from_secs(10))
+///     .asking_by(Signal::INT)
+///     .give_up_after(Duration::from_secs(60))
+///     .measuring()
+///     .keeping_the_group();
+/// assert_eq!((policy.signal, policy.grace), (Signal::INT, Duration::from_secs(10)));
+/// assert_eq!(policy.kill_timeout, Duration::from_secs(60));
+/// assert!(policy.measure && !policy.remove);
+/// assert!(Policy::kill().grace.is_zero(), "so nobody is asked");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// The signal that asks members to end.

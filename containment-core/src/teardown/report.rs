@@ -6,6 +6,22 @@ use std::time::Duration;
 use crate::{Error, Member, Standing, Usage};
 
 /// How a teardown went. Every member stands in one list.
+///
+/// ```
+/// use std::time::Duration;
+/// use backend_fake::{Fake, Script};
+/// use containment_core::{CgroupOps, ControllerSet, Group, Policy, Program};
+///
+/// let fake = Fake::new();
+/// fake.program("dd", Script::new().sleeps_uninterruptibly(Duration::ZERO, Duration::MAX));
+/// let job = Group::new(fake.create(&"job".parse()?, ControllerSet::EMPTY)?, fake.waiter());
+/// job.spawn(&Program::new("dd"))?;
+/// let report = job.terminate(&Policy::kill().give_up_after(Duration::from_secs(3)))?;
+/// assert!(!report.is_clean() && !report.emptied && !report.removed);
+/// assert_eq!(report.survivors[0].comm, "dd", "no kill ends a process in state D");
+/// assert!(report.rounds > 0 && report.elapsed >= Duration::from_secs(3));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Default)]
 #[must_use = "a teardown that left survivors is a loss of containment"]
 pub struct TeardownReport {

@@ -9,6 +9,25 @@ pub use pressure::{Pressure, Stalled};
 pub use rate::{CpuRate, Sample};
 
 /// What the members of a group used so far, those that ended included.
+///
+/// ```
+/// use backend_fake::{Fake, Script};
+/// use containment_core::{Bytes, CgroupOps, ControllerSet, Group, Policy, Program};
+/// use std::time::Duration;
+///
+/// let fake = Fake::new();
+/// fake.program("make", Script::new().allocates(Duration::ZERO, Bytes::mib(3).0));
+/// let job = Group::new(fake.create(&"job".parse()?, ControllerSet::EMPTY)?, fake.waiter());
+/// job.spawn(&Program::new("make"))?;
+/// let usage = job.usage()?;
+/// assert_eq!(usage.memory, Some(3 << 20));
+/// assert!(!usage.pressure.is_measured() && usage.cpu.is_none(), "not by the fake");
+///
+/// let report = job.terminate(&Policy::kill().measuring())?;
+/// let usage = report.usage.unwrap_or_default();
+/// assert_eq!((usage.pids, usage.memory_peak), (Some(0), Some(3 << 20)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
     /// CPU time, user and system.

@@ -3,6 +3,14 @@
 use std::time::Duration;
 
 /// The waiting for CPU, memory and I/O.
+///
+/// ```
+/// use std::time::Duration;
+/// use containment_core::{Pressure, Stalled};
+/// let memory = Some(Stalled { some: Duration::from_secs(3), full: Some(Duration::from_secs(1)) });
+/// assert!(Pressure { memory, ..Pressure::default() }.is_measured());
+/// assert!(!Pressure::default().is_measured());
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pressure {
     /// For a CPU.

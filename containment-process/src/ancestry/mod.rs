@@ -30,6 +30,28 @@ const ASKED: usize = 1024;
 const LINKS: usize = 256;
 
 /// Where the processes of one group come from.
+///
+/// ```
+/// use containment_core::{Link, Pid, Standing, Witness};
+/// use containment_process::ancestry::Ancestry;
+/// use containment_process::proc::Stat;
+///
+/// let ancestry = Ancestry::from_now_on();
+/// // Who is privileged hears of the dead, too.
+/// let ancestry = ancestry.listening().unwrap_or_else(|_| Ancestry::from_now_on());
+/// ancestry.spawned(Pid::current());
+/// if !ancestry.sources().is_empty() {
+///     ancestry.catch_up();
+/// }
+///
+/// let us = Stat::read(Pid::current())?.expect("we live").member(Standing::Program);
+/// let mut found = [us.clone()];
+/// ancestry.trace(&mut found, &[us.clone()]);
+/// let origin = found[0].origin.as_ref().unwrap();
+/// assert!(origin.args.is_some());
+/// assert_eq!(origin.chain, [Link::Process { pid: us.pid, comm: us.comm }]);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Ancestry {
     /// When the group's story began, since boot.

@@ -12,6 +12,20 @@ use super::{cgroup, mountinfo};
 ///
 /// Where this process stands, and what is mounted, is read when it is first asked for, and once: every driver
 /// that is found on one base, or on clones of it, sees the same host.
+///
+/// ```
+/// use containment_process::proc::{Base, cgroup};
+///
+/// let own = Base::default();
+/// assert!(own.is_own() && own.parent().is_none());
+/// let named = own.at("ci");
+/// assert!(!named.is_own() && named.parent() == Some("ci".as_ref()));
+/// // Those of another process, as its `/proc/PID/cgroup` tells them.
+/// let other = Base::default().of(*b"0::/web\n");
+/// let text = other.memberships()?;
+/// assert!(cgroup::memberships(text).all(|it| it.is_unified() && it.path.ends_with("web")));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Base {
     parent: Option<PathBuf>,

@@ -16,6 +16,14 @@ pub fn boot_id() -> io::Result<BootId> {
 }
 
 /// A random number that the kernel drew when it booted. Its text form is that of a UUID.
+///
+/// ```
+/// use containment_process::proc::{BootId, boot_id};
+/// let boot = boot_id()?;
+/// assert_eq!(boot.to_string().parse(), Ok(boot));
+/// assert!("4711".parse::<BootId>().is_err());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BootId(u128);
 

@@ -77,6 +77,17 @@ pub fn memberships(text: &[u8]) -> impl Iterator<Item = Membership<'_>> {
 }
 
 /// The group that a process is in, in one hierarchy.
+///
+/// ```
+/// use containment_process::proc::cgroup::{Membership, check, memberships};
+/// let text = b"12:cpu,cpuacct:/job\n1:name=systemd:/\n0::/gone (deleted)\n";
+/// assert!(check(text).is_ok());
+/// let all: Vec<_> = memberships(text).collect();
+/// assert!(all[0].serves("cpuacct") && all[0].path.ends_with("job"));
+/// assert!(all[1].serves("name=systemd") && !all[1].is_unified());
+/// assert!(all[2].is_unified() && all[2].deleted);
+/// assert_eq!(Membership::parse(b"12:cpu"), None);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Membership<'a> {
     /// The hierarchy's number: 0 is the unified one.

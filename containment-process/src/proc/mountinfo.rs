@@ -33,6 +33,18 @@ pub fn mounts(text: &[u8]) -> impl Iterator<Item = Mount<'_>> {
 }
 
 /// One mount.
+///
+/// ```
+/// use containment_process::proc::mountinfo::{Mount, check, mounts};
+/// let text = b"42 30 0:39 / /sys/fs/cgroup/my\\040cpu rw shared:9 - cgroup cgroup rw,cpu,cpuacct\n";
+/// assert!(check(text).is_ok());
+/// let mount = mounts(text).next().unwrap();
+/// assert_eq!((mount.id, mount.parent, mount.device), (42, 30, (0, 39)));
+/// assert_eq!(mount.mount_point().to_str(), Some("/sys/fs/cgroup/my cpu"));
+/// assert!(mount.is_type("cgroup") && mount.fs_type() == "cgroup" && mount.root().is_absolute());
+/// assert!(mount.has_super_option("cpuacct") && mount.super_option("name").is_none());
+/// assert_eq!(Mount::parse(b"42 30"), None);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mount<'a> {
     /// Its id.

@@ -17,6 +17,18 @@ pub(super) const LONGEST: usize = 2048;
 const EXITING: u32 = 0x4;
 
 /// What `/proc/PID/stat` says, as far as we need it. Times are in clock ticks.
+///
+/// ```
+/// use containment_core::{Pid, Standing};
+/// use containment_process::proc::{Stat, ticks};
+/// let us = Stat::read(Pid::current())?.expect("we live");
+/// assert!(!us.is_dead() && !us.has_ended() && us.resident() > 0);
+/// assert_eq!(us.each_thread()?.len() as i64, us.threads);
+/// let member = us.member(Standing::Program);
+/// assert_eq!(member.cpu, Some(ticks(us.user_ticks) + ticks(us.system_ticks)));
+/// assert_eq!(Stat::parse(b"42 (cut off"), None);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stat {
     /// Its pid.

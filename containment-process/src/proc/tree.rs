@@ -22,6 +22,30 @@ const LISTING: usize = 32 * 1024;
 /// The pass is not atomic: a process that forks while it runs may have children that are missing,
 /// and a parent's pid may have been recycled. Who must find everybody repeats it until nothing new
 /// appears, and signals by pidfd.
+///
+/// ```
+/// use containment_core::Pid;
+/// use containment_process::proc::Snapshot;
+///
+/// let us = Pid::current();
+/// let mut child = std::process::Command::new("sleep").arg("1000").spawn()?;
+/// let pid = i32::try_from(child.id()).ok().and_then(Pid::new).unwrap();
+/// let mut all = Snapshot::take()?;
+/// all.catch_up()?;
+/// assert!(all.descendants_of(us).iter().any(|stat| stat.pid == pid));
+/// let sleep = all.get(pid).expect("it is ours");
+/// assert_eq!(sleep.parent, us.as_raw());
+/// if let Some(leader) = Pid::new(sleep.group) {
+///     assert!(all.in_group(leader).any(|stat| stat.pid == pid));
+/// }
+///
+/// // Who is below us alone, which takes less time on a large host.
+/// let ours = Snapshot::below(&[us], &[])?;
+/// assert!(ours.get(pid).is_some());
+/// child.kill()?;
+/// child.wait()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// By pid, ascending.

@@ -50,6 +50,24 @@ pub use seal::separates_processes;
 pub use step::{Failure, Step};
 
 /// What to start, and how it enters its group.
+///
+/// ```
+/// use containment_core::{Outcome, Program};
+/// use containment_process::pidfd::Waited;
+/// use containment_process::spawn::{Entry, Launch, Memory, spawn};
+///
+/// let shell = Program::new("sh").args(["-c", "exit 3"]);
+/// let launch = Launch {
+///     program: &shell,
+///     entry: Entry::Nowhere,
+///     process_group: Some(0),
+///     mark: None,
+///     memory: Memory::Share,
+/// };
+/// let process = spawn(&launch).map_err(|failure| failure.into_error(&shell))?;
+/// assert_eq!(process.wait()?, Waited::Ended(Outcome::Exited(3)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Launch<'a> {
     /// The program.

@@ -30,6 +30,17 @@ macro_rules! flat_keyed {
 
 flat_keyed! {
     /// `cpu.stat`. Times are in microseconds; those of throttling take the controller.
+    ///
+    /// ```
+    /// use containment_process::cgroupfs::parse::{CpuStat, Events, MemoryEvents, MemoryStat};
+    /// let used = CpuStat::parse(b"usage_usec 1500\nuser_usec 1000\nsystem_usec 500\n")?;
+    /// assert_eq!((used.usage, used.throttled), (Some(1500), None));
+    /// assert_eq!(MemoryStat::parse(b"anon 4096\nfile 0\n")?.anon, Some(4096));
+    /// assert_eq!(MemoryEvents::parse(b"low 0\noom_kill 2\n")?.oom_kill, Some(2));
+    /// assert_eq!(Events::parse(b"populated 1\nfrozen 0\n")?.populated, Some(1));
+    /// assert!(Events::parse(b"populated yes\n").is_err());
+    /// # Ok::<(), containment_process::Malformed>(())
+    /// ```
     CpuStat {
         /// CPU time.
         usage: b"usage_usec",

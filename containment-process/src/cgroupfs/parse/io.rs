@@ -92,7 +92,15 @@ pub fn io_max(text: &[u8]) -> Parsed<BTreeMap<Device, IoMax>> {
     Ok(devices)
 }
 
-/// `blkio.throttle.read_bps_device` and the like of version 1: a rate for each device that has one.
+/// `blkio.throttle.read_bps_device` and the like of version 1: a rate for each device that has one,
+/// in bytes or operations per second.
+///
+/// ```
+/// use containment_process::cgroupfs::parse::rates;
+/// let limited = rates(b"8:0 1048576\n259:0 2097152\n")?;
+/// assert_eq!(limited[&"8:0".parse().unwrap()], 1_048_576);
+/// # Ok::<(), containment_process::Malformed>(())
+/// ```
 pub fn rates(text: &[u8]) -> Parsed<BTreeMap<Device, u64>> {
     let mut devices = BTreeMap::new();
     each_line(text, |line| {

@@ -6,6 +6,15 @@ use super::{Parsed, each_line};
 use crate::proc::text::number as decimal;
 
 /// What `cgroup.procs`, `cgroup.threads` or `tasks` list.
+///
+/// ```
+/// use containment_process::cgroupfs::parse::Listing;
+/// let listing = Listing::parse(b"12\n0\n7\n")?;
+/// assert_eq!((listing.pids.len(), listing.outside), (2, 1));
+/// assert!(!listing.is_empty() && Listing::parse(b"")?.is_empty());
+/// assert!(Listing::parse(b"-1\n").is_err());
+/// # Ok::<(), containment_process::Malformed>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
     /// Those that have a pid here, in the kernel's order; one may be listed twice.

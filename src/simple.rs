@@ -17,7 +17,7 @@ use crate::require::limit_unmet;
 /// Contains the children of this process as well as it can be done here. Never fails: look at
 /// [`degraded`](SimpleContainChildren::degraded) for what it does without.
 ///
-/// ```
+/// ```standalone_crate
 /// use containment::{Policy, contain_children};
 /// let step = contain_children();
 /// step.degraded().iter().for_each(|lost| eprintln!("doing without {lost}"));
@@ -32,7 +32,7 @@ pub fn contain_children() -> SimpleContainChildren {
 
 /// The children of this process, held as well as it can be done here. Dropping it ends them at once.
 ///
-/// ```
+/// ```standalone_crate
 /// use containment::{Containment, HowHeld, Limits, Policy};
 ///
 /// let limits = Limits::new().pids_max(500);

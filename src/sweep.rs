@@ -12,7 +12,7 @@ use containment_core::{
 /// out of its cgroup is still a descendant. They are listed as `escaped`, with the origins that `witness`
 /// tells.
 ///
-/// ```
+/// ```standalone_crate
 /// use std::process::Command;
 /// use containment::end_descendants;
 ///

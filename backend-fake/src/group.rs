@@ -110,6 +110,7 @@ impl FakeGroup {
             return Err(Error::new(ErrorKind::Frozen, Operation::Place));
         }
         world.check_place(self.generation, Operation::Place)?;
+        world.faults.meet(Operation::Place)?;
         let script = executable(world, program).inspect_err(|_| world.pass_by(self.generation))?;
         let name = program.name().to_string_lossy();
         let comm = name.rsplit('/').next().unwrap_or_default();

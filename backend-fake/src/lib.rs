@@ -213,7 +213,7 @@ impl Fake {
     /// Makes the next `times` calls of `operation` fail, after those that were made to fail before.
     ///
     /// A freeze that a kill step asks for counts as [`Operation::Freeze`], as does reading how far
-    /// it has come.
+    /// it has come. A spawn meets those of [`Operation::Spawn`] first, then those of [`Operation::Place`].
     pub fn fail(&self, operation: Operation, fault: impl Into<Fault>, times: usize) {
         self.world.lock().faults.add(operation, fault.into(), times);
     }

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::number::number;
+
 /// A set of CPUs, or of memory nodes. Reads and writes the kernel's list format, `0-3,6` (cpuset(7),
 /// "List format").
 ///
@@ -153,12 +155,6 @@ impl FromStr for CpuSet {
 /// 65,535 is far above what kernels are built for (`NR_CPUS`, `MAX_NUMNODES`).
 fn index(text: &str) -> Result<u16, InvalidCpuSet> {
     number(text).ok_or(InvalidCpuSet)
-}
-
-/// A decimal number with nothing around it: `parse` alone would take "+1".
-pub(crate) fn number<T: FromStr>(text: &str) -> Option<T> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten()
 }
 
 #[cfg(test)]

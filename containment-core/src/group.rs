@@ -77,15 +77,7 @@ impl Group {
     /// [`Gone`](ErrorKind::Gone) for the group. [`Unsupported`](ErrorKind::Unsupported) for a sealed program in a
     /// group that can be left without writing to any file.
     pub fn spawn(&self, program: &Program) -> Result<Child> {
-        if program.isolation().seal == Seal::Whole {
-            let sealable = self.capabilities().check_seal();
-            sealable.map_err(|e| e.with_backend(self.id().backend).with_group(&self.id().name))?;
-        }
-        let child = self.ops.spawn(program)?;
-        if let Some(witness) = &self.witness {
-            witness.spawned(child.pid());
-        }
-        Ok(Child::new(child, Arc::clone(&self.waiter)))
+        spawn(&*self.ops, self.witness.as_deref(), &self.waiter, program)
     }
 
     /// Sets limits. Every limit that cannot be applied is an error, and then the first is returned.
@@ -235,6 +227,25 @@ impl Group {
     pub fn ops(&self) -> &dyn GroupOps {
         &*self.ops
     }
+}
+
+/// Starts a program in a group that keeps what its isolation asks for, before the eyes of `witness`.
+pub(crate) fn spawn(
+    group: &dyn GroupOps,
+    witness: Option<&dyn Witness>,
+    waiter: &Arc<dyn Waiter>,
+    program: &Program,
+) -> Result<Child> {
+    if program.isolation().seal == Seal::Whole {
+        let id = group.id();
+        let sealable = group.capabilities().check_seal();
+        sealable.map_err(|error| error.with_backend(id.backend).with_group(&id.name))?;
+    }
+    let child = group.spawn(program)?;
+    if let Some(witness) = witness {
+        witness.spawned(child.pid());
+    }
+    Ok(Child::new(child, Arc::clone(waiter)))
 }
 
 /// Sets limits; the first that cannot be applied is the error.

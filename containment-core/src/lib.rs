@@ -18,6 +18,7 @@ mod id;
 mod limits;
 mod member;
 mod name;
+mod number;
 mod open_group;
 mod ops;
 mod origin;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::group::set_limits;
+use crate::group::{set_limits, spawn};
 use crate::teardown::{Policy, Teardown, TeardownReport};
 use crate::{
     Backoff, Change, Child, Error, ErrorKind, GroupId, GroupOps, Limits, Operation, Program,
@@ -71,10 +71,10 @@ impl OpenGroup {
     /// Starts a program that is a member before its first instruction.
     ///
     /// # Errors
-    /// Those of [`GroupOps::spawn`]: [`Unsupported`](ErrorKind::Unsupported) in a process group that another
-    /// process made.
+    /// Those of [`Group::spawn`](crate::Group::spawn), and [`Unsupported`](ErrorKind::Unsupported) in a process group
+    /// that another process made.
     pub fn spawn(&self, program: &Program) -> Result<Child> {
-        Ok(Child::new(self.ops.spawn(program)?, Arc::clone(&self.waiter)))
+        spawn(&*self.ops, self.witness(), &self.waiter, program)
     }
 
     /// Sets limits. Every limit that cannot be applied is an error, and then the first is returned.

@@ -3,12 +3,15 @@
 use std::fmt;
 use std::num::NonZeroI32;
 
+use crate::number::number;
+
 /// The id of a process: always positive, so it can never mean "every process" or "my group" to `kill(2)`.
 ///
 /// ```
 /// use containment_core::Pid;
 /// let pid: Pid = "42".parse()?;
 /// assert_eq!((pid.as_raw(), pid.to_string().as_str()), (42, "42"));
+/// assert!("+42".parse::<Pid>().is_err());
 /// assert!("0".parse::<Pid>().is_err(), "to kill(2) that is a whole process group");
 /// assert_eq!(Pid::current().as_raw().unsigned_abs(), std::process::id());
 /// # Ok::<(), containment_core::InvalidPid>(())
@@ -61,7 +64,7 @@ impl std::str::FromStr for Pid {
     type Err = InvalidPid;
 
     fn from_str(text: &str) -> Result<Self, InvalidPid> {
-        text.parse().ok().and_then(Self::new).ok_or(InvalidPid)
+        number(text).and_then(Self::new).ok_or(InvalidPid)
     }
 }
 

@@ -17,6 +17,8 @@ use crate::{
 /// fake.fail(Operation::Create, ErrorKind::PermissionDenied, 1);
 /// let error = prove(&fake, ControllerSet::EMPTY).unwrap_err();
 /// assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+/// fake.fail(Operation::Place, ErrorKind::PermissionDenied, 1);
+/// assert!(prove(&fake, ControllerSet::EMPTY).is_err(), "nobody can be moved into it");
 /// # Ok::<(), containment_core::Error>(())
 /// ```
 ///

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use nix::sys::signal::Signal as Named;
 
+use crate::number::number;
+
 /// A signal that can be sent: 1 to 64.
 ///
 /// ```
@@ -82,7 +84,7 @@ impl FromStr for Signal {
 
     /// Reads `TERM`, `SIGTERM`, `sigterm` or `15`.
     fn from_str(text: &str) -> Result<Self, InvalidSignal> {
-        if let Ok(number) = text.parse() {
+        if let Some(number) = number(text) {
             return Self::new(number).ok_or(InvalidSignal);
         }
         let upper = text.to_ascii_uppercase();
@@ -158,7 +160,7 @@ mod tests {
         for text in ["TERM", "SIGTERM", "sigterm", "15"] {
             assert_eq!(text.parse(), Ok(Signal::TERM), "{text}");
         }
-        for text in ["0", "65", "-9", "SIGNOPE", "", "SIG"] {
+        for text in ["0", "65", "-9", "+9", "SIGNOPE", "", "SIG"] {
             assert_eq!(text.parse::<Signal>(), Err(InvalidSignal), "{text}");
         }
         assert_eq!(Signal::KILL.to_string(), "SIGKILL");

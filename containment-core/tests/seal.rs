@@ -4,7 +4,7 @@ mod common;
 
 use backend_fake::{Fake, Persona, Script};
 use common::group_with;
-use containment_core::{CgroupOps, ErrorKind, Escape, Group, LeaveBy, Program, Seal};
+use containment_core::{CgroupOps, ErrorKind, Escape, Group, LeaveBy, OpenGroup, Program, Seal};
 
 #[test]
 fn a_whole_seal_needs_a_group_that_no_fork_leaves() {
@@ -13,12 +13,16 @@ fn a_whole_seal_needs_a_group_that_no_fork_leaves() {
         fake.program("job", Script::new());
         let group = Group::new(group_with(&fake, &[]), fake.waiter());
         let holds = fake.capabilities().escape == Escape::Impossible;
-        match group.spawn(&Program::new("job").seal(Seal::Whole)) {
-            Ok(_) => assert!(holds, "{persona:?}"),
-            Err(error) => {
-                assert!(!holds, "{persona:?}");
-                assert_eq!(error.kind(), ErrorKind::Unsupported);
-                assert_eq!(error.group(), Some(group.id().name.as_str()));
+        let opened = OpenGroup::new(fake.open(group.id()).unwrap(), fake.waiter());
+        let sealed = Program::new("job").seal(Seal::Whole);
+        for spawned in [group.spawn(&sealed), opened.spawn(&sealed)] {
+            match spawned {
+                Ok(_) => assert!(holds, "{persona:?}"),
+                Err(error) => {
+                    assert!(!holds, "{persona:?}");
+                    assert_eq!(error.kind(), ErrorKind::Unsupported);
+                    assert_eq!(error.group(), Some(group.id().name.as_str()));
+                }
             }
         }
         group.spawn(&Program::new("job").seal(Seal::BestEffort)).unwrap();

@@ -8,23 +8,24 @@ use std::fmt;
 /// use containment_core::Bytes;
 /// assert_eq!(Bytes::kib(1024), Bytes::mib(1));
 /// assert_eq!(Bytes::gib(1), Bytes(1_073_741_824));
+/// assert_eq!(Bytes::gib(1 << 34), Bytes(u64::MAX), "no large amount becomes a small one");
 /// assert_eq!(Bytes::kib(4).to_string(), "4096", "in bytes, as the kernel's files have it");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bytes(pub u64);
 
 impl Bytes {
-    /// So many KiB.
+    /// So many KiB; [`u64::MAX`] bytes where that is more.
     pub const fn kib(n: u64) -> Self {
-        Self(n << 10)
+        Self(n.saturating_mul(1 << 10))
     }
-    /// So many MiB.
+    /// So many MiB; [`u64::MAX`] bytes where that is more.
     pub const fn mib(n: u64) -> Self {
-        Self(n << 20)
+        Self(n.saturating_mul(1 << 20))
     }
-    /// So many GiB.
+    /// So many GiB; [`u64::MAX`] bytes where that is more.
     pub const fn gib(n: u64) -> Self {
-        Self(n << 30)
+        Self(n.saturating_mul(1 << 30))
     }
 }
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::InvalidLimit;
+use crate::number::number;
 
 /// CPU time per wall-clock time, in CPUs: 1.5 is one and a half. Kept to the millionth.
 ///
@@ -115,7 +116,9 @@ impl FromStr for Cpus {
 
     /// Reads a decimal number.
     fn from_str(text: &str) -> Result<Self, InvalidLimit> {
-        text.parse().map_err(|_| InvalidLimit::Cpus).and_then(Self::new)
+        let unsigned = Some(text).filter(|text| !text.starts_with('+'));
+        let cpus = unsigned.and_then(|text| text.parse().ok());
+        cpus.ok_or(InvalidLimit::Cpus).and_then(Self::new)
     }
 }
 
@@ -169,7 +172,7 @@ impl FromStr for Weight {
     type Err = InvalidLimit;
 
     fn from_str(text: &str) -> Result<Self, InvalidLimit> {
-        text.parse().map_err(|_| InvalidLimit::Weight).and_then(Self::new)
+        number(text).ok_or(InvalidLimit::Weight).and_then(Self::new)
     }
 }
 
@@ -216,7 +219,7 @@ mod tests {
         for wrong in [0.0, -1.0, 0.0009, 1.1e6, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             assert_eq!(Cpus::new(wrong), Err(InvalidLimit::Cpus), "{wrong}");
         }
-        for wrong in ["", "x", "-1", "nan", "inf", "1,5"] {
+        for wrong in ["", "x", "-1", "+1", "nan", "inf", "1,5"] {
             assert_eq!(wrong.parse::<Cpus>(), Err(InvalidLimit::Cpus), "{wrong:?}");
         }
     }
@@ -224,7 +227,7 @@ mod tests {
     #[test]
     fn weights_have_ends() {
         assert_eq!([1, 10_000].map(|n| Weight::new(n).map(Weight::get)), [Ok(1), Ok(10_000)]);
-        for wrong in ["0", "10001", "-1", "", "1.5", "70000"] {
+        for wrong in ["0", "10001", "-1", "+1", "", "1.5", "70000"] {
             assert_eq!(wrong.parse::<Weight>(), Err(InvalidLimit::Weight), "{wrong:?}");
         }
     }

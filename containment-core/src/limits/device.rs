@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{InvalidLimit, Most};
-use crate::cpuset::number;
+use crate::number::number;
 
 /// A block device: a whole disk, not a partition, which the kernel does not limit.
 ///

@@ -107,8 +107,8 @@ impl Bind {
 
     /// Whether it is bound at `path`, whatever is written around the names.
     pub fn is_at(&self, path: &Path) -> bool {
-        let names = |path: &Path| path.components().skip(1).collect::<PathBuf>();
-        names(&self.target) == names(path)
+        let from_root = |path: &Path| Path::new("/").join(path).components().collect::<PathBuf>();
+        from_root(&self.target) == from_root(path)
     }
 }
 
@@ -233,6 +233,9 @@ mod tests {
         let bind = Bind::read_only("/x", "//proc/");
         assert!(bind.is_at(Path::new("/proc")));
         assert!(!bind.is_at(Path::new("/proc/sys")));
+        let relative = Bind::writable("/a", "./x/proc/");
+        assert!(relative.is_at(Path::new("/x/proc")) && !relative.is_at(Path::new("/proc")));
+        assert!(Bind::writable("/a", "proc").is_at(Path::new("/proc")));
     }
 
     #[test]

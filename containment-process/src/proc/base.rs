@@ -100,7 +100,11 @@ impl Base {
 fn once(text: &OnceLock<Vec<u8>>, read: fn() -> io::Result<Vec<u8>>) -> io::Result<&[u8]> {
     match text.get() {
         Some(text) => Ok(text),
-        None => read().map(|read| text.get_or_init(|| read).as_slice()),
+        // It stays, and was read into whole pages.
+        None => read().map(|mut read| {
+            read.shrink_to_fit();
+            text.get_or_init(|| read).as_slice()
+        }),
     }
 }
 

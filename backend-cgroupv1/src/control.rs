@@ -125,8 +125,9 @@ impl V1Group {
         let failed = |failure| self.failed(Operation::Thaw, failure);
         let thawed = freezer::thaw(freezer).map_err(failed);
         let released = self.with_pids(brake::release).map_err(failed);
-        thawed.and(released)?;
-        self.refuse_held(freezer)
+        let was_frozen = thawed?;
+        released?;
+        if was_frozen { self.refuse_held(freezer) } else { Ok(()) }
     }
 
     /// A group around ours may be frozen by somebody else: it is not ours to thaw.

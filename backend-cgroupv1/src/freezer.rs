@@ -17,9 +17,18 @@ pub(crate) fn freeze(dir: &Dir) -> Result<(), Failure> {
     dir.write("freezer.state", "FROZEN")
 }
 
-/// Asks for the group to be thawed, and every group in it, whoever froze it.
-pub(crate) fn thaw(branch: &Branch) -> Result<(), Failure> {
-    branch.walk(|dir| dir.write("freezer.state", "THAWED"))
+/// Asks for the group to be thawed, and every group in it, whoever froze it. Whether any was frozen, be it
+/// by a group around it.
+pub(crate) fn thaw(branch: &Branch) -> Result<bool, Failure> {
+    let mut frozen = false;
+    branch.walk(|dir| {
+        if state(dir)? == FreezeState::Thawed {
+            return Ok(());
+        }
+        frozen = true;
+        dir.write("freezer.state", "THAWED")
+    })?;
+    Ok(frozen)
 }
 
 /// How far a freeze has come, be it of this group or of one around it.

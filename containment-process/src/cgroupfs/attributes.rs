@@ -1,6 +1,8 @@
 //! Extended attributes of a group's directory: notes that last as long as the group, whoever opens
 //! it. cgroupfs keeps them in kernel memory, so they are gone with the boot.
 
+use std::path::PathBuf;
+
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
@@ -33,7 +35,10 @@ impl Dir {
         let mut value = [0; LONGEST];
         for namespace in NAMESPACES {
             let attribute = format!("{namespace}.{name}");
-            match rustix::fs::getxattr(self.handle_path(), &attribute, &mut value[..]) {
+            let read = rustix::fs::fgetxattr(&*self.fd, &attribute, &mut value[..]);
+            let read = self
+                .or_by_path(read, |path| rustix::fs::getxattr(path, &attribute, &mut value[..]));
+            match read {
                 Ok(length) => return Ok(Some(value[..length].to_vec())),
                 Err(errno) if is_absent(errno) => {}
                 Err(errno) => return Err(self.note_failure(errno)),
@@ -47,13 +52,9 @@ impl Dir {
         for namespace in NAMESPACES {
             let attribute = format!("{namespace}.{name}");
             let (value, flags) = (value.as_ref(), XattrFlags::empty());
-            let left = match rustix::fs::fsetxattr(&*self.fd, &attribute, value, flags) {
-                // Not opened for reading: then there is only its path, which takes three times as long.
-                Err(Errno::BADF) => {
-                    rustix::fs::setxattr(self.handle_path(), &attribute, value, flags)
-                }
-                left => left,
-            };
+            let left = rustix::fs::fsetxattr(&*self.fd, &attribute, value, flags);
+            let left =
+                self.or_by_path(left, |path| rustix::fs::setxattr(path, &attribute, value, flags));
             match left {
                 Ok(()) => return Ok(true),
                 Err(errno) if is_absent(errno) => {}
@@ -67,12 +68,26 @@ impl Dir {
     pub fn remove_note(&self, name: &str) -> Result<()> {
         for namespace in NAMESPACES {
             let attribute = format!("{namespace}.{name}");
-            match rustix::fs::removexattr(self.handle_path(), &attribute) {
+            let removed = rustix::fs::fremovexattr(&*self.fd, &attribute);
+            match self.or_by_path(removed, |path| rustix::fs::removexattr(path, &attribute)) {
                 Err(errno) if !is_absent(errno) => return Err(self.note_failure(errno)),
                 Ok(()) | Err(_) => {}
             }
         }
         Ok(())
+    }
+
+    /// A descriptor will do where the directory is open for reading, as one is that was just made; else there is
+    /// only its path, which takes several times as long.
+    fn or_by_path<T>(
+        &self,
+        by_descriptor: rustix::io::Result<T>,
+        by_path: impl FnOnce(PathBuf) -> rustix::io::Result<T>,
+    ) -> rustix::io::Result<T> {
+        match by_descriptor {
+            Err(Errno::BADF) => by_path(self.handle_path()),
+            done => done,
+        }
     }
 
     fn note_failure(&self, errno: Errno) -> Failure {

@@ -189,6 +189,10 @@ impl V1Group {
     /// may move that member out, which nothing announces.
     pub(crate) fn watch_empty(&self) -> Result<Watch> {
         let mut watched = self.watched();
+        // It may have been the last: that is seen without a listing for somebody else to wait for.
+        if let Some(ended) = watched.take_if(|process| process.has_ended().unwrap_or(false)) {
+            return Ok(Watch::Members(vec![ended.source()]));
+        }
         let still = watched.as_ref().map(|process| self.is_living_member(process));
         if !still.transpose()?.unwrap_or(false) {
             *watched = self.living_member()?;

@@ -4,15 +4,17 @@
 mod support;
 
 use std::ffi::OsStr;
-use std::io::{PipeWriter, Read as _};
+use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use backend_pgrp::{Keeper, KeeperConfig, KeeperSpawner, Order, ProcessGroups, keep};
 use containment_core::{
-    Error, ErrorKind, Group, KillStep, Member, Outcome, Pid, Program, Result, Standing,
+    Error, ErrorKind, Group, KillStep, Member, Outcome, Pid, Program, Result, Signal, SignalSet,
+    Standing,
 };
 use containment_process::pidfd::PidFd;
+use containment_process::proc::Stat;
 use containment_process::reap::become_sub_reaper;
 use containment_process::worker;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -41,6 +43,8 @@ const CASES: &[Case] = cases![
     k32_however_few_descriptors_whoever_left_dies,
     a_member_that_became_another_user_is_told_by_the_first_kill,
     a_program_that_joined_another_process_group_is_met_by_the_first_kill,
+    who_left_the_process_group_of_a_program_that_came_after_the_list_is_met_by_the_first_kill,
+    its_keeper_is_not_told_that_a_program_stops_and_goes_on,
 ];
 
 fn main() -> ExitCode {
@@ -202,7 +206,6 @@ fn k32_however_few_descriptors_whoever_left_dies() {
     clean_kill(group);
 }
 
-/// Set before the name of a case that is played by an ordinary user.
 /// It stands still and was listed, but the signal to the process group that it led reaches its child alone.
 fn a_program_that_joined_another_process_group_is_met_by_the_first_kill() {
     const SCRIPT: &str = "import os, sys, time\n\
@@ -226,6 +229,68 @@ fn a_program_that_joined_another_process_group_is_met_by_the_first_kill() {
     clean_kill(group);
 }
 
+/// Everybody stands still and was listed when it starts. Where all of that takes longer than a list is good for, it is
+/// met anyway.
+fn who_left_the_process_group_of_a_program_that_came_after_the_list_is_met_by_the_first_kill() {
+    let listed: Arc<OnceLock<Group>> = Arc::default();
+    let told: Arc<Mutex<Option<PipeReader>>> = Arc::default();
+    let leaver: Arc<OnceLock<Pid>> = Arc::default();
+    let group = Arc::clone(&listed);
+    let (reader, known) = (Arc::clone(&told), Arc::clone(&leaver));
+    let driver = Forks::driver(move || {
+        let Some(mut reader) = reader.lock().unwrap().take() else { return };
+        known.set(told_pid(&mut reader)).unwrap();
+        assert_eq!(listed.get().unwrap().members().unwrap().len(), 1, "it has no line yet");
+    });
+    let group = group.get_or_init(|| create(&driver, "later"));
+    group.spawn(&Program::new("sleep").arg("1000")).unwrap();
+    group.ops().request_freeze().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    *told.lock().unwrap() = Some(reader);
+    let start = sh("setsid sh -c 'echo $$; exec sleep 1000' & exec sleep 1000").stdout(writer);
+    group.spawn(&start).unwrap();
+    group.ops().kill().unwrap();
+    let leaver = *leaver.get().unwrap();
+    eventually("who left is dead", || !is_alive(leaver));
+    eventually("its keepers have ended", || group.ops().remove().is_ok());
+}
+
+/// It could not do anything about it, and would be woken up by each. What comes while it is stopped itself is pending.
+fn its_keeper_is_not_told_that_a_program_stops_and_goes_on() {
+    let driver = driver();
+    let group = create(&driver, "stops");
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let (mut answers, answer) = std::io::pipe().unwrap();
+    let program = group.spawn(&Program::new("cat").stdin(reader).stdout(answer)).unwrap();
+    let stat = |pid| Stat::read(pid).unwrap().unwrap();
+    let keeper = Pid::new(stat(program.pid()).parent).unwrap();
+    let send = |pid, signal| assert!(PidFd::open(pid).unwrap().unwrap().signal(signal).unwrap());
+    let awaits_stop = |pid| eventually("it is stopped", || stat(pid).state.is_stopped());
+    send(keeper, Signal::STOP);
+    awaits_stop(keeper);
+    send(program.pid(), Signal::STOP);
+    awaits_stop(program.pid());
+    send(program.pid(), Signal::CONT);
+    // Before it executes anything its parent is told, if that is to be told.
+    writer.write_all(b"?").unwrap();
+    answers.read_exact(&mut [0]).unwrap();
+    assert!(!pending(keeper).contains(Signal::CHLD), "it was told of a stop");
+    drop(writer);
+    eventually("the program has ended", || stat(program.pid()).state.is_zombie());
+    eventually("it is told of the end", || pending(keeper).contains(Signal::CHLD));
+    send(keeper, Signal::CONT);
+    assert_eq!(program.wait().unwrap(), Outcome::Exited(0));
+    clean_kill(group);
+}
+
+/// What waits for a whole process (`ShdPnd` of `/proc/PID/status`).
+fn pending(pid: Pid) -> SignalSet {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let bits = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).unwrap();
+    SignalSet::from_bits(u64::from_str_radix(bits.trim(), 16).unwrap())
+}
+
+/// Set before the name of a case that is played by an ordinary user.
 const SETUID: &str = "KEPT_SETUID";
 
 /// It is in the program's process group, of which the kernel tells only that somebody was signalled.

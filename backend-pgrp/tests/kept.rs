@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use backend_pgrp::{Keeper, KeeperConfig, KeeperSpawner, Order, ProcessGroups, keep};
 use containment_core::{
@@ -45,6 +46,7 @@ const CASES: &[Case] = cases![
     a_program_that_joined_another_process_group_is_met_by_the_first_kill,
     who_left_the_process_group_of_a_program_that_came_after_the_list_is_met_by_the_first_kill,
     its_keeper_is_not_told_that_a_program_stops_and_goes_on,
+    what_a_program_used_counts_once_beside_a_crowd,
 ];
 
 fn main() -> ExitCode {
@@ -288,6 +290,30 @@ fn pending(pid: Pid) -> SignalSet {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let bits = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).unwrap();
     SignalSet::from_bits(u64::from_str_radix(bits.trim(), 16).unwrap())
+}
+
+/// Its keeper is over, and not reaped yet: it is among all of `/proc`, which is read for a crowd.
+fn what_a_program_used_counts_once_beside_a_crowd() {
+    let driver = driver();
+    let group = create(&driver, "crowd");
+    let count = "n=0; while [ $n -lt 200000 ]; do n=$((n+1)); done";
+    group.spawn(&sh(count)).unwrap().wait().unwrap();
+    eventually("it is over", || !group.ops().populated().unwrap());
+    let used = group.usage().unwrap().cpu.unwrap();
+    // More than are walked to.
+    let crowd =
+        "n=0; while [ $n -lt 300 ]; do n=$((n+1)); read end <&3 & done 3<&0; echo up; read end";
+    let (stdin, writer) = std::io::pipe().unwrap();
+    let (mut reader, stdout) = std::io::pipe().unwrap();
+    group.spawn(&sh(crowd).stdin(stdin).stdout(stdout)).unwrap();
+    reader.read_exact(&mut [0; 3]).unwrap();
+    let usage = group.usage().unwrap();
+    assert!(usage.pids.unwrap() > 300, "{usage:?}");
+    let members = group.members().unwrap();
+    let of_the_crowd: Duration = members.iter().filter_map(|member| member.cpu).sum();
+    assert!(usage.cpu.unwrap() <= used + of_the_crowd, "{usage:?}: {used:?}, {of_the_crowd:?}");
+    drop(writer);
+    clean_kill(group);
 }
 
 /// Set before the name of a case that is played by an ordinary user.

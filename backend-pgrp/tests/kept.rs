@@ -47,6 +47,7 @@ const CASES: &[Case] = cases![
     who_left_the_process_group_of_a_program_that_came_after_the_list_is_met_by_the_first_kill,
     its_keeper_is_not_told_that_a_program_stops_and_goes_on,
     what_a_program_used_counts_once_beside_a_crowd,
+    who_lives_without_its_first_thread_has_its_memory,
 ];
 
 fn main() -> ExitCode {
@@ -133,6 +134,22 @@ fn k10_who_lives_without_its_first_thread_is_a_member() {
     assert_eq!(standing(sleeper.pid()), Some(Standing::Program), "{members:?}");
     clean_kill(group);
     assert!(!is_alive(daemon));
+}
+
+/// The kernel shows none with a first thread that has ended; the others have it still.
+fn who_lives_without_its_first_thread_has_its_memory() {
+    let Some(program) = without_first_thread() else { return };
+    let driver = driver();
+    let group = create(&driver, "memory");
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let program = group.spawn(&program.stdout(writer)).unwrap();
+    assert_eq!(told_pid(&mut reader), program.pid());
+    await_end_of_first_thread(program.pid());
+    let members = group.members().unwrap();
+    let [member] = &*members else { panic!("it is alone: {members:?}") };
+    assert!(member.memory.unwrap() > 1 << 20, "a Python: {member:?}");
+    assert!(group.usage().unwrap().memory.unwrap() > 1 << 20);
+    clean_kill(group);
 }
 
 /// Four hundred in turn, of which each takes three while it runs.

@@ -47,7 +47,7 @@ pub struct Stat {
     pub threads: i64,
     /// When it started, since boot.
     pub started: u64,
-    /// Resident memory, in pages.
+    /// Resident memory, in pages; none once its first thread has ended.
     pub resident_pages: i64,
 }
 
@@ -146,9 +146,16 @@ impl Stat {
         }
     }
 
-    /// Resident memory, in bytes.
+    /// Resident memory, in bytes. A first thread that has ended has none any more; where others run, theirs is read
+    /// now.
     pub fn resident(&self) -> u64 {
-        let pages = u64::try_from(self.resident_pages).unwrap_or_default();
+        let pages = if self.state.is_zombie() && !self.is_dead() {
+            let others = self.each_thread().unwrap_or_default();
+            others.iter().map(|thread| thread.resident_pages).max()
+        } else {
+            Some(self.resident_pages)
+        };
+        let pages = pages.and_then(|pages| u64::try_from(pages).ok()).unwrap_or_default();
         pages.saturating_mul(rustix::param::page_size() as u64)
     }
 }
@@ -206,6 +213,10 @@ mod tests {
             let own = Stat::read(Pid::current()).unwrap().unwrap();
             let shown = Stat { state: ProcessState('Z'), exiting: true, ..own };
             assert!(!shown.is_dead() && !shown.has_ended());
+            assert!(
+                Stat { resident_pages: 0, ..shown.clone() }.resident() > 0,
+                "the others have it"
+            );
             let alone = Stat { threads: 1, ..shown.clone() };
             assert!(alone.is_dead() && alone.has_ended());
             let gone = Stat { pid: Pid::new(i32::MAX).unwrap(), ..shown };

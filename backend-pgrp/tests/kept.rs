@@ -5,6 +5,7 @@ mod support;
 
 use std::ffi::OsStr;
 use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -48,6 +49,7 @@ const CASES: &[Case] = cases![
     its_keeper_is_not_told_that_a_program_stops_and_goes_on,
     what_a_program_used_counts_once_beside_a_crowd,
     who_lives_without_its_first_thread_has_its_memory,
+    who_got_the_pid_of_a_keeper_that_is_gone_is_a_member,
 ];
 
 fn main() -> ExitCode {
@@ -330,6 +332,41 @@ fn what_a_program_used_counts_once_beside_a_crowd() {
     let of_the_crowd: Duration = members.iter().filter_map(|member| member.cpu).sum();
     assert!(usage.cpu.unwrap() <= used + of_the_crowd, "{usage:?}: {used:?}, {of_the_crowd:?}");
     drop(writer);
+    clean_kill(group);
+}
+
+/// In a pid namespace of its own, where nobody else takes the pid.
+fn who_got_the_pid_of_a_keeper_that_is_gone_is_a_member() {
+    const LAST_PID: &str = "/proc/sys/kernel/ns_last_pid";
+    const INSIDE: &str = "KEPT_PIDS";
+    if std::env::var_os(INSIDE).is_none() {
+        let mut player = Command::new("unshare");
+        player.args(["--pid", "--fork", "--mount-proc"]).arg(std::env::current_exe().unwrap());
+        if !support::must_run::is_root("only root can make a pid namespace") {
+            return;
+        }
+        if !Path::new(LAST_PID).exists() {
+            return support::must_run::skip("last-pid", &"this kernel lets nobody choose a pid");
+        }
+        assert!(player.env(INSIDE, "1").status().unwrap().success());
+        return;
+    }
+    let next_pid = |pid: i32| std::fs::write(LAST_PID, (pid - 1).to_string()).unwrap();
+    next_pid(1000);
+    let driver = driver();
+    let group = create(&driver, "recycled");
+    let (reader, writer) = std::io::pipe().unwrap();
+    let program = group.spawn(&Program::new("cat").stdin(reader)).unwrap();
+    let keeper = Stat::read(program.pid()).unwrap().unwrap().parent;
+    drop(writer);
+    program.wait().unwrap();
+    eventually("its keeper is gone", || group.ops().reap().unwrap().count == 1);
+    // A keeper comes before its program.
+    next_pid(keeper - 1);
+    let program = group.spawn(&Program::new("sleep").arg("1000")).unwrap();
+    assert_eq!(program.pid().as_raw(), keeper);
+    let members: Vec<_> = group.members().unwrap().iter().map(|member| member.pid).collect();
+    assert_eq!(members, [program.pid()]);
     clean_kill(group);
 }
 

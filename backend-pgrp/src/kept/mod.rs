@@ -136,8 +136,7 @@ impl KeptGroup {
                 }
             }
         }
-        let except = standing.iter().map(|(line, _)| line.keeper().pid()).collect();
-        Ok(Tree { roots, except, others })
+        Ok(Tree { roots, except: keepers(&standing)?, others })
     }
 
     /// Whether a keeper was lost, so that what it kept descends from us.
@@ -184,6 +183,17 @@ impl KeptGroup {
     fn error(&self, error: Error) -> Error {
         error.with_backend(self.id().backend).with_group(&self.id().name)
     }
+}
+
+/// The keepers that have not ended: the pid of one that has may be a member's by now.
+fn keepers(standing: &[(Arc<Line>, Keeping)]) -> Result<Vec<Pid>> {
+    let mut keepers = Vec::new();
+    for (line, keeping) in standing {
+        if *keeping == Keeping::Goes || !line.has_keeper_ended()? {
+            keepers.push(line.keeper().pid());
+        }
+    }
+    Ok(keepers)
 }
 
 impl OfProcesses for KeptGroup {

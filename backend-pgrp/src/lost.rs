@@ -146,7 +146,7 @@ fn carries(stat: &Stat, ids: &HashSet<Vec<u8>>) -> bool {
 /// A first thread that has ended has no memory any more; the others have it still.
 fn environment_of(stat: &Stat) -> std::io::Result<Vec<u8>> {
     let directory = format!("/proc/{}", stat.pid);
-    let path = if stat.state.is_zombie() && !stat.is_dead() {
+    let path = if stat.lives_without_first_thread() {
         let threads = stat.each_thread()?;
         let runs = threads.iter().find(|thread| !thread.state.is_zombie());
         format!("{directory}/task/{}/environ", runs.map_or(stat.pid, |thread| thread.pid))

@@ -125,7 +125,8 @@ fn k10_who_lives_without_its_first_thread_is_a_member() {
     let driver = driver();
     let group = create(&driver, "threads");
     let (mut reader, writer) = std::io::pipe().unwrap();
-    let start = sh("setsid \"$@\" & exec sleep 1000").arg("sh").arg(program.name());
+    let script = "setsid sh -c 'echo $$; exec \"$@\"' sh \"$@\" & exec sleep 1000";
+    let start = sh(script).arg("sh").arg(program.name());
     let start = start.args(program.arguments()).stdout(writer);
     let sleeper = group.spawn(&start).unwrap();
     let daemon = told_pid(&mut reader);
@@ -143,9 +144,7 @@ fn who_lives_without_its_first_thread_has_its_memory() {
     let Some(program) = without_first_thread() else { return };
     let driver = driver();
     let group = create(&driver, "memory");
-    let (mut reader, writer) = std::io::pipe().unwrap();
-    let program = group.spawn(&program.stdout(writer)).unwrap();
-    assert_eq!(told_pid(&mut reader), program.pid());
+    let program = group.spawn(&program).unwrap();
     await_end_of_first_thread(program.pid());
     let members = group.members().unwrap();
     let [member] = &*members else { panic!("it is alone: {members:?}") };

@@ -7,7 +7,7 @@
 )]
 
 #[path = "../../../tests/support/must_run.rs"]
-mod must_run;
+pub(crate) mod must_run;
 #[path = "../../../tests/support/time.rs"]
 mod time;
 

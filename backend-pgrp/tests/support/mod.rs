@@ -1,5 +1,7 @@
 //! What the tests of process groups share.
 
+#[path = "../../../tests/support/first_thread.rs"]
+mod first_thread;
 #[path = "../../../tests/support/must_run.rs"]
 pub(crate) mod must_run;
 #[path = "../../../tests/support/time.rs"]
@@ -47,14 +49,10 @@ pub(crate) fn clean_kill(group: Group) {
     assert!(report.is_clean() && report.errors.is_empty(), "{report:?}");
 }
 
-/// A process that tells its pid on its standard output, and lives on without its first thread; none where that
-/// cannot be had.
+/// A process that lives on without its first thread; none where that cannot be had.
 pub(crate) fn without_first_thread() -> Option<Program> {
-    const SCRIPT: &str = "import ctypes, os, threading, time\n\
-        threading.Thread(target=time.sleep, args=(1000,)).start()\n\
-        print(os.getpid(), flush=True)\n\
-        ctypes.CDLL(None).pthread_exit(None)";
-    must_run::has_python().then(|| Program::new("python3").args(["-c", SCRIPT]))
+    must_run::has_python()
+        .then(|| Program::new("python3").args(["-c", first_thread::LIVES_WITHOUT]))
 }
 
 /// Waits until a process is shown as a zombie.

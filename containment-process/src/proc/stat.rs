@@ -111,6 +111,11 @@ impl Stat {
         self.state.is_zombie() && self.threads <= 1
     }
 
+    /// Whether it lives without its first thread, of which `/proc/PID` tells: the process is shown as a zombie.
+    pub fn lives_without_first_thread(&self) -> bool {
+        self.state.is_zombie() && !self.is_dead()
+    }
+
     /// Whether it runs no instruction any more: each of its threads is a zombie, or about to be one. The kernel
     /// takes a process out of its groups, and so tells that they are empty, shortly before it shows a zombie.
     /// Where its first thread has ended before others, those are looked at now.
@@ -149,7 +154,7 @@ impl Stat {
     /// Resident memory, in bytes. A first thread that has ended has none any more; where others run, theirs is read
     /// now.
     pub fn resident(&self) -> u64 {
-        let pages = if self.state.is_zombie() && !self.is_dead() {
+        let pages = if self.lives_without_first_thread() {
             let others = self.each_thread().unwrap_or_default();
             others.iter().map(|thread| thread.resident_pages).max()
         } else {
@@ -213,12 +218,14 @@ mod tests {
             let own = Stat::read(Pid::current()).unwrap().unwrap();
             let shown = Stat { state: ProcessState('Z'), exiting: true, ..own };
             assert!(!shown.is_dead() && !shown.has_ended());
+            assert!(shown.lives_without_first_thread());
             assert!(
                 Stat { resident_pages: 0, ..shown.clone() }.resident() > 0,
                 "the others have it"
             );
             let alone = Stat { threads: 1, ..shown.clone() };
             assert!(alone.is_dead() && alone.has_ended());
+            assert!(!alone.lives_without_first_thread());
             let gone = Stat { pid: Pid::new(i32::MAX).unwrap(), ..shown };
             assert!(gone.has_ended() && gone.each_thread().unwrap().is_empty());
             drop(end);

@@ -59,6 +59,11 @@ fn daemons_and_forks_die_with_their_group() {
     }
 }
 
+fn await_end_of_first_thread(pid: Pid) {
+    let is_shown = || Stat::read(pid).unwrap().unwrap().state.is_zombie();
+    eventually("its first thread has ended", is_shown);
+}
+
 fn is_over(pid: Pid) -> bool {
     Stat::read(pid).unwrap().is_none_or(|stat| stat.state.is_zombie())
 }
@@ -154,8 +159,7 @@ fn k10_who_lives_without_its_first_thread_dies() {
         let group = create(&driver, "threads");
         let program = Program::new("python3").args(["-c", first_thread::LIVES_WITHOUT]);
         let program = group.spawn(&program).unwrap();
-        let is_shown = || Stat::read(program.pid()).unwrap().unwrap().state.is_zombie();
-        eventually("its first thread has ended", is_shown);
+        await_end_of_first_thread(program.pid());
         assert!(group.ops().populated().unwrap());
         let [member] = &*group.members().unwrap() else { panic!("it is alone") };
         assert!(member.memory.unwrap() > 1 << 20, "a Python: {member:?}");
@@ -167,6 +171,27 @@ fn k10_who_lives_without_its_first_thread_dies() {
         assert_eq!(group.spawn(&sh("exit 3")).unwrap().wait().unwrap(), Outcome::Exited(3));
         let report = group.terminate(&Policy::kill()).unwrap();
         assert!(report.is_clean() && report.errors.is_empty(), "{report:?}");
+    }
+}
+
+/// The kernel moves the other threads, and lists no process then: a kill would find nobody.
+#[test]
+fn who_lives_without_its_first_thread_is_not_attached() {
+    if !must_run::has_python() {
+        return;
+    }
+    for driver in drivers() {
+        let [from, to] = ["from", "to"].map(|test| create(&driver, test));
+        let program = Program::new("python3").args(["-c", first_thread::LIVES_WITHOUT]);
+        let program = from.spawn(&program).unwrap();
+        await_end_of_first_thread(program.pid());
+        let refused = to.ops().attach(program.pid()).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unsupported);
+        assert!(refused.to_string().contains("its first thread has ended"), "{refused}");
+        assert!(from.ops().populated().unwrap() && !to.ops().populated().unwrap());
+        for group in [from, to] {
+            assert!(group.terminate(&patient(&Policy::kill())).unwrap().is_clean());
+        }
     }
 }
 

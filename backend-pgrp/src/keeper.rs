@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use containment_core::{
-    Capabilities, Change, ChildOps, Error, FreezeState, GroupId, GroupOps, KillStep, Member,
-    Operation, Pid, Policy, Program, Reaped, Result, Signal, SignalSet, Signalled, SystemWaiter,
-    Teardown, Time, Usage, Waiter, Watch,
+    Capabilities, Change, Error, FreezeState, GroupId, GroupOps, KillStep, Member, Operation, Pid,
+    Policy, Reaped, Result, Signal, SignalSet, Signalled, SystemWaiter, Teardown, Time, Usage,
+    Waiter, Watch,
 };
 use containment_process::pidfd::{Look, PidFd, Waited};
 use containment_process::proc::Stat;
@@ -25,7 +25,7 @@ use rustix::process::{setpgid, setsid};
 
 use crate::capabilities;
 use crate::keepers::{Order, Recorder};
-use crate::lacking::{OfProcesses, lacking};
+use crate::lacking::{OfProcesses, lacking, starts_nothing};
 use crate::message::Message;
 use crate::tree::{Struck, Tree};
 
@@ -262,14 +262,11 @@ impl GroupOps for Keeper {
     }
 
     lacking!();
+    starts_nothing!();
 
     fn handles(&self) -> Vec<RawFd> {
         let processes = [&self.supervisor, &self.program].into_iter().chain(&self.guardian);
         processes.map(AsRawFd::as_raw_fd).chain([self.pipe.as_raw_fd()]).collect()
-    }
-
-    fn program_runs(&self) -> bool {
-        false
     }
 
     fn members(&self) -> Result<Vec<Member>> {
@@ -317,10 +314,6 @@ impl GroupOps for Keeper {
 
     fn remove(&self) -> Result<()> {
         Ok(())
-    }
-
-    fn spawn(&self, _: &Program) -> Result<Box<dyn ChildOps>> {
-        self.lacks(Operation::Spawn)
     }
 
     fn usage(&self) -> Result<Usage> {

@@ -9,14 +9,14 @@ use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use containment_core::{
-    Capabilities, Change, ChildOps, Error, ErrorKind, FreezeState, GroupId, GroupOps, KillStep,
-    Member, Operation, Pid, Program, Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
+    Capabilities, Change, Error, ErrorKind, FreezeState, GroupId, GroupOps, KillStep, Member,
+    Operation, Pid, Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
 };
 use containment_process::pidfd::PidFd;
 use containment_process::proc::{Snapshot, Stat};
 use containment_process::signalling::signal_known;
 
-use crate::lacking::{OfProcesses, lacking};
+use crate::lacking::{OfProcesses, lacking, starts_nothing};
 use crate::tree::{freeze_state, is_of};
 
 /// The variable that marks programs: the ids of the groups around each, outermost first, `:` between.
@@ -176,18 +176,11 @@ impl GroupOps for LostGroup {
     }
 
     lacking!();
+    starts_nothing!();
 
     /// It holds no process by a descriptor between two calls.
     fn handles(&self) -> Vec<RawFd> {
         Vec::new()
-    }
-
-    fn spawn(&self, _: &Program) -> Result<Box<dyn ChildOps>> {
-        self.lacks(Operation::Spawn)
-    }
-
-    fn program_runs(&self) -> bool {
-        false
     }
 
     fn members(&self) -> Result<Vec<Member>> {

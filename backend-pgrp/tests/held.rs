@@ -152,7 +152,7 @@ fn a_living_member_is_watched() {
     let watch = group.ops().watch(Change::Empty).unwrap();
     assert!(matches!(watch, Watch::Members(ref sources) if sources.len() == 1), "{watch:?}");
     drop(writer);
-    group.wait_empty(scaled(Duration::from_secs(20))).unwrap();
+    group.wait_empty(deadline()).unwrap();
     clean_kill(group);
 }
 
@@ -171,7 +171,7 @@ fn a_wait_ends_when_the_last_member_leaves_by_setsid() {
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| {
             tell.send(rustix::thread::gettid()).unwrap();
-            group.wait_empty(scaled(Duration::from_secs(20)))
+            group.wait_empty(deadline())
         });
         let stat = format!("/proc/self/task/{}/stat", told.recv().unwrap());
         eventually("it waits", || std::fs::read_to_string(&stat).unwrap().contains(") S "));

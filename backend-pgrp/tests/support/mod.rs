@@ -8,11 +8,10 @@ pub(crate) mod must_run;
 mod time;
 
 use std::io::{PipeReader, Read};
-use std::time::{Duration, Instant};
 
 use containment_core::{CgroupOps, ControllerSet, Group, GroupName, Pid, Policy, Program};
 use containment_process::proc::Stat;
-pub(crate) use time::scaled;
+pub(crate) use time::*;
 
 pub(crate) fn create(driver: &dyn CgroupOps, name: &str) -> Group {
     let name: GroupName = name.parse().unwrap();
@@ -21,14 +20,6 @@ pub(crate) fn create(driver: &dyn CgroupOps, name: &str) -> Group {
 
 pub(crate) fn sh(script: &str) -> Program {
     Program::new("/bin/sh").args(["-c", script])
-}
-
-pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + scaled(Duration::from_secs(20));
-    while !condition() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 pub(crate) fn is_alive(pid: Pid) -> bool {

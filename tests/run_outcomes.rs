@@ -117,6 +117,8 @@ fn k10_who_is_left_behind_without_its_first_thread_is_told_and_ended(backend: &s
     let ended = running.finish().expect(0);
     let pids: Vec<i32> = ended.listed("left_behind").into_iter().map(|(pid, _)| pid).collect();
     assert_eq!(pids, [left]);
+    let arguments = &ended.report()["teardown"]["left_behind"][0]["args"];
+    assert_eq!(arguments[2], LIVES_WITHOUT, "another thread has them still");
     assert!(!traces::runs(left));
 }
 

@@ -143,17 +143,9 @@ fn carries(stat: &Stat, ids: &HashSet<Vec<u8>>) -> bool {
     marks.split(|byte| *byte == b':').any(|mark| ids.contains(mark))
 }
 
-/// A first thread that has ended has no memory any more; the others have it still.
 fn environment_of(stat: &Stat) -> std::io::Result<Vec<u8>> {
-    let directory = format!("/proc/{}", stat.pid);
-    let path = if stat.lives_without_first_thread() {
-        let threads = stat.each_thread()?;
-        let runs = threads.iter().find(|thread| !thread.state.is_zombie());
-        format!("{directory}/task/{}/environ", runs.map_or(stat.pid, |thread| thread.pid))
-    } else {
-        format!("{directory}/environ")
-    };
-    std::fs::read(path)
+    let thread = stat.living_thread().map_or(stat.pid, |thread| thread.pid);
+    std::fs::read(format!("/proc/{}/task/{thread}/environ", stat.pid))
 }
 
 impl OfProcesses for LostGroup {

@@ -1,5 +1,6 @@
 //! `/proc/PID/stat`: one process as it was in one moment.
 
+use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
@@ -151,17 +152,21 @@ impl Stat {
         }
     }
 
-    /// Resident memory, in bytes. A first thread that has ended has none any more; where others run, theirs is read
-    /// now.
+    /// Resident memory, in bytes.
     pub fn resident(&self) -> u64 {
-        let pages = if self.lives_without_first_thread() {
-            let others = self.each_thread().unwrap_or_default();
-            others.iter().map(|thread| thread.resident_pages).max()
-        } else {
-            Some(self.resident_pages)
-        };
+        let pages = self.living_thread().map(|thread| thread.resident_pages);
         let pages = pages.and_then(|pages| u64::try_from(pages).ok()).unwrap_or_default();
         pages.saturating_mul(rustix::param::page_size() as u64)
+    }
+
+    /// Its first thread; where that has ended before others, one of those, as it is now. By a thread that has ended
+    /// `/proc` shows no memory, and so neither arguments nor environment.
+    pub fn living_thread(&self) -> Option<Cow<'_, Self>> {
+        if !self.lives_without_first_thread() {
+            return Some(Cow::Borrowed(self));
+        }
+        let lives = |thread: &Self| !thread.exiting && !thread.state.is_zombie();
+        self.each_thread().ok()?.into_iter().find(lives).map(Cow::Owned)
     }
 }
 

@@ -5,7 +5,6 @@
 mod deaf;
 mod support;
 
-use std::path::Path;
 use std::time::Duration;
 
 use containment::{
@@ -14,6 +13,7 @@ use containment::{
 };
 use deaf::Deaf;
 use support::backends::{on_each_backend, skip, unusable};
+use support::must_run::{has_fuse, is_root};
 use support::{deadline, eventually, traces};
 
 on_each_backend!(
@@ -64,8 +64,8 @@ fn a_guard_that_is_kept_leaves_the_group_frozen(backend: &str) {
 /// The list is exact, also on version 1, which shows the frozen in the state of those that will not freeze.
 #[test]
 fn who_would_not_freeze_is_named_and_nobody_else() {
-    if !rustix::process::geteuid().is_root() || !Path::new("/dev/fuse").exists() {
-        return skip("freezing", "it takes root and /dev/fuse to hold a process for certain");
+    if !is_root("only root can mount what holds a process for certain") || !has_fuse() {
+        return;
     }
     for backend in ["cgroup-v2", "cgroup-v1", "hybrid", "process-group"] {
         if let Some(reason) = unusable(backend) {

@@ -1,6 +1,8 @@
 //! How runs end: statuses, time limits, what is left behind, and what `contain` was told about the
 //! program and the report.
 
+#[path = "support/first_thread.rs"]
+mod first_thread;
 mod support;
 
 use std::fs;
@@ -9,9 +11,11 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use containment::Signal;
+use first_thread::LIVES_WITHOUT;
 use serde_json::{Value, json};
 use support::backends::on_each_backend;
 use support::job::{Job, signal};
+use support::must_run::has_python;
 use support::{deadline, eventually, scaled, traces};
 
 on_each_backend!(
@@ -20,6 +24,7 @@ on_each_backend!(
     a_time_limit_ends_even_what_ignores_term,
     a_time_limit_that_is_not_reached_does_nothing,
     what_the_program_leaves_behind_is_ended_at_once_when_it_dies_of_term,
+    k10_who_is_left_behind_without_its_first_thread_is_told_and_ended,
     k25_a_left_over_that_holds_stdout_does_not_hold_the_run,
     k27_the_grace_ends_when_nobody_is_left,
     without_grace_nobody_is_asked,
@@ -91,6 +96,30 @@ fn what_the_program_leaves_behind_is_ended_at_once_when_it_dies_of_term(backend:
     let left: Vec<i32> = ended.listed("left_behind").into_iter().map(|(pid, _)| pid).collect();
     assert_eq!(left, [job.await_line("pid").parse::<i32>().unwrap()]);
     assert_eq!(ended.report()["teardown"]["rounds"], 0, "nobody had to be killed");
+}
+
+/// `/proc` shows it as a zombie, without arguments and environment.
+fn k10_who_is_left_behind_without_its_first_thread_is_told_and_ended(backend: &str) {
+    if !has_python() {
+        return;
+    }
+    let job = Job::on(backend);
+    let script = "python3 -c \"$SCRIPT\" MARK & echo $! >DIR/pid; read end <DIR/end";
+    let made = std::process::Command::new("mkfifo").arg(job.path("end")).status();
+    assert!(made.unwrap().success());
+    let options = ["--grace", "0", "--env", &format!("SCRIPT={LIVES_WITHOUT}")];
+    let running = job.start_sh(&options, script);
+    let left: i32 = job.await_line("pid").parse().unwrap();
+    eventually("its first thread has ended", || traces::state(left) == Some('Z'));
+    assert!(traces::runs(left));
+    assert!(job.processes().iter().any(|process| process.pid == left));
+    fs::write(job.path("end"), "\n").unwrap();
+    let ended = running.finish().expect(0);
+    let pids: Vec<i32> = ended.listed("left_behind").into_iter().map(|(pid, _)| pid).collect();
+    assert_eq!(pids, [left]);
+    let arguments = &ended.report()["teardown"]["left_behind"][0]["args"];
+    assert_eq!(arguments[2], LIVES_WITHOUT, "another thread has them still");
+    assert!(!traces::runs(left));
 }
 
 /// The pipe ends when the run does: whoever reads from it is not held up by a left-over.

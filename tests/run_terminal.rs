@@ -29,7 +29,7 @@ fn both(backend: &str, job: &Job) -> [String; 2] {
 fn on_each_way(backend: &str, scene: fn(&mut Terminal, &str, &Job)) {
     let job = Job::on(backend);
     for way in both(backend, &job) {
-        let mut terminal = Terminal::with_shell();
+        let mut terminal = Terminal::with_shell(&job);
         scene(&mut terminal, &way, &job);
         terminal.types("exit 0\n");
         assert!(terminal.finish().success(), "{way}");
@@ -119,7 +119,7 @@ fn k39_a_session_leader_is_not_stopped_by_ctrl_z(backend: &str) {
     for way in both(backend, &job) {
         let script =
             format!("exec {way}sh -c 'echo ru\"n\"s; read line; echo \"got $line\"; exit 5'");
-        let mut terminal = Terminal::with(&["sh", "-c", &script]);
+        let mut terminal = Terminal::with(&job, &["sh", "-c", &script]);
         terminal.expect("runs");
         terminal.types(CTRL_Z);
         terminal.types("hello\n");
@@ -133,9 +133,8 @@ fn k39_a_session_leader_is_not_stopped_by_ctrl_z(backend: &str) {
 fn k39_a_hangup_ends_the_group(backend: &str) {
     let job = Job::on(backend);
     let [_, contain] = both(backend, &job);
-    let mut terminal = Terminal::with_shell();
+    let mut terminal = Terminal::with_shell(&job);
     let program = job.script("echo ru\"n\"s; setsid sleep 1000.MARK & exec sleep 1001.MARK");
-    terminal.types(&format!("export CONTAIN_TEST_MARK={}; ", job.mark()));
     terminal.types(&format!("{contain}sh -c '{program}'\n"));
     terminal.expect("runs");
     drop(terminal);

@@ -1,6 +1,8 @@
 //! Killing on real hierarchies: frozen members, members that fork, groups that vanish or that others
 //! meddle with.
 
+#[path = "../../tests/support/first_thread.rs"]
+mod first_thread;
 mod support;
 
 use std::fs;
@@ -263,15 +265,13 @@ fn k10_a_zombie_is_no_member() {
 /// K10 the other way round: the first thread has ended, and the process has not.
 #[test]
 fn k10_who_lives_without_its_first_thread_is_a_member() {
-    const SCRIPT: &str = "import ctypes, threading, time\n\
-        threading.Thread(target=time.sleep, args=(1000,)).start()\n\
-        ctypes.CDLL(None).pthread_exit(None)";
     if !must_run::has_python() {
         return;
     }
     for bench in benches("k10-threads") {
         let group = bench.group();
-        let program = group.spawn(&Program::new("python3").args(["-c", SCRIPT])).unwrap();
+        let program = Program::new("python3").args(["-c", first_thread::LIVES_WITHOUT]);
+        let program = group.spawn(&program).unwrap();
         let has_ended = || Stat::read(program.pid()).unwrap().unwrap().state.is_zombie();
         eventually("its first thread has ended", has_ended);
         assert!(group.ops().populated().unwrap());

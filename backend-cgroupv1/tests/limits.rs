@@ -1,5 +1,7 @@
 //! Limits and figures on real hierarchies: what is set is what the kernel keeps, and it holds.
 
+#[path = "../../tests/support/disks.rs"]
+mod disks;
 mod support;
 
 use std::fs;
@@ -118,17 +120,10 @@ fn limits_are_changed_and_lifted() {
     end(group);
 }
 
-/// The first whole disk that this host has.
-fn disk() -> Option<Device> {
-    let mut disks = fs::read_dir("/sys/block").ok()?;
-    let text = disks.find_map(|disk| fs::read_to_string(disk.ok()?.path().join("dev")).ok())?;
-    text.trim().parse().ok()
-}
-
 #[test]
 fn a_disk_is_limited_and_what_is_no_disk_is_refused() {
     let Some(bench) = bench_with("disk", &[Limit::IoMax]) else { return };
-    let Some(disk) = disk() else {
+    let Some(disk) = disks::first() else {
         return must_run::skip("cgroup-v1-limits.disk", &"this host has no disk");
     };
     let group = bench.group_with(Set::EMPTY.with(Limit::IoMax));

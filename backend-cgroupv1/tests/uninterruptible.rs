@@ -5,7 +5,6 @@
 mod deaf;
 mod support;
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use containment_core::ErrorKind::TimedOut;
@@ -20,12 +19,9 @@ use support::*;
 /// are dead, and who cannot die is reported. Once it can, whoever comes later finishes the job.
 #[test]
 fn k05_who_cannot_die_is_reported_and_ended_later() {
-    if driver().is_none() {
+    let is_root = || must_run::is_root("only root can mount what holds a process for certain");
+    if driver().is_none() || !is_root() || !must_run::has_fuse() {
         return;
-    }
-    if !rustix::process::geteuid().is_root() || !Path::new("/dev/fuse").exists() {
-        let reason = "it takes root and /dev/fuse to hold a process for certain";
-        return must_run::skip("freezing", &reason);
     }
     let output = std::process::Command::new("unshare")
         .args(["--mount", "--propagation", "private"])

@@ -7,7 +7,7 @@ use containment_core::{
 };
 use containment_process::cgroupfs::{Dir, Failure};
 use containment_process::pidfd::PidFd;
-use containment_process::proc::cgroup;
+use containment_process::proc::{Stat, cgroup};
 use containment_process::signalling::signal_all;
 
 use crate::group::V2Group;
@@ -48,23 +48,52 @@ impl V2Group {
             .map(|pass| pass.described(|error| self.error(error)))
     }
 
-    /// One write where the kernel has `cgroup.kill`; else freeze, then signal everybody. A frozen
-    /// process of cgroup v2 dies of SIGKILL without being thawed.
+    /// One write where the kernel has `cgroup.kill`; else, and for whom that did not reach the last time,
+    /// freeze, then signal everybody. A frozen process of cgroup v2 dies of SIGKILL without being thawed.
     pub(crate) fn kill_step(&self) -> Result<KillStep> {
         self.refuse_own(Operation::Kill)?;
-        self.kills.fetch_add(1, Ordering::SeqCst);
-        if self.capabilities.kill == Kill::Atomic {
-            match self.dir.write("cgroup.kill", "1") {
-                Ok(()) => return Ok(KillStep::Killed),
-                Err(failure) if failure.kind() == ErrorKind::Unsupported => {}
-                Err(failure) => return Err(self.error(failure.during(Operation::Kill))),
-            }
+        let again = self.kills.fetch_add(1, Ordering::SeqCst) > 0;
+        let whole = self.kill_whole()?;
+        if whole && !(again && self.holds_unreachable()?) {
+            return Ok(KillStep::Killed);
         }
-        write_freeze(&self.dir, true).map_err(|f| self.error(f.during(Operation::Kill)))?;
+        let failed = |failure: Failure| self.error(failure.during(Operation::Kill));
+        write_freeze(&self.dir, true).map_err(failed)?;
         if self.freeze_state(Operation::Kill)? != FreezeState::Frozen {
             return Ok(KillStep::Freezing);
         }
-        self.signal_pass(Signal::KILL).map(KillStep::Signalled)
+        let pass = self.signal_pass(Signal::KILL)?;
+        if whole {
+            // Nobody expects a freeze to undo where kills are atomic.
+            write_freeze(&self.dir, false).map_err(failed)?;
+        }
+        Ok(KillStep::Signalled(pass))
+    }
+
+    /// Whether `cgroup.kill` is there, and was written.
+    fn kill_whole(&self) -> Result<bool> {
+        if self.capabilities.kill != Kill::Atomic {
+            return Ok(false);
+        }
+        match self.dir.write("cgroup.kill", "1") {
+            Ok(()) => Ok(true),
+            Err(failure) if failure.kind() == ErrorKind::Unsupported => Ok(false),
+            Err(failure) => Err(self.error(failure.during(Operation::Kill))),
+        }
+    }
+
+    /// Whether a process lives without its first thread: `cgroup.kill` signals first threads alone, and
+    /// where that has ended nobody dies of it (`__cgroup_kill`, `complete_signal`; seen on Linux 6.18).
+    fn holds_unreachable(&self) -> Result<bool> {
+        for pid in self.pids(Operation::Kill)? {
+            let stat = Stat::read(pid).map_err(|error| {
+                self.error(Error::from_io(Operation::Kill, &error)).with_pid(pid)
+            })?;
+            if stat.is_some_and(|stat| stat.lives_without_first_thread()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The supervisor is never killed, signalled or frozen with what it supervises (K38).

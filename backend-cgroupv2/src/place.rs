@@ -3,6 +3,7 @@
 use containment_core::{Error, ErrorKind, Operation, Pid, Program, Result};
 use containment_process::child::Started;
 use containment_process::pidfd::{Look, PidFd};
+use containment_process::proc::Stat;
 use containment_process::spawn::{Entry, Failure, Launch, Mark, Memory, spawn};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
@@ -68,6 +69,12 @@ pub(crate) fn move_into(dir: &Dir, pid: Pid) -> Result<()> {
     let gone = || Error::from_errno(Operation::Attach, Errno::SRCH.raw_os_error());
     let failed = |error: std::io::Error| Error::from_io(Operation::Attach, &error);
     let process = PidFd::open(pid).map_err(failed)?.ok_or_else(gone)?;
+    let stat = Stat::read(pid).map_err(failed)?;
+    if stat.is_some_and(|stat| stat.lives_without_first_thread()) {
+        // The others would be members that no `cgroup.procs` lists: their process stays in it with the first.
+        return Err(Error::new(ErrorKind::Unsupported, Operation::Attach)
+            .because("its first thread has ended, and the kernel would list it nowhere"));
+    }
     let written = dir.write("cgroup.procs", pid.to_string());
     written.map_err(|failure| place_error(failure.during(Operation::Attach)))?;
     if process.has_ended().map_err(failed)? { Err(gone()) } else { Ok(()) }

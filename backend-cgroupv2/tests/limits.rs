@@ -3,6 +3,8 @@
 //! Each test runs where its controllers can be handed down; `CONTAIN_MUST_RUN=cgroup-v2-limits` turns a skip
 //! into a failure.
 
+#[path = "../../tests/support/disks.rs"]
+mod disks;
 mod support;
 
 use std::fs;
@@ -177,13 +179,6 @@ fn a_group_is_confined_to_cpus_that_the_one_around_it_has() {
     end(group);
 }
 
-/// The first whole disk that this host has.
-fn disk() -> Option<Device> {
-    let mut disks = fs::read_dir("/sys/block").ok()?;
-    let text = disks.find_map(|disk| fs::read_to_string(disk.ok()?.path().join("dev")).ok())?;
-    text.trim().parse().ok()
-}
-
 #[test]
 fn a_disk_is_limited_and_what_is_no_disk_is_refused() {
     let Some(driver) = driver(&[Limit::IoMax]) else { return };
@@ -193,7 +188,7 @@ fn a_disk_is_limited_and_what_is_no_disk_is_refused() {
     let refused = refusal(&group, &Limits::new().io_max(none, most));
     assert_eq!(refused.kind(), ErrorKind::InvalidInput, "{refused:?}");
     assert!(refused.to_string().contains("4095:77"), "{refused}");
-    if let Some(disk) = disk() {
+    if let Some(disk) = disks::first() {
         set(&group, &Limits::new().io_max(disk, most));
         let line = format!("{disk} rbps=1048576 wbps=max riops=max wiops=100");
         assert_eq!(kept(&group, "io.max"), line);

@@ -3,6 +3,8 @@
 //! Where there is none, or no right to it, every test says so; `CONTAIN_MUST_RUN=cgroup-v2` turns that
 //! into a failure.
 
+#[path = "../../tests/support/first_thread.rs"]
+mod first_thread;
 mod support;
 
 use std::time::{Duration, Instant};
@@ -12,6 +14,7 @@ use containment_core::{
     CgroupOps, Change, ControllerSet, ErrorKind, FreezeState, Group, GroupName, KillStep,
     Operation, Outcome, Pid, Policy, Program, Signal, Standing, Teardown,
 };
+use containment_process::proc::Stat;
 use support::*;
 
 /// One kill as core makes it: without `cgroup.kill` it freezes first, and the group is thawed after.
@@ -56,12 +59,17 @@ fn daemons_and_forks_die_with_their_group() {
     }
 }
 
+fn await_end_of_first_thread(pid: Pid) {
+    let is_shown = || Stat::read(pid).unwrap().unwrap().state.is_zombie();
+    eventually("its first thread has ended", is_shown);
+}
+
 fn is_over(pid: Pid) -> bool {
-    containment_process::proc::Stat::read(pid).unwrap().is_none_or(|stat| stat.state.is_zombie())
+    Stat::read(pid).unwrap().is_none_or(|stat| stat.state.is_zombie())
 }
 
 fn is_alive(pid: Pid) -> bool {
-    containment_process::proc::Stat::read(pid).unwrap().is_some_and(|stat| !stat.has_ended())
+    Stat::read(pid).unwrap().is_some_and(|stat| !stat.has_ended())
 }
 
 /// The same figures by files that are kept open, which are closed with the group.
@@ -137,6 +145,53 @@ fn subgroups_die_and_go_with_their_group() {
         let report = group.terminate(&Policy::kill()).unwrap();
         assert!(report.is_clean(), "{report:?}");
         assert_eq!(inner.populated().unwrap_err().kind(), ErrorKind::Gone);
+    }
+}
+
+/// K10 the other way round: the first thread has ended, and the process has not. It is signalled as by older
+/// kernels, frozen, and what begins in the group after that is not.
+#[test]
+fn k10_who_lives_without_its_first_thread_dies() {
+    if !must_run::has_python() {
+        return;
+    }
+    for driver in drivers() {
+        let group = create(&driver, "threads");
+        let program = Program::new("python3").args(["-c", first_thread::LIVES_WITHOUT]);
+        let program = group.spawn(&program).unwrap();
+        await_end_of_first_thread(program.pid());
+        assert!(group.ops().populated().unwrap());
+        let [member] = &*group.members().unwrap() else { panic!("it is alone") };
+        assert!(member.memory.unwrap() > 1 << 20, "a Python: {member:?}");
+        eventually("it dies", || {
+            kill_once(&group);
+            !group.ops().populated().unwrap()
+        });
+        assert_eq!(program.wait().unwrap(), Outcome::Signaled(Signal::KILL));
+        assert_eq!(group.spawn(&sh("exit 3")).unwrap().wait().unwrap(), Outcome::Exited(3));
+        let report = group.terminate(&Policy::kill()).unwrap();
+        assert!(report.is_clean() && report.errors.is_empty(), "{report:?}");
+    }
+}
+
+/// The kernel moves the other threads, and lists no process then: a kill would find nobody.
+#[test]
+fn who_lives_without_its_first_thread_is_not_attached() {
+    if !must_run::has_python() {
+        return;
+    }
+    for driver in drivers() {
+        let [from, to] = ["from", "to"].map(|test| create(&driver, test));
+        let program = Program::new("python3").args(["-c", first_thread::LIVES_WITHOUT]);
+        let program = from.spawn(&program).unwrap();
+        await_end_of_first_thread(program.pid());
+        let refused = to.ops().attach(program.pid()).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unsupported);
+        assert!(refused.to_string().contains("its first thread has ended"), "{refused}");
+        assert!(from.ops().populated().unwrap() && !to.ops().populated().unwrap());
+        for group in [from, to] {
+            assert!(group.terminate(&patient(&Policy::kill())).unwrap().is_clean());
+        }
     }
 }
 

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use containment_core::{
-    Capabilities, Change, ChildOps, Error, FreezeState, GroupId, GroupOps, KillStep, Member,
-    Operation, Pid, Policy, Program, Reaped, Result, Signal, SignalSet, Signalled, SystemWaiter,
-    Teardown, Time, Usage, Waiter, Watch,
+    Capabilities, Change, Error, FreezeState, GroupId, GroupOps, KillStep, Member, Operation, Pid,
+    Policy, Reaped, Result, Signal, SignalSet, Signalled, SystemWaiter, Teardown, Time, Usage,
+    Waiter, Watch,
 };
 use containment_process::pidfd::{Look, PidFd, Waited};
 use containment_process::proc::Stat;
@@ -25,7 +25,7 @@ use rustix::process::{setpgid, setsid};
 
 use crate::capabilities;
 use crate::keepers::{Order, Recorder};
-use crate::lacking::{OfProcesses, lacking};
+use crate::lacking::{OfProcesses, lacking, starts_nothing};
 use crate::message::Message;
 use crate::tree::{Struck, Tree};
 
@@ -77,8 +77,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    /// Starts the program, then lets go of everything that is not needed to keep it. `None` when the
-    /// program does not run, which was told.
+    /// Starts the program and tells it. `None` when the program does not run, which was told.
     fn begin(config: KeeperConfig<'_>, pipe: PipeWriter) -> io::Result<Option<Self>> {
         let inherited = set_mask(SignalSet::ALL)?;
         become_sub_reaper()?;
@@ -94,11 +93,9 @@ impl Keeper {
                 return Ok(None);
             }
         };
-        let KeeperConfig { order, supervisor, guardian, recorder } = config;
-        let id = order.group.clone();
-        if let Some(recorder) = &recorder {
+        if let Some(recorder) = &config.recorder {
             // Before it is told: whoever knows of the program finds it on record.
-            recorder.started(&id, program.pid());
+            recorder.started(config.order.group, program.pid());
         }
         Message::send(&[Message::Started(program.pid())], pipe.as_fd())?;
         if orphaned {
@@ -107,14 +104,19 @@ impl Keeper {
             // somebody who would. Before its start the program could not have joined the group.
             setsid()?;
         }
+        Self::of(program, config, pipe).map(Some)
+    }
+
+    /// The keeper of a program that runs: lets go of everything that is not needed to keep it.
+    fn of(program: PidFd, config: KeeperConfig<'_>, pipe: PipeWriter) -> io::Result<Self> {
+        let KeeperConfig { order, supervisor, guardian, recorder } = config;
         let mut handles = vec![pipe.as_fd(), supervisor.as_fd(), program.as_fd()];
         handles.extend(guardian.iter().map(PidFd::as_fd));
         handles.extend(recorder.iter().flat_map(|recorder| recorder.handles()));
         worker::detach(&handles)?;
         let inbox = Inbox::open_all(SignalSet::default().with(Signal::CHLD).with(LET_GO))?;
         let [told, let_go] = [false, order.lasting].map(AtomicBool::new);
-        let capabilities = capabilities(crate::Keeper::Worker);
-        Ok(Some(Self {
+        Ok(Self {
             pipe,
             inbox,
             supervisor,
@@ -123,9 +125,9 @@ impl Keeper {
             told,
             let_go,
             recorder,
-            id,
-            capabilities,
-        }))
+            id: order.group.clone(),
+            capabilities: capabilities(crate::Keeper::Worker),
+        })
     }
 
     /// Reaps and tells until nothing is left; ends the group when the supervisor has died, unless that
@@ -262,14 +264,11 @@ impl GroupOps for Keeper {
     }
 
     lacking!();
+    starts_nothing!();
 
     fn handles(&self) -> Vec<RawFd> {
         let processes = [&self.supervisor, &self.program].into_iter().chain(&self.guardian);
         processes.map(AsRawFd::as_raw_fd).chain([self.pipe.as_raw_fd()]).collect()
-    }
-
-    fn program_runs(&self) -> bool {
-        false
     }
 
     fn members(&self) -> Result<Vec<Member>> {
@@ -317,10 +316,6 @@ impl GroupOps for Keeper {
 
     fn remove(&self) -> Result<()> {
         Ok(())
-    }
-
-    fn spawn(&self, _: &Program) -> Result<Box<dyn ChildOps>> {
-        self.lacks(Operation::Spawn)
     }
 
     fn usage(&self) -> Result<Usage> {

@@ -73,3 +73,20 @@ macro_rules! lacking {
     };
 }
 pub(crate) use lacking;
+
+/// The methods of `GroupOps` by which an [`OfProcesses`] says that nothing is started in it.
+macro_rules! starts_nothing {
+    () => {
+        fn spawn(
+            &self,
+            _: &containment_core::Program,
+        ) -> containment_core::Result<Box<dyn containment_core::ChildOps>> {
+            crate::lacking::OfProcesses::lacks(self, containment_core::Operation::Spawn)
+        }
+
+        fn program_runs(&self) -> bool {
+            false
+        }
+    };
+}
+pub(crate) use starts_nothing;

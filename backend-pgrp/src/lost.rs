@@ -9,14 +9,14 @@ use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use containment_core::{
-    Capabilities, Change, ChildOps, Error, ErrorKind, FreezeState, GroupId, GroupOps, KillStep,
-    Member, Operation, Pid, Program, Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
+    Capabilities, Change, Error, ErrorKind, FreezeState, GroupId, GroupOps, KillStep, Member,
+    Operation, Pid, Reaped, Result, Signal, Signalled, Standing, Usage, Watch,
 };
 use containment_process::pidfd::PidFd;
 use containment_process::proc::{Snapshot, Stat};
 use containment_process::signalling::signal_known;
 
-use crate::lacking::{OfProcesses, lacking};
+use crate::lacking::{OfProcesses, lacking, starts_nothing};
 use crate::tree::{freeze_state, is_of};
 
 /// The variable that marks programs: the ids of the groups around each, outermost first, `:` between.
@@ -143,17 +143,9 @@ fn carries(stat: &Stat, ids: &HashSet<Vec<u8>>) -> bool {
     marks.split(|byte| *byte == b':').any(|mark| ids.contains(mark))
 }
 
-/// A first thread that has ended has no memory any more; the others have it still.
 fn environment_of(stat: &Stat) -> std::io::Result<Vec<u8>> {
-    let directory = format!("/proc/{}", stat.pid);
-    let path = if stat.state.is_zombie() && !stat.is_dead() {
-        let threads = stat.each_thread()?;
-        let runs = threads.iter().find(|thread| !thread.state.is_zombie());
-        format!("{directory}/task/{}/environ", runs.map_or(stat.pid, |thread| thread.pid))
-    } else {
-        format!("{directory}/environ")
-    };
-    std::fs::read(path)
+    let thread = stat.living_thread().map_or(stat.pid, |thread| thread.pid);
+    std::fs::read(format!("/proc/{}/task/{thread}/environ", stat.pid))
 }
 
 impl OfProcesses for LostGroup {
@@ -176,18 +168,11 @@ impl GroupOps for LostGroup {
     }
 
     lacking!();
+    starts_nothing!();
 
     /// It holds no process by a descriptor between two calls.
     fn handles(&self) -> Vec<RawFd> {
         Vec::new()
-    }
-
-    fn spawn(&self, _: &Program) -> Result<Box<dyn ChildOps>> {
-        self.lacks(Operation::Spawn)
-    }
-
-    fn program_runs(&self) -> bool {
-        false
     }
 
     fn members(&self) -> Result<Vec<Member>> {

@@ -9,15 +9,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use containment_core::{
-    Backend, Capabilities, Change, ChildOps, Empty, Error, ErrorKind, Escape, FreezeState, GroupId,
-    GroupName, GroupOps, Identity, KillStep, Member, Operation, Pid, Program, Reaped, Result,
-    Signal, Signalled, Standing, Usage, Watch,
+    Backend, Capabilities, Change, Empty, Error, ErrorKind, Escape, FreezeState, GroupId,
+    GroupName, GroupOps, Identity, KillStep, Member, Operation, Pid, Reaped, Result, Signal,
+    Signalled, Standing, Usage, Watch,
 };
 use containment_process::pidfd::{Look, PidFd, Waited};
 use containment_process::proc::Stat;
 use containment_process::reap::SubReaping;
 
-use crate::lacking::{OfProcesses, lacking};
+use crate::lacking::{OfProcesses, lacking, starts_nothing};
 use crate::tree::{Struck, Tree};
 use crate::{Keeper, capabilities};
 
@@ -129,18 +129,11 @@ impl GroupOps for OwnChildren {
     }
 
     lacking!();
+    starts_nothing!();
 
     /// It holds no process by a descriptor between two calls.
     fn handles(&self) -> Vec<RawFd> {
         Vec::new()
-    }
-
-    fn spawn(&self, _: &Program) -> Result<Box<dyn ChildOps>> {
-        self.lacks(Operation::Spawn)
-    }
-
-    fn program_runs(&self) -> bool {
-        false
     }
 
     fn members(&self) -> Result<Vec<Member>> {

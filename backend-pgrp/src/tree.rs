@@ -54,7 +54,7 @@ impl Tree {
         Ok(all)
     }
 
-    /// Those who are excepted, and everybody else, zombies too.
+    /// Those who are excepted and whose descendants are looked for, and everybody else, zombies too.
     fn all(&self, operation: Operation) -> Result<(Vec<Stat>, Vec<Stat>)> {
         let snapshot = Snapshot::below(&self.roots, &self.others)
             .map_err(|error| Error::from_io(operation, &error))?;
@@ -65,12 +65,14 @@ impl Tree {
         all.retain(|stat| !apart.contains(&stat.pid));
         all.sort_by_key(|stat| stat.pid);
         let all = all.into_iter().cloned().collect();
-        let excepted = self.except.iter().filter_map(|pid| snapshot.get(*pid)).cloned();
-        Ok((excepted.collect(), all))
+        let is_root = |pid: &&Pid| self.roots.contains(pid);
+        let excepted = self.except.iter().filter(is_root).filter_map(|pid| snapshot.get(*pid));
+        Ok((excepted.cloned().collect(), all))
     }
 
     /// What the members use now, and the CPU time of everybody: of who lives, of who was waited for by one
-    /// who lives, and of who was waited for by one who is excepted (a keeper).
+    /// who lives, and of who was waited for by one who is excepted (a keeper) and is a root: what others had
+    /// waited for they have told.
     pub(crate) fn usage(&self) -> Result<Usage> {
         let (keepers, all) = self.all(Operation::Usage)?;
         let sum = |own: fn(&Stat) -> u64, waited: fn(&Stat) -> u64| {

@@ -58,10 +58,8 @@ fn k10_who_lives_without_its_first_thread_is_a_member() {
     let Some(program) = without_first_thread() else { return };
     let driver = driver();
     let group = create(&driver, "threads");
-    let (reader, writer) = std::io::pipe().unwrap();
-    let child = group.spawn(&program.stdout(writer)).unwrap();
+    let child = group.spawn(&program).unwrap();
     await_end_of_first_thread(child.pid());
-    drop(reader);
     assert!(group.ops().populated().unwrap());
     assert_eq!(group.members().unwrap().len(), 1);
     assert_eq!(group.ops().remove().unwrap_err().kind(), ErrorKind::Busy);
@@ -78,11 +76,9 @@ fn k10_who_lives_without_its_first_thread_is_a_member_of_a_lost_group() {
     for known in [true, false] {
         let Some(program) = without_first_thread() else { return };
         let group = create(&driver, "threads");
-        let (reader, writer) = std::io::pipe().unwrap();
-        let program = program.stdout(writer).env("CONTAIN_GROUP", group.id().to_string());
+        let program = program.env("CONTAIN_GROUP", group.id().to_string());
         let child = group.spawn(&program).unwrap();
         await_end_of_first_thread(child.pid());
-        drop(reader);
         let started = Stat::read(child.pid()).unwrap().unwrap().started;
         let programs = if known { vec![(child.pid(), started)] } else { Vec::new() };
         let trace = Trace { programs, keepers: Vec::new() };
@@ -156,7 +152,7 @@ fn a_living_member_is_watched() {
     let watch = group.ops().watch(Change::Empty).unwrap();
     assert!(matches!(watch, Watch::Members(ref sources) if sources.len() == 1), "{watch:?}");
     drop(writer);
-    group.wait_empty(scaled(Duration::from_secs(20))).unwrap();
+    group.wait_empty(deadline()).unwrap();
     clean_kill(group);
 }
 
@@ -175,7 +171,7 @@ fn a_wait_ends_when_the_last_member_leaves_by_setsid() {
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| {
             tell.send(rustix::thread::gettid()).unwrap();
-            group.wait_empty(scaled(Duration::from_secs(20)))
+            group.wait_empty(deadline())
         });
         let stat = format!("/proc/self/task/{}/stat", told.recv().unwrap());
         eventually("it waits", || std::fs::read_to_string(&stat).unwrap().contains(") S "));

@@ -4,15 +4,19 @@
 mod support;
 
 use std::ffi::OsStr;
-use std::io::{PipeWriter, Read as _};
+use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use backend_pgrp::{Keeper, KeeperConfig, KeeperSpawner, Order, ProcessGroups, keep};
 use containment_core::{
-    Error, ErrorKind, Group, KillStep, Member, Outcome, Pid, Program, Result, Standing,
+    Error, ErrorKind, Group, KillStep, Member, Outcome, Pid, Program, Result, Signal, SignalSet,
+    Standing,
 };
 use containment_process::pidfd::PidFd;
+use containment_process::proc::Stat;
 use containment_process::reap::become_sub_reaper;
 use containment_process::worker;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -41,6 +45,11 @@ const CASES: &[Case] = cases![
     k32_however_few_descriptors_whoever_left_dies,
     a_member_that_became_another_user_is_told_by_the_first_kill,
     a_program_that_joined_another_process_group_is_met_by_the_first_kill,
+    who_left_the_process_group_of_a_program_that_came_after_the_list_is_met_by_the_first_kill,
+    its_keeper_is_not_told_that_a_program_stops_and_goes_on,
+    what_a_program_used_counts_once_beside_a_crowd,
+    who_lives_without_its_first_thread_has_its_memory,
+    who_got_the_pid_of_a_keeper_that_is_gone_is_a_member,
 ];
 
 fn main() -> ExitCode {
@@ -116,7 +125,8 @@ fn k10_who_lives_without_its_first_thread_is_a_member() {
     let driver = driver();
     let group = create(&driver, "threads");
     let (mut reader, writer) = std::io::pipe().unwrap();
-    let start = sh("setsid \"$@\" & exec sleep 1000").arg("sh").arg(program.name());
+    let script = "setsid sh -c 'echo $$; exec \"$@\"' sh \"$@\" & exec sleep 1000";
+    let start = sh(script).arg("sh").arg(program.name());
     let start = start.args(program.arguments()).stdout(writer);
     let sleeper = group.spawn(&start).unwrap();
     let daemon = told_pid(&mut reader);
@@ -127,6 +137,20 @@ fn k10_who_lives_without_its_first_thread_is_a_member() {
     assert_eq!(standing(sleeper.pid()), Some(Standing::Program), "{members:?}");
     clean_kill(group);
     assert!(!is_alive(daemon));
+}
+
+/// The kernel shows none with a first thread that has ended; the others have it still.
+fn who_lives_without_its_first_thread_has_its_memory() {
+    let Some(program) = without_first_thread() else { return };
+    let driver = driver();
+    let group = create(&driver, "memory");
+    let program = group.spawn(&program).unwrap();
+    await_end_of_first_thread(program.pid());
+    let members = group.members().unwrap();
+    let [member] = &*members else { panic!("it is alone: {members:?}") };
+    assert!(member.memory.unwrap() > 1 << 20, "a Python: {member:?}");
+    assert!(group.usage().unwrap().memory.unwrap() > 1 << 20);
+    clean_kill(group);
 }
 
 /// Four hundred in turn, of which each takes three while it runs.
@@ -202,7 +226,6 @@ fn k32_however_few_descriptors_whoever_left_dies() {
     clean_kill(group);
 }
 
-/// Set before the name of a case that is played by an ordinary user.
 /// It stands still and was listed, but the signal to the process group that it led reaches its child alone.
 fn a_program_that_joined_another_process_group_is_met_by_the_first_kill() {
     const SCRIPT: &str = "import os, sys, time\n\
@@ -226,6 +249,127 @@ fn a_program_that_joined_another_process_group_is_met_by_the_first_kill() {
     clean_kill(group);
 }
 
+/// Everybody stands still and was listed when it starts. Where all of that takes longer than a list is good for, it is
+/// met anyway.
+fn who_left_the_process_group_of_a_program_that_came_after_the_list_is_met_by_the_first_kill() {
+    let listed: Arc<OnceLock<Group>> = Arc::default();
+    let told: Arc<Mutex<Option<PipeReader>>> = Arc::default();
+    let leaver: Arc<OnceLock<Pid>> = Arc::default();
+    let group = Arc::clone(&listed);
+    let (reader, known) = (Arc::clone(&told), Arc::clone(&leaver));
+    let driver = Forks::driver(move || {
+        let Some(mut reader) = reader.lock().unwrap().take() else { return };
+        known.set(told_pid(&mut reader)).unwrap();
+        assert_eq!(listed.get().unwrap().members().unwrap().len(), 1, "it has no line yet");
+    });
+    let group = group.get_or_init(|| create(&driver, "later"));
+    group.spawn(&Program::new("sleep").arg("1000")).unwrap();
+    group.ops().request_freeze().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    *told.lock().unwrap() = Some(reader);
+    let start = sh("setsid sh -c 'echo $$; exec sleep 1000' & exec sleep 1000").stdout(writer);
+    group.spawn(&start).unwrap();
+    group.ops().kill().unwrap();
+    let leaver = *leaver.get().unwrap();
+    eventually("who left is dead", || !is_alive(leaver));
+    eventually("its keepers have ended", || group.ops().remove().is_ok());
+}
+
+/// It could not do anything about it, and would be woken up by each. What comes while it is stopped itself is pending.
+fn its_keeper_is_not_told_that_a_program_stops_and_goes_on() {
+    let driver = driver();
+    let group = create(&driver, "stops");
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let (mut answers, answer) = std::io::pipe().unwrap();
+    let program = group.spawn(&Program::new("cat").stdin(reader).stdout(answer)).unwrap();
+    let stat = |pid| Stat::read(pid).unwrap().unwrap();
+    let keeper = Pid::new(stat(program.pid()).parent).unwrap();
+    let send = |pid, signal| assert!(PidFd::open(pid).unwrap().unwrap().signal(signal).unwrap());
+    let awaits_stop = |pid| eventually("it is stopped", || stat(pid).state.is_stopped());
+    send(keeper, Signal::STOP);
+    awaits_stop(keeper);
+    send(program.pid(), Signal::STOP);
+    awaits_stop(program.pid());
+    send(program.pid(), Signal::CONT);
+    // Before it executes anything its parent is told, if that is to be told.
+    writer.write_all(b"?").unwrap();
+    answers.read_exact(&mut [0]).unwrap();
+    assert!(!pending(keeper).contains(Signal::CHLD), "it was told of a stop");
+    drop(writer);
+    eventually("the program has ended", || stat(program.pid()).state.is_zombie());
+    eventually("it is told of the end", || pending(keeper).contains(Signal::CHLD));
+    send(keeper, Signal::CONT);
+    assert_eq!(program.wait().unwrap(), Outcome::Exited(0));
+    clean_kill(group);
+}
+
+/// What waits for a whole process (`ShdPnd` of `/proc/PID/status`).
+fn pending(pid: Pid) -> SignalSet {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let bits = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).unwrap();
+    SignalSet::from_bits(u64::from_str_radix(bits.trim(), 16).unwrap())
+}
+
+/// Its keeper is over, and not reaped yet: it is among all of `/proc`, which is read for a crowd.
+fn what_a_program_used_counts_once_beside_a_crowd() {
+    let driver = driver();
+    let group = create(&driver, "crowd");
+    let count = "n=0; while [ $n -lt 200000 ]; do n=$((n+1)); done";
+    group.spawn(&sh(count)).unwrap().wait().unwrap();
+    eventually("it is over", || !group.ops().populated().unwrap());
+    let used = group.usage().unwrap().cpu.unwrap();
+    // More than are walked to.
+    let crowd =
+        "n=0; while [ $n -lt 300 ]; do n=$((n+1)); read end <&3 & done 3<&0; echo up; read end";
+    let (stdin, writer) = std::io::pipe().unwrap();
+    let (mut reader, stdout) = std::io::pipe().unwrap();
+    group.spawn(&sh(crowd).stdin(stdin).stdout(stdout)).unwrap();
+    reader.read_exact(&mut [0; 3]).unwrap();
+    let usage = group.usage().unwrap();
+    assert!(usage.pids.unwrap() > 300, "{usage:?}");
+    let members = group.members().unwrap();
+    let of_the_crowd: Duration = members.iter().filter_map(|member| member.cpu).sum();
+    assert!(usage.cpu.unwrap() <= used + of_the_crowd, "{usage:?}: {used:?}, {of_the_crowd:?}");
+    drop(writer);
+    clean_kill(group);
+}
+
+/// In a pid namespace of its own, where nobody else takes the pid.
+fn who_got_the_pid_of_a_keeper_that_is_gone_is_a_member() {
+    const LAST_PID: &str = "/proc/sys/kernel/ns_last_pid";
+    const INSIDE: &str = "KEPT_PIDS";
+    if std::env::var_os(INSIDE).is_none() {
+        let mut player = Command::new("unshare");
+        player.args(["--pid", "--fork", "--mount-proc"]).arg(std::env::current_exe().unwrap());
+        if !support::must_run::is_root("only root can make a pid namespace") {
+            return;
+        }
+        if !Path::new(LAST_PID).exists() {
+            return support::must_run::skip("last-pid", &"this kernel lets nobody choose a pid");
+        }
+        assert!(player.env(INSIDE, "1").status().unwrap().success());
+        return;
+    }
+    let next_pid = |pid: i32| std::fs::write(LAST_PID, (pid - 1).to_string()).unwrap();
+    next_pid(1000);
+    let driver = driver();
+    let group = create(&driver, "recycled");
+    let (reader, writer) = std::io::pipe().unwrap();
+    let program = group.spawn(&Program::new("cat").stdin(reader)).unwrap();
+    let keeper = Stat::read(program.pid()).unwrap().unwrap().parent;
+    drop(writer);
+    program.wait().unwrap();
+    eventually("its keeper is gone", || group.ops().reap().unwrap().count == 1);
+    // A keeper comes before its program.
+    next_pid(keeper - 1);
+    let program = group.spawn(&Program::new("sleep").arg("1000")).unwrap();
+    assert_eq!(program.pid().as_raw(), keeper);
+    let members: Vec<_> = group.members().unwrap().iter().map(|member| member.pid).collect();
+    assert_eq!(members, [program.pid()]);
+    clean_kill(group);
+}
+
+/// Set before the name of a case that is played by an ordinary user.
 const SETUID: &str = "KEPT_SETUID";
 
 /// It is in the program's process group, of which the kernel tells only that somebody was signalled.

@@ -54,7 +54,8 @@ pub enum Kill {
         /// Whether members die only once they are thawed again (cgroup v1).
         thaw_after: bool,
     },
-    /// One write kills every member, those being forked included.
+    /// One write kills every member, those being forked included; but for who lives without its first thread,
+    /// whom the kernel passes over, and the next kill ends.
     Atomic,
 }
 

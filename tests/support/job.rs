@@ -137,13 +137,19 @@ impl Job {
     pub(crate) fn bare_command(&self) -> Command {
         let file = |name| File::create(self.path(name)).expect("the directory is ours");
         let mut command = Command::new("setsid");
-        command.args(&self.prefix).arg(&self.binary).env(MARK, &self.mark);
+        command.args(&self.prefix).arg(&self.binary);
         command.stdin(Stdio::null()).stdout(file("stdout")).stderr(file("stderr"));
+        self.settle(&mut command);
+        command
+    }
+
+    /// Gives a command the mark, and a state directory of the job's own instead of the settings of whoever runs the
+    /// tests.
+    pub(crate) fn settle(&self, command: &mut Command) {
         for name in SETTINGS {
             command.env_remove(name);
         }
-        command.env("CONTAIN_STATE_DIR", self.path("state"));
-        command
+        command.env(MARK, &self.mark).env("CONTAIN_STATE_DIR", self.path("state"));
     }
 
     /// What PROGRAM writes to stdout when it runs behind the same words without `contain`.

@@ -17,11 +17,10 @@ mod time;
 pub(crate) mod traces;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
 use serde_json::Value;
-pub(crate) use time::scaled;
+pub(crate) use time::*;
 
 /// The path of the built `contain`.
 pub(crate) fn binary() -> PathBuf {
@@ -45,20 +44,6 @@ pub(crate) fn contain() -> Command {
 /// `contain ARGUMENTS…`, run to its end.
 pub(crate) fn run(arguments: &[&str]) -> Ran {
     Ran::of(contain().args(arguments))
-}
-
-/// How long a single run may take: generous, and scaled for emulated machines.
-pub(crate) fn deadline() -> Duration {
-    scaled(Duration::from_secs(30))
-}
-
-/// Waits until `happened`, looking again after pauses; fails with `what` at the deadline.
-pub(crate) fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
-    let until = Instant::now() + deadline();
-    while !happened() {
-        assert!(Instant::now() < until, "it did not happen in time: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 /// What a run left to look at.

@@ -37,6 +37,15 @@ pub(crate) fn is_root(why: &str) -> bool {
     root
 }
 
+/// Whether there is what a file system of this process's own takes (FUSE); skips the test where not.
+pub(crate) fn has_fuse() -> bool {
+    let found = std::path::Path::new("/dev/fuse").exists();
+    if !found {
+        skip("fuse", &"there is no /dev/fuse");
+    }
+    found
+}
+
 /// Whether there is a python3; skips the test where not.
 pub(crate) fn has_python() -> bool {
     let found = std::process::Command::new("python3").arg("-V").output().is_ok();

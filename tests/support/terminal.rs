@@ -10,7 +10,8 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use super::{SETTINGS, deadline};
+use super::deadline;
+use super::job::Job;
 
 /// What is typed to interrupt.
 pub(crate) const CTRL_C: &str = "\x03";
@@ -29,15 +30,15 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// With an interactive shell that has job control.
-    pub(crate) fn with_shell() -> Self {
-        let mut terminal = Self::with(&["sh", "-i"]);
+    /// With an interactive shell that has job control, for the job's runs.
+    pub(crate) fn with_shell(job: &Job) -> Self {
+        let mut terminal = Self::with(job, &["sh", "-i"]);
         terminal.expect("READY> ");
         terminal
     }
 
-    /// With this program.
-    pub(crate) fn with(words: &[&str]) -> Self {
+    /// With this program, which carries the job's mark.
+    pub(crate) fn with(job: &Job, words: &[&str]) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
             .expect("there are pseudo-terminals");
         grantpt(&master).and_then(|()| unlockpt(&master)).expect("it is ours");
@@ -46,9 +47,7 @@ impl Terminal {
         let open = || File::options().read(true).write(true).open(&path).expect("it is ours");
         let mut command = Command::new("setsid");
         command.arg("-c").args(words).env("PS1", "READY> ").env_remove("ENV");
-        for name in SETTINGS {
-            command.env_remove(name);
-        }
+        job.settle(&mut command);
         let leader = command.stdin(open()).stdout(open()).stderr(open()).spawn();
         let leader = leader.expect("setsid can be run");
         Self { master: File::from(master), leader, shown: String::new(), seen: 0 }

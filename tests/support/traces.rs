@@ -17,12 +17,13 @@ pub(crate) fn marked(mark: &str) -> Vec<Process> {
     pids().filter(|pid| carries(*pid, mark)).filter_map(process).collect()
 }
 
+/// A first thread that has ended has neither any more; the others have them still.
 fn carries(pid: i32, mark: &str) -> bool {
-    let holds = |file: &str| {
-        let text = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    let holds = |directory: &Path, file: &str| {
+        let text = fs::read(directory.join(file)).unwrap_or_default();
         text.windows(mark.len()).any(|part| part == mark.as_bytes())
     };
-    holds("cmdline") || holds("environ")
+    threads(pid).any(|thread| holds(&thread, "cmdline") || holds(&thread, "environ"))
 }
 
 fn process(pid: i32) -> Option<Process> {
@@ -34,7 +35,7 @@ fn process(pid: i32) -> Option<Process> {
 pub(crate) fn zombies(session: i32, known: &[i32]) -> Vec<i32> {
     let is_one = |pid: &i32| {
         stat(*pid).is_some_and(|stat| {
-            stat.state == 'Z' && (stat.session == session || known.contains(pid))
+            stat.state == 'Z' && (stat.session == session || known.contains(pid)) && !runs(*pid)
         })
     };
     pids().filter(is_one).collect()
@@ -51,10 +52,12 @@ pub(crate) fn state(pid: i32) -> Option<char> {
     stat(pid).map(|stat| stat.state)
 }
 
-/// Whether `pid` executes anything: it is there, no zombie, and not on its way to become one. The kernel tells
-/// that a group is empty shortly before it shows a zombie.
+/// Whether `pid` executes anything: it is there, and one of its threads is neither a zombie nor on its way to become
+/// one. The kernel tells that a group is empty shortly before it shows a zombie, and shows one where the first thread
+/// alone has ended.
 pub(crate) fn runs(pid: i32) -> bool {
-    stat(pid).is_some_and(|stat| stat.state != 'Z' && !stat.exiting)
+    let mut stats = threads(pid).filter_map(|thread| stat_at(&thread));
+    stats.any(|stat| stat.state != 'Z' && !stat.exiting)
 }
 
 /// The parent of `pid`, if there is such a process.
@@ -73,7 +76,12 @@ struct Stat {
 const EXITING: u32 = 0x4;
 
 fn stat(pid: i32) -> Option<Stat> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat_at(Path::new(&format!("/proc/{pid}")))
+}
+
+/// Of a process, or of a thread.
+fn stat_at(directory: &Path) -> Option<Stat> {
+    let text = fs::read_to_string(directory.join("stat")).ok()?;
     // The command's name, in parentheses, may hold anything (proc_pid_stat(5)).
     let mut fields = text.rsplit_once(')')?.1.split_whitespace();
     let state = fields.next()?.chars().next()?;
@@ -81,6 +89,12 @@ fn stat(pid: i32) -> Option<Stat> {
     let session = fields.nth(1)?.parse().ok()?;
     let flags: u32 = fields.nth(2)?.parse().ok()?;
     Some(Stat { state, parent, session, exiting: flags & EXITING != 0 })
+}
+
+/// The directories of the threads of `pid`; none where it is gone.
+fn threads(pid: i32) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(format!("/proc/{pid}/task"));
+    entries.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()))
 }
 
 fn pids() -> impl Iterator<Item = i32> {

@@ -10,14 +10,13 @@ mod time;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 
 use backend_cgroupv1::CgroupV1;
 use containment_core::{
     CgroupOps, ControllerSet, FreezeState, Group, GroupName, GroupOps, Limit, Pid, Policy, Program,
 };
 use containment_process::proc::mountinfo;
-pub(crate) use time::{patient, scaled};
+pub(crate) use time::*;
 
 /// The driver of this host, unless it has none: then the test says so, and fails where it must run.
 pub fn driver() -> Option<CgroupV1> {
@@ -151,14 +150,6 @@ pub fn sh(script: &str) -> Program {
 
 pub fn sleeper() -> Program {
     Program::new("sleep").arg("1000")
-}
-
-pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + scaled(Duration::from_secs(20));
-    while !condition() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 pub fn is_over(pid: Pid) -> bool {

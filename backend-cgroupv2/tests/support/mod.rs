@@ -7,19 +7,18 @@
 )]
 
 #[path = "../../../tests/support/must_run.rs"]
-mod must_run;
+pub(crate) mod must_run;
 #[path = "../../../tests/support/time.rs"]
 mod time;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 
 use backend_cgroupv2::CgroupV2;
 use containment_core::{CgroupOps, ControllerSet, Group, GroupName, Program};
 use containment_process::proc::{cgroup, mountinfo};
 pub(crate) use must_run::skip;
-pub(crate) use time::{patient, scaled};
+pub(crate) use time::*;
 
 /// A name that no other test uses.
 pub(crate) fn name(test: &str) -> GroupName {
@@ -49,14 +48,6 @@ pub(crate) fn create_with(driver: &CgroupV2, test: &str, with: ControllerSet) ->
 
 pub(crate) fn sh(script: &str) -> Program {
     Program::new("/bin/sh").args(["-c", script])
-}
-
-pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + scaled(Duration::from_secs(10));
-    while !condition() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// The directory of our own group.

@@ -1,16 +1,17 @@
 //! What the tests of process groups share.
 
+#[path = "../../../tests/support/first_thread.rs"]
+mod first_thread;
 #[path = "../../../tests/support/must_run.rs"]
 pub(crate) mod must_run;
 #[path = "../../../tests/support/time.rs"]
 mod time;
 
 use std::io::{PipeReader, Read};
-use std::time::{Duration, Instant};
 
 use containment_core::{CgroupOps, ControllerSet, Group, GroupName, Pid, Policy, Program};
 use containment_process::proc::Stat;
-pub(crate) use time::scaled;
+pub(crate) use time::*;
 
 pub(crate) fn create(driver: &dyn CgroupOps, name: &str) -> Group {
     let name: GroupName = name.parse().unwrap();
@@ -19,14 +20,6 @@ pub(crate) fn create(driver: &dyn CgroupOps, name: &str) -> Group {
 
 pub(crate) fn sh(script: &str) -> Program {
     Program::new("/bin/sh").args(["-c", script])
-}
-
-pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + scaled(Duration::from_secs(20));
-    while !condition() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 pub(crate) fn is_alive(pid: Pid) -> bool {
@@ -47,14 +40,10 @@ pub(crate) fn clean_kill(group: Group) {
     assert!(report.is_clean() && report.errors.is_empty(), "{report:?}");
 }
 
-/// A process that tells its pid on its standard output, and lives on without its first thread; none where that
-/// cannot be had.
+/// A process that lives on without its first thread; none where that cannot be had.
 pub(crate) fn without_first_thread() -> Option<Program> {
-    const SCRIPT: &str = "import ctypes, os, threading, time\n\
-        threading.Thread(target=time.sleep, args=(1000,)).start()\n\
-        print(os.getpid(), flush=True)\n\
-        ctypes.CDLL(None).pthread_exit(None)";
-    must_run::has_python().then(|| Program::new("python3").args(["-c", SCRIPT]))
+    must_run::has_python()
+        .then(|| Program::new("python3").args(["-c", first_thread::LIVES_WITHOUT]))
 }
 
 /// Waits until a process is shown as a zombie.

@@ -1,7 +1,9 @@
 //! One process's directory in `/proc`, held open: what is read through it is that process's, however
-//! pids are recycled.
+//! pids are recycled. Where its first thread has ended before others, one of those is read in its place: by that
+//! which has ended there is nothing to see.
 
-use std::os::fd::OwnedFd;
+use std::borrow::Cow;
+use std::os::fd::{AsFd, OwnedFd};
 
 use containment_core::Pid;
 use rustix::fs::{CWD, Mode, OFlags};
@@ -20,14 +22,21 @@ impl Process {
     /// The process that has this pid and started then, in clock ticks since boot; `None` when it is gone,
     /// or may not be looked at.
     pub fn open(pid: Pid, started: u64) -> Option<Self> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let path = format!("/proc/{pid}");
-        let dir = retry_on_intr(|| rustix::fs::openat(CWD, &*path, flags, Mode::empty())).ok()?;
+        let dir = directory(CWD, &format!("/proc/{pid}"))?;
         let stat = Stat::read_at(&dir, b"stat", &mut [0; LONGEST]).ok().flatten()?;
-        (stat.started == started).then_some(Self { dir, stat })
+        if stat.started != started {
+            return None;
+        }
+        match stat.living_thread()? {
+            Cow::Borrowed(_) => Some(Self { dir, stat }),
+            Cow::Owned(thread) => {
+                let dir = directory(&dir, &format!("task/{}", thread.pid))?;
+                Some(Self { dir, stat: thread })
+            }
+        }
     }
 
-    /// As it was when it was opened.
+    /// As it, or the thread that is read in its place, was when it was opened.
     pub fn stat(&self) -> &Stat {
         &self.stat
     }
@@ -54,6 +63,11 @@ impl Process {
         let text = String::from_utf8(self.read("wchan", 256)?).ok()?;
         (!text.is_empty() && text != "0").then_some(text)
     }
+}
+
+fn directory(above: impl AsFd, path: &str) -> Option<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    retry_on_intr(|| rustix::fs::openat(&above, path, flags, Mode::empty())).ok()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `/proc/PID/stat`: one process as it was in one moment.
 
+use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
@@ -59,7 +60,7 @@ pub struct Stat {
     pub threads: i64,
     /// When it started, since boot.
     pub started: u64,
-    /// Resident memory, in pages.
+    /// Resident memory, in pages; none once its first thread has ended.
     pub resident_pages: i64,
 }
 
@@ -123,6 +124,11 @@ impl Stat {
         self.state.is_zombie() && self.threads <= 1
     }
 
+    /// Whether it lives without its first thread, of which `/proc/PID` tells: the process is shown as a zombie.
+    pub fn lives_without_first_thread(&self) -> bool {
+        self.state.is_zombie() && !self.is_dead()
+    }
+
     /// Whether it runs no instruction any more: each of its threads is a zombie, or about to be one. The kernel
     /// takes a process out of its groups, and so tells that they are empty, shortly before it shows a zombie.
     /// Where its first thread has ended before others, those are looked at now.
@@ -160,8 +166,19 @@ impl Stat {
 
     /// Resident memory, in bytes.
     pub fn resident(&self) -> u64 {
-        let pages = u64::try_from(self.resident_pages).unwrap_or_default();
+        let pages = self.living_thread().map(|thread| thread.resident_pages);
+        let pages = pages.and_then(|pages| u64::try_from(pages).ok()).unwrap_or_default();
         pages.saturating_mul(rustix::param::page_size() as u64)
+    }
+
+    /// Its first thread; where that has ended before others, one of those, as it is now. By a thread that has ended
+    /// `/proc` shows no memory, and so neither arguments nor environment.
+    pub fn living_thread(&self) -> Option<Cow<'_, Self>> {
+        if !self.lives_without_first_thread() {
+            return Some(Cow::Borrowed(self));
+        }
+        let lives = |thread: &Self| !thread.exiting && !thread.state.is_zombie();
+        self.each_thread().ok()?.into_iter().find(lives).map(Cow::Owned)
     }
 }
 
@@ -218,8 +235,14 @@ mod tests {
             let own = Stat::read(Pid::current()).unwrap().unwrap();
             let shown = Stat { state: ProcessState('Z'), exiting: true, ..own };
             assert!(!shown.is_dead() && !shown.has_ended());
+            assert!(shown.lives_without_first_thread());
+            assert!(
+                Stat { resident_pages: 0, ..shown.clone() }.resident() > 0,
+                "the others have it"
+            );
             let alone = Stat { threads: 1, ..shown.clone() };
             assert!(alone.is_dead() && alone.has_ended());
+            assert!(!alone.lives_without_first_thread());
             let gone = Stat { pid: Pid::new(i32::MAX).unwrap(), ..shown };
             assert!(gone.has_ended() && gone.each_thread().unwrap().is_empty());
             drop(end);

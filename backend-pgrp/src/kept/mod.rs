@@ -3,6 +3,8 @@
 //! Should a keeper be killed, what it kept is re-parented to whoever made it, who is a sub-reaper, too:
 //! from then on membership is descent from that process, but for what other groups' keepers keep.
 
+mod strikes;
+
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,24 +19,13 @@ use containment_process::pidfd::PidFd;
 use containment_process::reap::reap_children;
 use containment_process::rusage::CpuTime;
 use rustix::process::geteuid;
-use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::keepers::KeeperSource;
 use crate::lacking::{OfProcesses, lacking};
 use crate::line::{Keeping, Kept, Line, Unopened};
 use crate::names::Claim;
 use crate::tree::{Struck, Tree, Trunk, usage_now};
-
-/// Whom a strike looks for, besides the process groups that programs lead.
-#[derive(Debug, Clone, Copy)]
-enum Whom {
-    /// Nobody: so many members are all in them.
-    Together(usize),
-    /// Who has left them.
-    WhoLeft,
-    /// Each of their members, too: who joined one meanwhile, or is not ours to signal, which is told.
-    Each,
-}
+use strikes::{Whom, signals_everybody};
 
 /// A group whose members descend from keepers.
 #[derive(Debug)]
@@ -57,9 +48,6 @@ pub(crate) struct KeptGroup {
     together: Mutex<Option<(Instant, usize)>>,
     removed: AtomicBool,
 }
-
-/// For so long who was together stays together: what tells them to end comes right after the list.
-const JUST_NOW: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Default)]
 struct Lines {
@@ -148,8 +136,7 @@ impl KeptGroup {
                 }
             }
         }
-        let except = standing.iter().map(|(line, _)| line.keeper().pid()).collect();
-        Ok(Tree { roots, except, others })
+        Ok(Tree { roots, except: keepers(&standing)?, others })
     }
 
     /// Whether a keeper was lost, so that what it kept descends from us.
@@ -160,63 +147,6 @@ impl KeptGroup {
 
     fn trunks(&self) -> Vec<Trunk> {
         self.lines().open.iter().map(|line| line.trunk()).collect()
-    }
-
-    /// The programs that run, which get a signal before the others.
-    fn programs(&self) -> Result<Vec<Pid>> {
-        let lines = self.lines().open.clone();
-        let mut programs = Vec::new();
-        for line in lines {
-            if line.listen()?.outcome.is_none() {
-                programs.push(line.trunk().program);
-            }
-        }
-        Ok(programs)
-    }
-
-    /// One pass of a signal that no member can ignore: at once to every process group that a program leads,
-    /// which stops most of a fork bomb before the rest is looked for, and then to who has left those.
-    fn strike(&self, signal: Signal, operation: Operation, whom: Whom) -> Result<Signalled> {
-        let struck: Result<Vec<_>> =
-            self.lines().open.iter().map(|line| line.signal_process_group(signal)).collect();
-        let struck = struck?;
-        // Whom a process group's signal did not reach is not told.
-        let reached = self.user.is_none() && struck.iter().all(Option::is_some);
-        let groups = match whom {
-            Whom::Together(count) if reached && !self.orphans.load(Ordering::Acquire) => {
-                self.refuse_removed(operation)?;
-                return Ok(Signalled { count, failed: Vec::new() });
-            }
-            Whom::Together(_) | Whom::WhoLeft => struck.into_iter().flatten().collect(),
-            Whom::Each => Vec::new(),
-        };
-        self.pass(signal, operation, &Struck { groups, user: self.user })
-    }
-
-    /// How many members were listed just now, if they stood still in the process groups: they need not be looked for
-    /// again. Whom somebody else had go on, and leave meanwhile, the next strike meets.
-    fn take_together(&self) -> Option<usize> {
-        let listed = self.together().take();
-        listed.filter(|(when, _)| when.elapsed() < JUST_NOW).map(|(_, count)| count)
-    }
-
-    fn together(&self) -> MutexGuard<'_, Option<(Instant, usize)>> {
-        self.together.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Forgets that everybody stands still: somebody was told to go on, or begins.
-    fn stirs(&self) {
-        self.held_still.store(false, Ordering::SeqCst);
-        self.together().take();
-    }
-
-    /// One pass of a signal over everybody who has not got it already.
-    fn pass(&self, signal: Signal, operation: Operation, struck: &Struck) -> Result<Signalled> {
-        self.refuse_removed(operation)?;
-        let pass = self.tree()?.signal(signal, &self.programs()?, struck);
-        let pass = pass.map_err(|error| self.error(error))?;
-        let failed = pass.failed.into_iter().map(|error| self.error(error)).collect();
-        Ok(Signalled { failed, ..pass })
     }
 
     /// Announces a line, so that the group is not removed before it is there. How often the group was killed before.
@@ -243,17 +173,6 @@ impl KeptGroup {
         Ok(line)
     }
 
-    /// Kills whoever a keeper keeps.
-    fn end_line(&self, line: &Line) -> Result<()> {
-        line.signal_process_group(Signal::KILL)?;
-        let keeper = vec![line.keeper().pid()];
-        let tree = Tree { roots: keeper.clone(), except: keeper, others: Vec::new() };
-        let pass = tree
-            .signal(Signal::KILL, &[], &Struck::default())
-            .map_err(|error| self.error(error))?;
-        pass.failed.into_iter().next().map_or(Ok(()), |error| Err(self.error(error)))
-    }
-
     fn refuse_removed(&self, operation: Operation) -> Result<()> {
         if self.removed.load(Ordering::Acquire) {
             return Err(self.error(Error::new(ErrorKind::Gone, operation)));
@@ -266,8 +185,15 @@ impl KeptGroup {
     }
 }
 
-fn signals_everybody() -> bool {
-    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::KILL))
+/// The keepers that have not ended: the pid of one that has may be a member's by now.
+fn keepers(standing: &[(Arc<Line>, Keeping)]) -> Result<Vec<Pid>> {
+    let mut keepers = Vec::new();
+    for (line, keeping) in standing {
+        if *keeping == Keeping::Goes || !line.has_keeper_ended()? {
+            keepers.push(line.keeper().pid());
+        }
+    }
+    Ok(keepers)
 }
 
 impl OfProcesses for KeptGroup {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use backend_fake::{Fake, Persona, Script};
 use common::{group_with, ms, secs};
 use containment_core::{
-    CgroupOps, ErrorKind, FreezeState, GroupName, NotFrozen, OpenGroup, Policy, Program, Signal,
-    Time,
+    CgroupOps, ErrorKind, FreezeState, GroupName, KillStep, MockGroupOps, NotFrozen, OpenGroup,
+    Policy, Program, Reaped, Signal, Time, Watch,
 };
 
 fn open(fake: &Fake, programs: &[&str]) -> OpenGroup {
@@ -54,6 +54,27 @@ fn who_survives_a_kill_is_named_and_the_group_was_not_emptied() {
     let report = group.kill(Policy::kill().give_up_after(secs(1)));
     assert_eq!(report.survivors.len(), 1);
     assert!(!report.emptied);
+}
+
+/// The kernel lists nobody whose first thread has ended, though others of it run.
+#[test]
+fn a_group_in_which_somebody_lives_whom_nobody_sees_was_not_emptied() {
+    let fake = Fake::v2();
+    let mut ops = MockGroupOps::new();
+    ops.expect_id().return_const(common::mock::id());
+    ops.expect_capabilities().return_const(fake.capabilities().clone());
+    ops.expect_program_runs().return_const(false);
+    ops.expect_reap().returning(|| Ok(Reaped::default()));
+    ops.expect_populated().returning(|| Ok(true));
+    ops.expect_members().returning(|| Ok(Vec::new()));
+    ops.expect_request_freeze().returning(|| Ok(()));
+    ops.expect_request_thaw().returning(|| Ok(()));
+    ops.expect_kill().returning(|| Ok(KillStep::Killed));
+    ops.expect_watch().returning(|_| Ok(Watch::Backoff));
+    let group = OpenGroup::new(Box::new(ops), fake.waiter());
+    let report = group.kill(Policy::kill().give_up_after(secs(1)));
+    assert!(!report.emptied, "{report:?}");
+    assert_eq!(report.errors[0].kind(), ErrorKind::TimedOut);
 }
 
 #[test]

@@ -241,9 +241,10 @@ impl Teardown {
         match group.members() {
             Ok(members) if !members.is_empty() => self.note_survivors(&members),
             // Only the population could not be read, or nothing but zombies is left, or nothing can be
-            // seen at all: the kernel refuses the removal where that is wrong.
+            // seen at all: the kernel refuses the removal where that is wrong. Without one nobody says that it is empty.
             unseen => {
                 self.note_failure(unseen.map(drop));
+                self.blind = true;
                 self.remove_by = Some(now);
                 return Next::Phase(Phase::Empty);
             }

@@ -300,14 +300,19 @@ impl Teardown {
     fn remove(&mut self, now: Time, tried: bool, group: &dyn GroupOps) -> Next {
         let remove_by = *self.remove_by.get_or_insert(now);
         match group.remove() {
-            Ok(()) => self.report.removed = true,
-            Err(error) if error.is_gone() => self.report.removed = true,
+            Ok(()) => self.note_removed(),
+            Err(error) if error.is_gone() => self.note_removed(),
             Err(error) if error.kind() == ErrorKind::Busy && now < remove_by => {
                 return self.removal_busy(now, remove_by, tried, group);
             }
             Err(error) => self.report.note(error),
         }
         Next::Phase(Phase::Done)
+    }
+
+    /// Nothing lives in what the kernel let go.
+    fn note_removed(&mut self) {
+        (self.report.emptied, self.report.removed) = (true, true);
     }
 
     /// What is left may be announced (a keeper's exit), once; after that a pause is all there is. A
@@ -355,8 +360,7 @@ impl Teardown {
 
     /// Somebody else removed it. What was made besides it, levels above it for one, is still ours to remove.
     fn vanished(&mut self) -> Phase {
-        self.report.emptied = true;
-        self.report.removed = true;
+        self.note_removed();
         if self.policy.remove { Phase::Remove { tried: false } } else { Phase::Done }
     }
 

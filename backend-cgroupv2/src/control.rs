@@ -54,20 +54,26 @@ impl V2Group {
         self.refuse_own(Operation::Kill)?;
         let again = self.kills.fetch_add(1, Ordering::SeqCst) > 0;
         let whole = self.kill_whole()?;
-        if whole && !(again && self.holds_unreachable()?) {
+        let freeze = |on| {
+            let written = write_freeze(&self.dir, on);
+            written.map_err(|failure| self.error(failure.during(Operation::Kill)))
+        };
+        if whole && !again {
             return Ok(KillStep::Killed);
         }
-        let failed = |failure: Failure| self.error(failure.during(Operation::Kill));
-        write_freeze(&self.dir, true).map_err(failed)?;
+        // Nobody expects a freeze to undo where kills are atomic.
+        if whole && !self.holds_unreachable()? {
+            return freeze(false).map(|()| KillStep::Killed);
+        }
+        freeze(true)?;
         if self.freeze_state(Operation::Kill)? != FreezeState::Frozen {
             return Ok(KillStep::Freezing);
         }
-        let pass = self.signal_pass(Signal::KILL)?;
+        let pass = self.signal_pass(Signal::KILL);
         if whole {
-            // Nobody expects a freeze to undo where kills are atomic.
-            write_freeze(&self.dir, false).map_err(failed)?;
+            freeze(false)?;
         }
-        Ok(KillStep::Signalled(pass))
+        pass.map(KillStep::Signalled)
     }
 
     /// Whether `cgroup.kill` is there, and was written.
@@ -89,7 +95,8 @@ impl V2Group {
             let stat = Stat::read(pid).map_err(|error| {
                 self.error(Error::from_io(Operation::Kill, &error)).with_pid(pid)
             })?;
-            if stat.is_some_and(|stat| stat.lives_without_first_thread()) {
+            // Who is on his way out never freezes, and needs no signal.
+            if stat.is_some_and(|stat| stat.lives_without_first_thread() && !stat.has_ended()) {
                 return Ok(true);
             }
         }

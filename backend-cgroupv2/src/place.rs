@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
-use containment_process::cgroupfs::{Access, Dir};
+use containment_process::cgroupfs::{self, Access, Dir};
 
 use crate::group::V2Group;
 
@@ -69,14 +69,24 @@ pub(crate) fn move_into(dir: &Dir, pid: Pid) -> Result<()> {
     let gone = || Error::from_errno(Operation::Attach, Errno::SRCH.raw_os_error());
     let failed = |error: std::io::Error| Error::from_io(Operation::Attach, &error);
     let process = PidFd::open(pid).map_err(failed)?.ok_or_else(gone)?;
-    let stat = Stat::read(pid).map_err(failed)?;
-    if stat.is_some_and(|stat| stat.lives_without_first_thread()) {
-        // The others would be members that no `cgroup.procs` lists: their process stays in it with the first.
-        return Err(Error::new(ErrorKind::Unsupported, Operation::Attach)
-            .because("its first thread has ended, and the kernel would list it nowhere"));
+    let lacks_first_thread = || {
+        let stat = Stat::read(pid).map_err(failed)?;
+        Ok::<_, Error>(stat.is_some_and(|stat| stat.lives_without_first_thread()))
+    };
+    // The others would be members that no `cgroup.procs` lists: their process stays in it with the first.
+    let unlisted = || {
+        Error::new(ErrorKind::Unsupported, Operation::Attach)
+            .because("its first thread has ended, and the kernel would list it nowhere")
+    };
+    if lacks_first_thread()? {
+        return Err(unlisted());
     }
-    let written = dir.write("cgroup.procs", pid.to_string());
-    written.map_err(|failure| place_error(failure.during(Operation::Attach)))?;
+    let done = |failure: cgroupfs::Failure| place_error(failure.during(Operation::Attach));
+    dir.write("cgroup.procs", pid.to_string()).map_err(done)?;
+    // It may have ended just before.
+    if lacks_first_thread()? && !dir.pids("cgroup.procs").map_err(done)?.pids.contains(&pid) {
+        return Err(unlisted());
+    }
     if process.has_ended().map_err(failed)? { Err(gone()) } else { Ok(()) }
 }
 

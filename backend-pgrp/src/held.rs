@@ -106,46 +106,25 @@ impl HeldGroup {
         if state.watches_a_member() || state.running().is_some() {
             return Ok(false);
         }
-        if state.emptied {
-            return Ok(true);
-        }
-        let Some(living) = self.who_lives(leader.pid(), operation)? else {
-            state.emptied = state.killed;
-            return Ok(true);
-        };
-        // Whoever is seen dying is who to wait for: it takes no second listing to find one.
-        if state.killed {
-            state.watched = self.youngest(&living, operation)?;
-        }
-        Ok(false)
+        let is_empty = state.emptied || self.nobody_lives(leader.pid(), operation)?;
+        state.emptied = is_empty && state.killed;
+        Ok(is_empty)
     }
 
-    /// The living, in the order of their pids; `None` where there are none for certain.
-    fn who_lives(&self, leader: Pid, operation: Operation) -> Result<Option<Vec<Pid>>> {
+    fn nobody_lives(&self, leader: Pid, operation: Operation) -> Result<bool> {
         let failed = |error: std::io::Error| self.error(Error::from_io(operation, &error));
-        let living = |snapshot: &Snapshot| -> Vec<_> {
-            let members = snapshot.in_group(leader).filter(|stat| !stat.is_dead());
-            members.map(|stat| stat.pid).collect()
-        };
         let mut snapshot = Snapshot::take().map_err(failed)?;
-        let mut found = living(&snapshot);
         for _ in 0..CATCH_UPS {
-            if !found.is_empty() {
-                return Ok(Some(found));
+            if snapshot.in_group(leader).any(|stat| !stat.is_dead()) {
+                return Ok(false);
             }
             let ended = snapshot.catch_up().map_err(failed)?;
-            found = living(&snapshot);
-            if ended == 0 && found.is_empty() {
-                return Ok(None);
+            let left = snapshot.in_group(leader).any(|stat| !stat.is_dead());
+            if ended == 0 && !left {
+                return Ok(true);
             }
         }
-        Ok(Some(found))
-    }
-
-    /// The last of these that lives: once it has ended, few are left to wait for.
-    fn youngest(&self, pids: &[Pid], operation: Operation) -> Result<Option<PidFd>> {
-        let youngest = PidFd::first_living(pids.iter().rev().copied());
-        youngest.map_err(|error| self.error(Error::from_io(operation, &error)))
+        Ok(false)
     }
 
     /// How many are about to get a signal: a figure for reports, for want of which nobody is spared.
@@ -314,8 +293,8 @@ impl GroupOps for HeldGroup {
         }
         if !state.watches_a_member() {
             let living = self.living(&state, Operation::Watch)?;
-            let pids: Vec<_> = living.iter().map(|stat| stat.pid).collect();
-            state.watched = self.youngest(&pids, Operation::Watch)?;
+            let member = PidFd::first_living(living.iter().rev().map(|stat| stat.pid));
+            state.watched = member.map_err(|e| self.error(Error::from_io(Operation::Watch, &e)))?;
         }
         let watched = state.watched.as_ref().map(|member| vec![member.source()]);
         Ok(watched.map_or(Watch::Backoff, Watch::Members))

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use containment_core::{
-    Capabilities, Change, Error, FreezeState, GroupId, GroupOps, KillStep, Member, Operation, Pid,
-    Policy, Reaped, Result, Signal, SignalSet, Signalled, SystemWaiter, Teardown, Time, Usage,
-    Waiter, Watch,
+    Capabilities, Change, Error, ErrorKind, FreezeState, GroupId, GroupOps, KillStep, Member,
+    Operation, Pid, Policy, Reaped, Result, Signal, SignalSet, Signalled, SystemWaiter, Teardown,
+    Time, Usage, Waiter, Watch,
 };
 use containment_process::pidfd::{Look, PidFd, Waited};
 use containment_process::proc::Stat;
@@ -315,6 +315,9 @@ impl GroupOps for Keeper {
     }
 
     fn remove(&self) -> Result<()> {
+        if self.populated()? {
+            return Err(Error::new(ErrorKind::Busy, Operation::Remove).with_group(&self.id().name));
+        }
         Ok(())
     }
 

@@ -56,7 +56,7 @@ fn who_survives_a_kill_is_named_and_the_group_was_not_emptied() {
     assert!(!report.emptied);
 }
 
-/// The kernel lists nobody whose first thread has ended, though others of it run.
+/// As on version 2, where somebody moved a process in whose first thread had ended.
 #[test]
 fn a_group_in_which_somebody_lives_whom_nobody_sees_was_not_emptied() {
     let fake = Fake::v2();

@@ -315,6 +315,59 @@ fn what_refuses_to_die_is_a_survivor() {
     assert_eq!(acts.list(), ["freeze", "kill", "kill", "kill", "thaw"]);
 }
 
+/// As version 2 does for members that `cgroup.kill` passes over; here the freeze does not complete.
+#[test]
+fn a_kill_of_all_that_did_not_reach_all_freezes_the_next_time() {
+    let steps = std::sync::atomic::AtomicUsize::new(0);
+    let lives = |acts: &[&str]| acts.iter().filter(|act| **act == "kill").count() < 3;
+    let (mock, acts) = acting(atomic(), lives, move || {
+        Ok(match steps.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+            0 => KillStep::Killed,
+            1 => KillStep::Freezing,
+            _ => KillStep::Signalled(passed()),
+        })
+    });
+    let (report, _) = drive(Teardown::new(Policy::kill()), &mock);
+    assert_eq!(acts.list(), ["freeze", "kill", "kill", "thaw", "kill", "remove"]);
+    assert!(report.is_clean() && report.elapsed < secs(2), "{report:?}");
+    assert_eq!(kinds(&report), [(ErrorKind::TimedOut, Operation::Freeze)]);
+}
+
+#[test]
+fn a_kill_of_all_is_repeated_once_before_it_is_given_up() {
+    let (mock, acts) = acting(atomic(), |_| true, || Ok(KillStep::Killed));
+    let (report, _) = drive(Teardown::new(Policy::kill().give_up_after(ms(100))), &mock);
+    assert_eq!(acts.list(), ["freeze", "kill", "kill", "thaw"]);
+    assert!(report.elapsed <= ms(101), "{report:?}");
+}
+
+/// Nobody is listed, and yet the group is said to be populated: the kernel's answer to the removal decides.
+#[test]
+fn what_the_kernel_removes_was_empty() {
+    for is_removed in [true, false] {
+        let calls = calls![
+            one(Expect::Reap),
+            kills(KillStep::Killed),
+            one(announced(Change::Empty)),
+            alive(),
+            alive(),
+            thaws(),
+            one(Expect::Members(Ok(Vec::new()))),
+            one(Expect::Populated(Ok(true))),
+            one(Expect::Usage(Ok(()))),
+            one(Expect::Remove(if is_removed {
+                Ok(())
+            } else {
+                Err(error(ErrorKind::Busy, Operation::Remove))
+            })),
+        ];
+        let mock = group_naming(false, atomic(), calls);
+        let policy = Policy::kill().measuring().give_up_after(std::time::Duration::ZERO);
+        let (report, _) = drive(Teardown::new(policy), &mock);
+        assert_eq!((report.emptied, report.removed), (is_removed, is_removed), "{report:?}");
+    }
+}
+
 #[test]
 fn a_removal_that_is_busy_is_tried_again() {
     let busy = || one(Expect::Remove(Err(error(ErrorKind::Busy, Operation::Remove))));

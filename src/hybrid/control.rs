@@ -27,6 +27,12 @@ impl HybridGroup {
             step => step?,
         };
         if matches!(step, KillStep::Freezing) {
+            // Whom a freezer of version 1 holds does not count as frozen on version 2 either, for as long as it
+            // does. What fails of this is met again by the strike that follows.
+            if self.struck.load(Ordering::SeqCst) {
+                self.signal_strays(Signal::KILL, Operation::Kill)?;
+                self.release_held()?;
+            }
             return Ok(step);
         }
         let mut besides = self.signal_strays(Signal::KILL, Operation::Kill)?;

@@ -12,9 +12,9 @@ use crate::{
 /// After so many freezes that timed out, members are signalled unfrozen, so that the healthy ones die.
 const FREEZES: u8 = 2;
 
-/// A kill that took every member at once is repeated only for members that were moved in after it,
-/// any other one for those that were forked meanwhile.
-const MOVED_IN_AFTER: Duration = Duration::from_secs(1);
+/// A kill that took every member at once is repeated only for members that were moved in after it, or that it did
+/// not reach; any other one for those that were forked meanwhile.
+const AFTER_ALL: Duration = Duration::from_secs(1);
 
 /// What a process takes to die, on two cores. Whoever was struck has its share of the time until everybody is
 /// struck again, for those who were forked meanwhile: to strike the dying again delays them.
@@ -140,7 +140,8 @@ impl Teardown {
             return self.note_failure(step.map(drop));
         }
         let pause = match &step {
-            Ok(KillStep::Killed) => MOVED_IN_AFTER,
+            // Once more before it is given up, however soon that is.
+            Ok(KillStep::Killed) => AFTER_ALL.min(self.policy.kill_timeout / 2),
             Ok(KillStep::Signalled(pass)) => killing.pauses.pause().max(dying(pass.count)),
             _ => killing.pauses.pause(),
         };
@@ -241,10 +242,10 @@ impl Teardown {
         match group.members() {
             Ok(members) if !members.is_empty() => self.note_survivors(&members),
             // Only the population could not be read, or nothing but zombies is left, or nothing can be
-            // seen at all: the kernel refuses the removal where that is wrong. Without one nobody says that it is empty.
+            // seen at all: the kernel refuses the removal where that is wrong.
             unseen => {
                 self.note_failure(unseen.map(drop));
-                self.blind = true;
+                self.blind = !matches!(group.populated(), Ok(false));
                 self.remove_by = Some(now);
                 return Next::Phase(Phase::Empty);
             }

@@ -27,9 +27,11 @@ impl Process {
         if stat.started != started {
             return None;
         }
-        match stat.living_thread()? {
-            Cow::Borrowed(_) => Some(Self { dir, stat }),
-            Cow::Owned(thread) => {
+        // One that hangs on its way out tells at least where.
+        let remains = || stat.each_thread().ok()?.into_iter().find(|one| !one.state.is_zombie());
+        match stat.living_thread().or_else(|| remains().map(Cow::Owned)) {
+            None | Some(Cow::Borrowed(_)) => Some(Self { dir, stat }),
+            Some(Cow::Owned(thread)) => {
                 let dir = directory(&dir, &format!("task/{}", thread.pid))?;
                 Some(Self { dir, stat: thread })
             }

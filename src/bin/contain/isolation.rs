@@ -8,6 +8,8 @@ use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use containment::{Bind, Error, Operation, Program, Result, Rlimit, find_user};
 
+use crate::values::number;
+
 // No documentation: it would become the subcommand's.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Isolation")]
@@ -99,7 +101,7 @@ fn rlimit(text: &str) -> std::result::Result<Rlimit, String> {
     let resource = name.parse().map_err(|error: containment::UnknownResource| error.to_string())?;
     let value = |text: &str| match text {
         "max" => Ok(None),
-        _ => text.parse().map(Some).map_err(|_| "expected a number or max".to_owned()),
+        _ => number(text).map(Some).ok_or_else(|| "expected a number or max".to_owned()),
     };
     let (soft, hard) = values.split_once(':').unwrap_or((values, values));
     let (soft, hard) = (value(soft)?, value(hard)?);
@@ -142,7 +144,9 @@ mod tests {
         assert_eq!(read("nofile=5"), Ok((Resource::Files, Some(5), Some(5))));
         assert_eq!(read("core=0:max"), Ok((Resource::Core, Some(0), None)));
         assert_eq!(read("stack=max"), Ok((Resource::Stack, None, None)));
-        for text in ["nofile", "nofile=", "nofile=x", "nofile=5:4", "nofile=max:4", "files=5"] {
+        for text in
+            ["nofile", "nofile=+5", "nofile=", "nofile=x", "nofile=5:4", "nofile=max:4", "files=5"]
+        {
             assert!(rlimit(text).is_err(), "{text:?}");
         }
     }

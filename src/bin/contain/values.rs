@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use containment::{Bytes, CpuSet, Cpus, Device, HugePage, InvalidLimit, IoMax, Limits, Most, Rate};
 use fundu::DurationParser;
+use tracing_subscriber::filter::Targets;
 
 use crate::errors::reason;
 
@@ -48,6 +49,19 @@ fn bytes(text: &str) -> Option<u64> {
     parse_size::Config::new().with_binary().parse_size(text).ok()
 }
 
+/// A number of digits alone: `parse` takes a sign, too.
+pub(crate) fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// What to log. A directive with fields, which `tracing` knows, would never be met: no event here has spans.
+pub(crate) fn filter(text: &str) -> Result<Targets, String> {
+    if text.contains(['[', '{']) {
+        return Err("expected a level, or target=level,…".to_owned());
+    }
+    text.parse().map_err(|error: tracing_subscriber::filter::ParseError| error.to_string())
+}
+
 /// `max`, or what `parse` makes of it.
 fn most<T>(text: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Most<T>, String> {
     if text == "max" { Ok(Most::Lifted) } else { parse(text).map(Most::At) }
@@ -55,7 +69,7 @@ fn most<T>(text: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<
 
 /// A number of processes, or `max`.
 pub(crate) fn count(text: &str) -> Result<Most<u64>, String> {
-    let number = |text: &str| text.parse().ok().filter(|most| *most > 0);
+    let number = |text: &str| number(text).filter(|most| *most > 0);
     most(text, |text| number(text).ok_or_else(|| "expected a number from 1 on, or max".to_owned()))
 }
 
@@ -72,7 +86,7 @@ pub(crate) fn io_max(text: &str) -> Result<(Device, IoMax), String> {
         let (name, value) = one.split_once('=').ok_or(IO_MAX)?;
         let rate = Rate::ALL.into_iter().find(|rate| rate.name() == name).ok_or(IO_MAX)?;
         let is_count = matches!(rate, Rate::Reads | Rate::Writes);
-        let number = |text: &str| if is_count { text.parse().ok() } else { bytes(text) };
+        let number = |text: &str| if is_count { number(text) } else { bytes(text) };
         most = most.with(rate, self::most(value, |text| number(text).ok_or(IO_MAX.to_owned()))?);
     }
     let device = device(disk)?;
@@ -166,7 +180,7 @@ mod tests {
         let most = IoMax::new().with(Rate::ReadBytes, 1 << 20).with(Rate::Writes, Most::Lifted);
         assert_eq!(io_max("8:0:rbps=1M,wiops=max"), Ok((disk, most)));
         let wrong =
-            ["", "nodev", "8:0", "8:0:", "8:0:bps=1", "8:0:rbps", "8:0:riops=1M", "8:0:rbps=0"];
+            ["", "nodev", "8:0", "8:0:", "8:0:bps=1", "8:0:rbps", "8:0:riops=1M", "8:0:riops=+1"];
         for text in wrong {
             assert!(io_max(text).is_err(), "{text:?}");
         }
@@ -185,10 +199,18 @@ mod tests {
     }
 
     #[test]
+    fn what_to_log_has_no_fields() {
+        assert!(filter("containment=debug,warn").is_ok() && filter("off").is_ok());
+        for text in ["containment[span]=debug", "containment[{pid}]=debug", "x=loud"] {
+            assert!(filter(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
     fn counts_and_cpus_have_a_least() {
         assert_eq!(count("1"), Ok(Most::At(1)));
         assert_eq!(count("max"), Ok(Most::Lifted));
-        for text in ["0", "-1", "", "1.5", "all"] {
+        for text in ["0", "-1", "+1", "", "1.5", "all"] {
             assert!(count(text).is_err(), "{text:?}");
         }
         assert_eq!(cpus("1.5"), Ok(Most::At(Cpus::new(1.5).unwrap())));

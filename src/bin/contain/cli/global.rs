@@ -6,6 +6,8 @@ use clap::{Args, ValueEnum};
 use containment::{Backend, Systemd};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
+use crate::values;
+
 /// Options that may stand before or after the subcommand.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
@@ -54,7 +56,8 @@ pub(crate) struct Global {
         env = "CONTAIN_LOG",
         hide_env_values = true,
         default_value = "warn",
-        value_name = "FILTER"
+        value_name = "FILTER",
+        value_parser = values::filter
     )]
     pub(crate) log: Targets,
     /// When to use colour on stderr

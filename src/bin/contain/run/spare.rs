@@ -16,7 +16,7 @@ pub(super) struct Spare {
 }
 
 impl Spare {
-    /// Copies of a descriptor that is open anyway.
+    /// Copies of a descriptor that is open anyway, by one system call each: musl makes two of `try_clone`.
     pub(super) fn copies_of(source: &Source) -> io::Result<Self> {
         let copies = (0..COUNT).map(|_| fcntl_dupfd_cloexec(&source.fd, 3));
         Ok(Self { _held: copies.collect::<rustix::io::Result<_>>()? })

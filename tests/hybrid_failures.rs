@@ -1,6 +1,8 @@
 //! Hybrid groups when something is in the way: a half of them that somebody else removed or made, members
 //! that were moved out or are held frozen. Whatever happens, no hierarchy keeps a directory.
 
+#[path = "support/first_thread.rs"]
+mod first_thread;
 mod support;
 
 use std::fs;
@@ -10,9 +12,9 @@ use containment::{
     Bytes, ControllerSet, CpuSet, Device, ErrorKind, IoMax, Limit, Limits, Operation, Policy,
     Program, Rate, Standing,
 };
-use support::eventually;
 use support::hybrid::{Freezer, Outsider, bench, emptied, end, ended, sleeper};
 use support::traces;
+use support::{eventually, must_run};
 
 /// K47: `cgroup.kill` does not reach what a freezer of version 1 holds; below our group it is thawed.
 #[test]
@@ -28,6 +30,30 @@ fn k47_a_member_frozen_below_our_group_is_thawed_and_dies() {
         assert!(report.rounds >= 2, "{report:?}");
         drop(inner);
     }
+}
+
+/// K47 and K10: the freeze that a member without a first thread needs does not complete while a freezer of version 1
+/// holds it.
+#[test]
+fn k47_a_member_without_its_first_thread_that_is_frozen_below_our_group_dies() {
+    let Some(bench) = bench(&["freezer", "pids"]) else { return };
+    if !must_run::has_python() {
+        return;
+    }
+    let group = bench.group(&Limits::new());
+    let (told, tell) = std::io::pipe().unwrap();
+    let script = format!("import sys; sys.stdin.read(1); {}", first_thread::LIVES_WITHOUT);
+    let program = Program::new("python3").args(["-c", &script]).stdin(told);
+    let child = group.spawn(&program).unwrap();
+    let outer = Freezer::make(bench.directory("freezer"));
+    let inner = Freezer::make(outer.path().join("inner"));
+    inner.take_in(child.pid());
+    drop(tell);
+    eventually("its first thread has ended", || traces::state(child.pid().as_raw()) == Some('Z'));
+    inner.freeze();
+    let report = ended(group);
+    assert!(report.rounds >= 2, "{report:?}");
+    drop(inner);
 }
 
 /// K47: what another group's freezer holds is not ours to thaw. It is named, and survives.

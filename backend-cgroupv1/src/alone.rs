@@ -10,7 +10,7 @@ use containment_core::{
     Measure, Operation, Pid, Result, Set, Usage, Watch,
 };
 use containment_process::cgroupfs::Dir;
-use containment_process::proc::{Base, cgroup, mountinfo};
+use containment_process::proc::{Base, Stat, cgroup, mountinfo};
 
 use crate::branch::Branch;
 use crate::branches::{Branches, Top};
@@ -134,7 +134,11 @@ impl V1Limits {
     pub fn hold_on(&self, pid: Pid) -> Result<Option<Hold>> {
         let Some(index) = self.place.serving("freezer") else { return Ok(None) };
         let hierarchy = &self.place.hierarchies[index];
-        let text = cgroup::read(pid).map_err(|error| Error::from_io(Operation::Thaw, &error))?;
+        let unread = |error: std::io::Error| Error::from_io(Operation::Thaw, &error).with_pid(pid);
+        // Of a first thread that has ended the kernel says that it is in the root.
+        let stat = Stat::read(pid).map_err(unread)?;
+        let living = stat.and_then(|stat| stat.living_thread().map(|thread| thread.pid));
+        let text = cgroup::read(living.unwrap_or(pid)).map_err(unread)?;
         let Some(group) = text.and_then(|text| hierarchy.mounted.group_of(&text)) else {
             return Ok(None);
         };

@@ -156,7 +156,15 @@ impl Freezer {
 
     /// Puts a process into it, and freezes it.
     pub(crate) fn hold(&self, pid: Pid) {
+        self.take_in(pid);
+        self.freeze();
+    }
+
+    pub(crate) fn take_in(&self, pid: Pid) {
         self.write("cgroup.procs", &pid.to_string());
+    }
+
+    pub(crate) fn freeze(&self) {
         self.write("freezer.state", "FROZEN");
         let state = || fs::read_to_string(self.0.join("freezer.state")).expect("it can be read");
         eventually("it is frozen", || state().trim() == "FROZEN");

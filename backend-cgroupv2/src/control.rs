@@ -58,12 +58,8 @@ impl V2Group {
             let written = write_freeze(&self.dir, on);
             written.map_err(|failure| self.error(failure.during(Operation::Kill)))
         };
-        if whole && !again {
+        if whole && !(again && self.holds_unreachable()?) {
             return Ok(KillStep::Killed);
-        }
-        // Nobody expects a freeze to undo where kills are atomic.
-        if whole && !self.holds_unreachable()? {
-            return freeze(false).map(|()| KillStep::Killed);
         }
         freeze(true)?;
         if self.freeze_state(Operation::Kill)? != FreezeState::Frozen {
@@ -71,6 +67,7 @@ impl V2Group {
         }
         let pass = self.signal_pass(Signal::KILL);
         if whole {
+            // Nobody expects a freeze to undo where kills are atomic.
             freeze(false)?;
         }
         pass.map(KillStep::Signalled)

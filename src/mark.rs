@@ -15,7 +15,8 @@ pub const GROUP_VARIABLE: &str = "CONTAIN_GROUP";
 /// # let host = containment::Containment::with(backend_fake::Fake::new());
 /// let job = host.group("job").create()?;
 /// let make = with_group_variable(Program::new("make"), job.id());
-/// let told = &make.environment(std::iter::empty())[std::ffi::OsStr::new(GROUP_VARIABLE)];
+/// let (name, told) = make.environment([]).next().expect("it has this variable");
+/// assert_eq!(name, GROUP_VARIABLE);
 /// assert!(told.to_str().is_some_and(|told| told.ends_with(&job.id().to_string())));
 /// # Ok::<(), containment::Error>(())
 /// ```

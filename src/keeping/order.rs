@@ -117,7 +117,7 @@ impl WrittenProgram {
         let written = Self {
             name: program.name().to_owned(),
             arguments: program.arguments().to_vec(),
-            environment: program.environment(std::env::vars_os()).into_iter().collect(),
+            environment: program.environment(std::env::vars_os()).collect(),
             directory,
             streams,
             descriptors: further.iter().map(|(number, _)| *number).collect(),
@@ -141,7 +141,8 @@ impl WrittenProgram {
             .stdin(stdin?)
             .stdout(stdout?)
             .stderr(stderr?);
-        for (name, value) in &self.environment {
+        // Of two of one name the first counts (getenv(3)): it is set last.
+        for (name, value) in self.environment.iter().rev() {
             program = program.env(name, value);
         }
         if let Some(directory) = &self.directory {
@@ -253,8 +254,7 @@ mod tests {
         let arrived = order.program(copies).unwrap();
         assert_eq!(arrived.name(), program.name());
         assert_eq!(arrived.arguments(), program.arguments());
-        let none = || std::iter::empty();
-        assert_eq!(arrived.environment(none()), program.environment(none()));
+        assert!(arrived.environment([]).eq(program.environment([])));
         assert_eq!((arrived.directory(), arrived.mask()), (program.directory(), program.mask()));
         assert_eq!(arrived.isolation(), program.isolation());
         assert_eq!(arrived.descriptors()[0].0, 7);

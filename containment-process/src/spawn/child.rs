@@ -201,8 +201,8 @@ impl<'a> Plan<'a> {
     /// Tries the candidates as execvp(3) does; returns the errno that tells most.
     fn execute(&mut self) -> i32 {
         let (mut verdict, mut denied) = (libc::ENOENT, false);
-        for index in 0..self.image.candidates.len() {
-            let file = self.image.candidates[index].as_ptr();
+        for place in 0.. {
+            let Some(file) = self.image.candidate(place) else { break };
             verdict = exec(file, self.image.argv(), self.image.envp());
             match verdict {
                 libc::EACCES => denied = true,

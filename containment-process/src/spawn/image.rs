@@ -1,9 +1,9 @@
 //! Everything that the child needs, made ready before the clone: the child allocates nothing.
 
-use std::ffi::{CStr, CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 
 use containment_core::{Program, Stream};
@@ -20,7 +20,7 @@ const SHELL: &CStr = c"/bin/sh";
 #[derive(Debug)]
 pub(super) struct Image {
     /// The files to try, in order.
-    pub(super) candidates: Vec<CString>,
+    candidates: Pointers,
     pub(super) directory: Option<CString>,
     /// Which descriptor becomes which number; the child moves sources out of the way in place.
     pub(super) moves: Vec<Move>,
@@ -31,7 +31,7 @@ pub(super) struct Image {
     arguments: Pointers,
     environment: Pointers,
     /// `/bin/sh`, a place for the file, and the arguments: for a script without `#!` (execvp(3)).
-    shell: Pointers,
+    shell: Vec<*const libc::c_char>,
     /// Descriptors that were opened for the program.
     _opened: Vec<OwnedFd>,
 }
@@ -39,43 +39,63 @@ pub(super) struct Image {
 /// A descriptor, and the number that it becomes.
 pub(super) type Move = (i32, i32);
 
+/// C strings, one behind the other: one piece of memory instead of one each.
+#[derive(Debug, Default)]
+struct Strings {
+    bytes: Vec<u8>,
+    starts: Vec<usize>,
+}
+
+impl Strings {
+    /// Adds the string that these parts make together.
+    fn push(&mut self, parts: &[&[u8]]) -> io::Result<()> {
+        if parts.iter().any(|part| part.contains(&0)) {
+            return Err(zero_byte());
+        }
+        self.starts.push(self.bytes.len());
+        parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
+        self.bytes.push(0);
+        Ok(())
+    }
+}
+
 /// A null-terminated array of C strings.
 #[derive(Debug)]
 struct Pointers {
     pointers: Vec<*const libc::c_char>,
-    _strings: Vec<CString>,
+    _strings: Strings,
 }
 
-impl Pointers {
-    fn new(strings: Vec<CString>) -> Self {
-        let pointers = strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect();
-        Self { pointers, _strings: strings }
+impl From<Strings> for Pointers {
+    fn from(strings: Strings) -> Self {
+        // They stay where they are: none is added any more.
+        let each = strings.starts.iter().map(|start| strings.bytes[*start..].as_ptr().cast());
+        Self { pointers: each.chain([ptr::null()]).collect(), _strings: strings }
     }
 }
 
 impl Image {
     pub(super) fn prepare(program: &Program) -> io::Result<Self> {
-        let environment = program.environment(std::env::vars_os());
-        let path = environment.get(OsStr::new("PATH")).map(OsString::as_os_str);
-        let candidates = candidates(program.name(), path)?;
-        let entries = environment.into_iter().map(|(name, value)| {
-            let mut entry = name.into_vec();
-            entry.push(b'=');
-            entry.extend(value.into_vec());
-            c_string(entry)
-        });
-        let environment = Pointers::new(entries.collect::<io::Result<_>>()?);
-        let arguments: Vec<_> = std::iter::once(program.name())
-            .chain(program.arguments().iter().map(OsString::as_os_str))
-            .map(|argument| c_string(argument.as_bytes()))
-            .collect::<io::Result<_>>()?;
-        let shell = [SHELL.to_owned(), SHELL.to_owned()].into_iter();
-        let shell = Pointers::new(shell.chain(arguments.iter().skip(1).cloned()).collect());
+        let (mut environment, mut path) = (Strings::default(), None);
+        for (name, value) in program.environment(std::env::vars_os()) {
+            environment.push(&[name.as_bytes(), b"=", value.as_bytes()])?;
+            if path.is_none() && name == "PATH" {
+                path = Some(value);
+            }
+        }
+        let mut arguments = Strings::default();
+        arguments.push(&[program.name().as_bytes()])?;
+        for argument in program.arguments() {
+            arguments.push(&[argument.as_bytes()])?;
+        }
+        let arguments = Pointers::from(arguments);
+        let shell = [SHELL.as_ptr(), ptr::null()].into_iter();
+        let shell = shell.chain(arguments.pointers.iter().skip(1).copied()).collect();
         let (moves, opened) = moves(program)?;
         let isolation = program.isolation();
         let given = moves.iter().map(|(_, target)| *target);
         Ok(Self {
-            candidates,
+            candidates: candidates(program.name(), path.as_deref())?.into(),
             directory: program
                 .directory()
                 .map(|d| c_string(d.as_os_str().as_bytes()))
@@ -85,11 +105,16 @@ impl Image {
             no_new_privileges: isolation.no_new_privileges || isolation.is_sealed(),
             seal: Seal::prepare(isolation.seal, given),
             moves,
-            arguments: Pointers::new(arguments),
-            environment,
+            arguments,
+            environment: environment.into(),
             shell,
             _opened: opened,
         })
+    }
+
+    /// The file to try at this place, if there are so many.
+    pub(super) fn candidate(&self, place: usize) -> Option<*const libc::c_char> {
+        self.candidates.pointers.get(place).copied().filter(|file| !file.is_null())
     }
 
     pub(super) fn argv(&self) -> *const *const libc::c_char {
@@ -102,8 +127,8 @@ impl Image {
 
     /// The arguments that let the shell run `file`.
     pub(super) fn shell_argv(&mut self, file: *const libc::c_char) -> *const *const libc::c_char {
-        self.shell.pointers[1] = file;
-        self.shell.pointers.as_ptr()
+        self.shell[1] = file;
+        self.shell.as_ptr()
     }
 
     pub(super) const fn shell_path() -> &'static CStr {
@@ -112,30 +137,27 @@ impl Image {
 }
 
 pub(super) fn c_string(bytes: impl Into<Vec<u8>>) -> io::Result<CString> {
-    CString::new(bytes).map_err(|_| {
-        io::Error::new(io::ErrorKind::InvalidInput, "a zero byte in an argument or path")
-    })
+    CString::new(bytes).map_err(|_| zero_byte())
+}
+
+fn zero_byte() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "a zero byte in an argument or path")
 }
 
 /// The files that a program's name may stand for: itself when it has a slash, else one in each
 /// directory of the search path; an empty entry is the current directory.
-fn candidates(name: &OsStr, path: Option<&OsStr>) -> io::Result<Vec<CString>> {
-    let bytes = name.as_bytes();
-    if bytes.contains(&b'/') || bytes.is_empty() {
-        return Ok(vec![c_string(bytes)?]);
+fn candidates(name: &OsStr, path: Option<&OsStr>) -> io::Result<Strings> {
+    let (mut files, name) = (Strings::default(), name.as_bytes());
+    if name.contains(&b'/') || name.is_empty() {
+        files.push(&[name])?;
+        return Ok(files);
     }
     let path = path.unwrap_or(OsStr::new(DEFAULT_PATH)).as_bytes();
-    let directories = path.split(|byte| *byte == b':');
-    directories
-        .map(|directory| {
-            let mut file = directory.to_vec();
-            if !file.is_empty() {
-                file.push(b'/');
-            }
-            file.extend_from_slice(bytes);
-            c_string(file)
-        })
-        .collect()
+    for directory in path.split(|byte| *byte == b':') {
+        let slash: &[u8] = if directory.is_empty() { b"" } else { b"/" };
+        files.push(&[directory, slash, name])?;
+    }
+    Ok(files)
 }
 
 /// Which descriptor becomes which number, and those that had to be opened for it.
@@ -163,7 +185,8 @@ mod tests {
 
     fn found(name: &str, path: Option<&str>) -> Vec<String> {
         let files = candidates(OsStr::new(name), path.map(OsStr::new)).unwrap();
-        files.into_iter().map(|file| file.into_string().unwrap()).collect()
+        let bytes = files.bytes.strip_suffix(b"\0").unwrap();
+        bytes.split(|byte| *byte == 0).map(|file| String::from_utf8(file.to_vec()).unwrap()).collect()
     }
 
     #[test]

@@ -163,7 +163,7 @@ pub fn spawn(launch: &Launch<'_>) -> Result<PidFd, Failure> {
 /// Makes the child, and what it tells by. One that shares our memory has executed or died by then.
 fn clone_on(memory: Memory, launch: &Launch<'_>) -> Result<(Cloned, Region), Failure> {
     let mut image = Image::prepare(launch.program).map_err(Failure::Prepare)?;
-    let region = Region::map(memory).map_err(Failure::Prepare)?;
+    let region = Region::take(memory).map_err(Failure::Prepare)?;
     let blocked = AllBlocked::new().map_err(Failure::Prepare)?;
     let mask = launch.program.mask().unwrap_or(blocked.before());
     let mut plan = child::Plan::new(&mut image, launch, region.notes(), mask);

@@ -2,10 +2,13 @@
 //! notes, so that one page is touched for both.
 //!
 //! Shared (`MAP_SHARED`) where the child gets a copy of the memory, so that its notes are seen; that costs more.
+//!
+//! One that served a child on our memory is kept for the next: that spares it three system calls, the last of
+//! which interrupts the CPU that the child was on.
 
 use std::io;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
 
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 
@@ -19,6 +22,9 @@ const NOTES: usize = 64;
 const SIZE: usize = PAGE + STACK;
 const _: () = assert!(size_of::<Notes>() <= NOTES && align_of::<Notes>() <= NOTES);
 
+/// The one that is kept, unless a spawn is using it.
+static SPARE: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
+
 /// What the child tells.
 #[derive(Debug, Default)]
 #[repr(C)]
@@ -29,6 +35,11 @@ pub(super) struct Notes {
 }
 
 impl Notes {
+    fn clear(&self) {
+        self.started.store(0, Ordering::SeqCst);
+        self.step.store(0, Ordering::SeqCst);
+    }
+
     pub(super) fn set_started(&self) {
         self.started.store(1, Ordering::SeqCst);
     }
@@ -51,15 +62,27 @@ impl Notes {
     }
 }
 
-/// The mapping; unmapped when dropped.
+/// The mapping.
 #[derive(Debug)]
 pub(super) struct Region {
     base: NonNull<u8>,
+    memory: Memory,
 }
 
 impl Region {
     /// For a child on this memory, or on a copy of it.
-    pub(super) fn map(memory: Memory) -> io::Result<Self> {
+    pub(super) fn take(memory: Memory) -> io::Result<Self> {
+        let spare = match memory {
+            Memory::Share => NonNull::new(SPARE.swap(std::ptr::null_mut(), Ordering::SeqCst)),
+            Memory::Copy => None,
+        };
+        let Some(base) = spare else { return Self::map(memory) };
+        let region = Self { base, memory };
+        region.notes().clear();
+        Ok(region)
+    }
+
+    fn map(memory: Memory) -> io::Result<Self> {
         let prot = ProtFlags::READ | ProtFlags::WRITE;
         let flags = match memory {
             Memory::Share => MapFlags::PRIVATE,
@@ -68,9 +91,11 @@ impl Region {
         // SAFETY: a new anonymous mapping at an address of the kernel's choice touches nothing else.
         let base = unsafe { mmap_anonymous(std::ptr::null_mut(), SIZE, prot, flags)? };
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        let region = Self { base };
+        // Without its guard it is not to be kept.
+        let mut region = Self { base, memory: Memory::Copy };
         // SAFETY: the page lies within the mapping and nothing is stored there.
         unsafe { mprotect(base.as_ptr().cast(), PAGE, MprotectFlags::empty())? };
+        region.memory = memory;
         Ok(region)
     }
 
@@ -93,6 +118,12 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
+        let (none, base) = (std::ptr::null_mut(), self.base.as_ptr());
+        if self.memory == Memory::Share
+            && SPARE.compare_exchange(none, base, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        {
+            return;
+        }
         // SAFETY: the mapping is ours, and a child that shares our memory has left it: it executed or
         // died before the clone returned.
         if let Err(errno) = unsafe { munmap(self.base.as_ptr().cast(), SIZE) } {

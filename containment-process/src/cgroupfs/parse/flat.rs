@@ -1,6 +1,7 @@
 //! Flat keyed files: a key and a number on each line.
 
-use super::{Parsed, each_line, is_name};
+use super::Parsed;
+use crate::malformed::Malformed;
 use crate::proc::text::number as decimal;
 
 macro_rules! flat_keyed {
@@ -135,22 +136,31 @@ flat_keyed! {
     }
 }
 
-/// Gives every entry to `read`.
+/// Gives every entry to `read`, which answers `None` for one that it does not understand. Looks at each byte once:
+/// a monitor reads hundreds of these lines for each group.
 fn each_entry(text: &[u8], mut read: impl FnMut(&[u8], &[u8]) -> Option<()>) -> Parsed<()> {
-    each_line(text, |line| {
-        let blank = line.iter().position(|byte| *byte == b' ')?;
-        let (key, value) = (&line[..blank], &line[blank + 1..]);
-        if !is_name(key) || value.is_empty() {
-            return None;
-        }
-        read(key, value)
-    })
+    let (mut rest, mut line) = (text, 0);
+    while !rest.is_empty() {
+        line += 1;
+        let (key, value, after) = split_entry(rest).ok_or(Malformed { line })?;
+        read(key, value).ok_or(Malformed { line })?;
+        rest = after;
+    }
+    Ok(())
+}
+
+/// The key and the value of the first line, and what follows it.
+fn split_entry(text: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let blank = text.iter().position(|byte| !byte.is_ascii_graphic())?;
+    let (key, after) = text.split_at(blank);
+    let after = after.strip_prefix(b" ").filter(|_| !key.is_empty())?;
+    let end = after.iter().position(|byte| *byte == b'\n').filter(|end| *end > 0)?;
+    Some((key, &after[..end], &after[end + 1..]))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::malformed::Malformed;
 
     #[test]
     fn keys_that_are_not_known_are_passed_over_and_missing_ones_are_none() {

@@ -52,13 +52,13 @@ pub fn io_stat(text: &[u8]) -> Parsed<IoTotals> {
 pub fn blkio_bytes(text: &[u8]) -> Parsed<IoTotals> {
     let mut totals = IoTotals::default();
     each_line(text, |line| {
-        let [first, rest @ ..] = &words(line).collect::<Vec<_>>()[..] else { return None };
-        match rest {
-            [total] if *first == b"Total" => decimal::<u64>(total).map(drop),
-            [direction, bytes] => {
-                device(first)?;
+        let mut words = words(line);
+        match (words.next()?, words.next()?, words.next(), words.next()) {
+            (b"Total", total, None, None) => decimal::<u64>(total).map(drop),
+            (of, direction, Some(bytes), None) => {
+                device(of)?;
                 let bytes = decimal(bytes)?;
-                match *direction {
+                match direction {
                     b"Read" => totals.read = totals.read.checked_add(bytes)?,
                     b"Write" => totals.written = totals.written.checked_add(bytes)?,
                     other if is_name(other) => {}

@@ -187,9 +187,14 @@ impl Drop for Reaper {
 
 impl Queue {
     fn leave(&self, order: Order) {
-        self.orders().push(order);
-        // It can only fail by being rung 2^64 times.
-        let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+        let mut orders = self.orders();
+        let is_first = orders.is_empty();
+        orders.push(order);
+        drop(orders);
+        // Who takes the first takes those behind it. It can only fail by being rung 2^64 times.
+        if is_first {
+            let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+        }
     }
 
     fn take(&self) -> Vec<Order> {

@@ -59,11 +59,14 @@ struct Known {
     /// Whether there was a result; it may have been fetched since.
     settled: bool,
     result: Option<Result<TeardownReport>>,
+    /// Whether a thread sleeps until there is one.
+    awaited: bool,
     waker: Option<Waker>,
 }
 
 pub(super) fn promise(group: &GroupName) -> (Promise, Reaping) {
-    let known = Known { stage: Stage::Asking, settled: false, result: None, waker: None };
+    let known =
+        Known { stage: Stage::Asking, settled: false, result: None, awaited: false, waker: None };
     let news = Arc::new(News { known: Mutex::new(known), changed: Condvar::new() });
     (Promise { news: Arc::clone(&news), group: group.clone() }, Reaping { news })
 }
@@ -86,6 +89,7 @@ impl Reaping {
             if let Some(result) = known.fetch() {
                 return result;
             }
+            known.awaited = true;
             known = self.news.changed.wait(known).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -107,6 +111,7 @@ impl Reaping {
                 drop(known);
                 return Err(self);
             }
+            known.awaited = true;
             let waited = self.news.changed.wait_timeout(known, left);
             known = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -138,16 +143,19 @@ impl Promise {
     }
 
     fn settle(&self, result: Result<TeardownReport>) {
-        let waker = {
+        let (awaited, waker) = {
             let mut known = self.news.known();
             if known.settled {
                 return;
             }
             known.settled = true;
             known.result = Some(result);
-            known.waker.take()
+            (known.awaited, known.waker.take())
         };
-        self.news.changed.notify_all();
+        // A system call, whether somebody sleeps or not.
+        if awaited {
+            self.news.changed.notify_all();
+        }
         if let Some(waker) = waker {
             waker.wake();
         }

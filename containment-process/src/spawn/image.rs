@@ -186,7 +186,10 @@ mod tests {
     fn found(name: &str, path: Option<&str>) -> Vec<String> {
         let files = candidates(OsStr::new(name), path.map(OsStr::new)).unwrap();
         let bytes = files.bytes.strip_suffix(b"\0").unwrap();
-        bytes.split(|byte| *byte == 0).map(|file| String::from_utf8(file.to_vec()).unwrap()).collect()
+        bytes
+            .split(|byte| *byte == 0)
+            .map(|file| String::from_utf8(file.to_vec()).unwrap())
+            .collect()
     }
 
     #[test]

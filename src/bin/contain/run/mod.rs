@@ -43,14 +43,14 @@ fn run_in_group(global: &Global, options: &Run) -> Result<u8> {
     let registry = on_record(global);
     let mut resources = Resources::acquire(options, registry.as_ref())
         .map_err(|error| Error::from_io(Operation::Spawn, &error).with_group(&name))?;
-    let builder = builder(global, options, registry.as_ref())
-        .limits(&asked.limits)
-        .witnessed_by(resources.ancestry.clone());
     let started = Instant::now();
-    let launch = builder.launch(&name, |group| {
-        resources.guard(group);
-        asked.program.in_group(group, resources.inbox.original_mask())
-    });
+    let launch = builder(global, options, registry.as_ref())
+        .limits(&asked.limits)
+        .witnessed_by(resources.ancestry.clone())
+        .launch(&name, |group| {
+            resources.guard(group);
+            asked.program.in_group(group, resources.inbox.original_mask())
+        });
     let launch = launch.inspect_err(|_| {
         // Without a group nothing on record is ours.
         registry.iter().for_each(close);

@@ -20,14 +20,15 @@ use crate::engine::Engine;
 pub(super) struct Resources {
     /// Where signals to us arrive.
     pub(super) inbox: Inbox,
-    /// Who ends the group should we be killed.
-    pub(super) post: Post,
     /// Descriptors for the end of the group.
     pub(super) spare: Option<Spare>,
     /// Who can tell where the group's processes come from.
     pub(super) ancestry: Arc<Ancestry>,
     /// The cluster engine whose step we are in.
     pub(super) engine: Engine,
+    /// Who ends the group should we be killed. Dropped last: that waits for the end of a guardian that was
+    /// dismissed, which takes as long as to let go of the rest.
+    pub(super) post: Post,
 }
 
 impl Resources {
@@ -38,7 +39,7 @@ impl Resources {
         become_sub_reaper()?;
         let post = Post::new(options.group.orphans, registry.cloned());
         let engine = Engine::find(options.group.engine);
-        Ok(Self { inbox, post, spare, ancestry: Arc::new(ancestry(options)), engine })
+        Ok(Self { inbox, spare, ancestry: Arc::new(ancestry(options)), engine, post })
     }
 
     /// Posts the guardian over a group that was just made. It needs descriptors for its own work.

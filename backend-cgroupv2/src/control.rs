@@ -1,5 +1,6 @@
 //! Signals, kill, freeze and thaw of a subtree: each one pass.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use containment_core::{
@@ -7,7 +8,7 @@ use containment_core::{
 };
 use containment_process::cgroupfs::{Dir, Failure};
 use containment_process::pidfd::PidFd;
-use containment_process::proc::{Stat, cgroup};
+use containment_process::proc::{Stat, cgroup, process_of};
 use containment_process::signalling::signal_all;
 
 use crate::group::V2Group;
@@ -22,8 +23,29 @@ impl V2Group {
     /// [`Gone`](ErrorKind::Gone) when the group was removed, [`Malformed`](ErrorKind::Malformed), of this
     /// `operation`.
     pub fn pids(&self, operation: Operation) -> Result<Vec<Pid>> {
+        self.listed("cgroup.procs", operation)
+    }
+
+    /// The same, and who is in no `cgroup.procs`: whose first thread had ended when somebody else moved them here. The
+    /// kernel moved the other threads alone (K10).
+    pub(crate) fn everybody(&self, operation: Operation) -> Result<Vec<Pid>> {
+        let mut all = self.pids(operation)?;
+        let mut known: HashSet<_> = all.iter().copied().collect();
+        for thread in self.listed("cgroup.threads", operation)? {
+            if known.contains(&thread) {
+                continue;
+            }
+            let process = process_of(thread);
+            let process = process.map_err(|error| self.error(Error::from_io(operation, &error)))?;
+            all.extend(process.filter(|process| known.insert(*process)));
+        }
+        Ok(all)
+    }
+
+    /// What such files of the subtree list, but for those that the kernel does not fill.
+    fn listed(&self, file: &str, operation: Operation) -> Result<Vec<Pid>> {
         let mut all = Vec::new();
-        let mut collect = |dir: &Dir| match dir.pids("cgroup.procs") {
+        let mut collect = |dir: &Dir| match dir.pids(file) {
             Ok(listing) => {
                 all.extend(listing.pids);
                 Ok(())
@@ -40,9 +62,17 @@ impl V2Group {
     /// One pass of a signal, the programs first.
     pub(crate) fn signal_pass(&self, signal: Signal) -> Result<Signalled> {
         self.refuse_own(Operation::Signal)?;
+        self.signal_each(signal, Self::pids)
+    }
+
+    fn signal_each(
+        &self,
+        signal: Signal,
+        list: fn(&Self, Operation) -> Result<Vec<Pid>>,
+    ) -> Result<Signalled> {
         let programs = self.programs.running();
-        let listed = self.pids(Operation::Signal)?;
-        let again = |_: &[PidFd]| Ok(self.pids(Operation::Signal)?.into_iter().collect());
+        let listed = list(self, Operation::Signal)?;
+        let again = |_: &[PidFd]| Ok(list(self, Operation::Signal)?.into_iter().collect());
         let pass = signal_all(signal, &programs, listed, again);
         pass.map_err(|error| self.error(error))
             .map(|pass| pass.described(|error| self.error(error)))
@@ -65,7 +95,8 @@ impl V2Group {
         if self.freeze_state(Operation::Kill)? != FreezeState::Frozen {
             return Ok(KillStep::Freezing);
         }
-        let pass = self.signal_pass(Signal::KILL);
+        let list = if again { Self::everybody } else { Self::pids };
+        let pass = self.signal_each(Signal::KILL, list);
         if whole {
             // Nobody expects a freeze to undo where kills are atomic.
             freeze(false)?;
@@ -88,7 +119,7 @@ impl V2Group {
     /// Whether a process lives without its first thread: `cgroup.kill` signals first threads alone, and
     /// where that has ended nobody dies of it (`__cgroup_kill`, `complete_signal`; seen on Linux 6.18).
     fn holds_unreachable(&self) -> Result<bool> {
-        for pid in self.pids(Operation::Kill)? {
+        for pid in self.everybody(Operation::Kill)? {
             let stat = Stat::read(pid).map_err(|error| {
                 self.error(Error::from_io(Operation::Kill, &error)).with_pid(pid)
             })?;

@@ -247,7 +247,11 @@ impl GroupOps for V2Group {
 
     fn members(&self) -> Result<Vec<Member>> {
         self.refuse_removed(Operation::Members)?;
-        let members = self.programs.members(self.pids(Operation::Members)?);
+        let mut pids = self.pids(Operation::Members)?;
+        if pids.is_empty() {
+            pids = self.everybody(Operation::Members)?;
+        }
+        let members = self.programs.members(pids);
         members.map_err(|error| self.error(error))
     }
 

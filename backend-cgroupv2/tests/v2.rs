@@ -195,6 +195,30 @@ fn who_lives_without_its_first_thread_is_not_attached() {
     }
 }
 
+/// K10: somebody else moves it in all the same. It is a member, and dies.
+#[test]
+fn k10_who_was_moved_in_without_its_first_thread_is_found_and_dies() {
+    if !must_run::has_python() {
+        return;
+    }
+    for driver in drivers() {
+        let [from, to] = ["out", "in"].map(|test| create(&driver, test));
+        let program = Program::new("python3").args(["-c", first_thread::LIVES_WITHOUT]);
+        let program = from.spawn(&program).unwrap();
+        await_end_of_first_thread(program.pid());
+        let directory = to.ops().handles()[3];
+        let procs = format!("/proc/self/fd/{directory}/cgroup.procs");
+        std::fs::write(&procs, program.pid().to_string()).unwrap();
+        assert_eq!(std::fs::read_to_string(procs).unwrap(), "", "the kernel lists it nowhere");
+        let members = to.members().unwrap();
+        assert!(matches!(&*members, [member] if member.pid == program.pid()), "{members:?}");
+        let report = to.terminate(&patient(&Policy::kill())).unwrap();
+        assert!(report.is_clean() && report.errors.is_empty(), "{report:?}");
+        assert_eq!(program.wait().unwrap(), Outcome::Signaled(Signal::KILL));
+        assert!(from.terminate(&Policy::kill()).unwrap().is_clean());
+    }
+}
+
 /// K42: a group that was killed and is used again.
 #[test]
 fn k42_a_killed_group_runs_programs_again() {

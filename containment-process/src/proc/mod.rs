@@ -19,4 +19,5 @@ pub use base::Base;
 pub use boot::{BootId, InvalidBootId, boot_id};
 pub use process::Process;
 pub use stat::{Stat, ticks};
+pub use threads::process_of;
 pub use tree::Snapshot;

@@ -8,7 +8,7 @@ use containment_core::Pid;
 use rustix::fs::{Mode, OFlags, RawDir};
 
 use super::cgroup::is_gone;
-use super::text::number;
+use super::text::{lines, number, read_file};
 use super::tree::is_hidden;
 
 /// What `getdents` fills at a time: some 150 threads.
@@ -29,6 +29,19 @@ pub(super) fn of(dir: impl AsFd, process: &str) -> io::Result<Vec<Pid>> {
         threads.extend(pid(entry.file_name().to_bytes()));
     }
     Ok(threads)
+}
+
+/// The process that a thread is of; `None` when it is gone or is not shown.
+///
+/// ```
+/// use containment_core::Pid;
+/// use containment_process::proc::process_of;
+/// assert_eq!(process_of(Pid::current())?, Some(Pid::current()), "the first thread has its process's id");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn process_of(thread: Pid) -> io::Result<Option<Pid>> {
+    let text = unless_away(read_file(&format!("/proc/{thread}/status")))?.unwrap_or_default();
+    Ok(lines(&text).find_map(|line| line.strip_prefix(b"Tgid:\t")).and_then(pid))
 }
 
 /// The number that stands there, where it is one.

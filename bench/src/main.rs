@@ -1,5 +1,5 @@
 //! `bench [ROW…]`: measures these rows, or all, and writes `docs/BENCHMARKS.md` from what was found now and
-//! before. `bench render` only writes it anew.
+//! before. `bench render` only writes it anew; `bench order` prints a script for the linker instead.
 
 mod backends;
 mod commands;
@@ -7,6 +7,8 @@ mod crowd;
 mod floors;
 mod machine;
 mod measure;
+#[cfg(target_arch = "x86_64")]
+mod order;
 mod peers;
 mod plot;
 mod results;
@@ -24,6 +26,10 @@ use rows::{Plan, ROWS};
 
 fn main() -> Result<()> {
     let words: Vec<_> = std::env::args().skip(1).collect();
+    #[cfg(target_arch = "x86_64")]
+    if words == ["order"] {
+        return order::print();
+    }
     let unknown =
         words.iter().find(|word| *word != "render" && !ROWS.iter().any(|row| row.name == *word));
     if let Some(word) = unknown {

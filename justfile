@@ -72,6 +72,12 @@ bench *rows: static
     cargo build --release --manifest-path bench/Cargo.toml
     bench/target/release/bench {{rows}}
 
+# Where the linker puts what a run executes, by runs that are taken step by step: for another compiler, or much new code.
+order: static
+    cargo build --release --manifest-path bench/Cargo.toml
+    bench/target/release/bench order > target/order.ld
+    mv target/order.ld src/bin/contain/order.ld
+
 # Fuzzes each parser of kernel text for so many seconds (600 for the full figure); needs a nightly compiler and cargo-fuzz.
 fuzz seconds="60":
     #!/usr/bin/env bash

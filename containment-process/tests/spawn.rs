@@ -49,6 +49,25 @@ fn exit_statuses_and_signals_come_back() {
     }
 }
 
+/// The stack of a child is that of the one before, and so is where it notes how far it came.
+#[test]
+fn what_one_child_noted_is_not_read_for_the_next() {
+    let (killed, counter) = (shell("exit 0"), AtomicU64::new(0));
+    for _ in 0..50 {
+        assert_eq!(
+            start(&killed, Memory::Share).wait().unwrap(),
+            Waited::Ended(Outcome::Exited(0))
+        );
+        let missing = refusal(&Program::new("/nonexistent"), Memory::Share);
+        assert_eq!(missing.kind(), ErrorKind::ProgramNotFound);
+        let mark = Mark::read(&counter);
+        counter.fetch_add(1, Ordering::SeqCst);
+        let late = Launch { mark: Some(mark), ..launch(&killed, Memory::Share) };
+        let failure = spawn(&late).expect_err("the group was killed meanwhile");
+        assert!(matches!(failure, Failure::Step(Step::Mark, _)), "{failure:?}");
+    }
+}
+
 #[test]
 fn a_program_sees_its_arguments_environment_and_directory() {
     for memory in BOTH {

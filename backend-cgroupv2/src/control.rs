@@ -26,20 +26,47 @@ impl V2Group {
         self.listed("cgroup.procs", operation)
     }
 
-    /// The same, and who is in no `cgroup.procs`: whose first thread had ended when somebody else moved them here. The
-    /// kernel moved the other threads alone (K10).
-    pub(crate) fn everybody(&self, operation: Operation) -> Result<Vec<Pid>> {
+    /// The same; where nobody is listed, who is in no listing.
+    pub(crate) fn present(&self, operation: Operation) -> Result<Vec<Pid>> {
+        let listed = self.pids(operation)?;
+        if listed.is_empty() { self.unlisted(&listed, operation) } else { Ok(listed) }
+    }
+
+    /// Both who is listed and who is in no listing.
+    ///
+    /// # Errors
+    /// As those of [`pids`](Self::pids), and when `/proc` cannot be read.
+    pub fn everybody(&self, operation: Operation) -> Result<Vec<Pid>> {
         let mut all = self.pids(operation)?;
-        let mut known: HashSet<_> = all.iter().copied().collect();
+        let unlisted = self.unlisted(&all, operation)?;
+        all.extend(unlisted);
+        Ok(all)
+    }
+
+    /// Those in no `cgroup.procs`: their first thread had ended when somebody else moved them here, and the kernel moved
+    /// the other threads alone (K10). A look at each thread that is not the first one of who is `listed`.
+    ///
+    /// # Errors
+    /// As those of [`pids`](Self::pids), and when `/proc` cannot be read.
+    pub fn unlisted(&self, listed: &[Pid], operation: Operation) -> Result<Vec<Pid>> {
+        let failed = |error| self.error(Error::from_io(operation, &error));
+        let mut known: HashSet<_> = listed.iter().copied().collect();
+        let mut unlisted = Vec::new();
         for thread in self.listed("cgroup.threads", operation)? {
             if known.contains(&thread) {
                 continue;
             }
-            let process = process_of(thread);
-            let process = process.map_err(|error| self.error(Error::from_io(operation, &error)))?;
-            all.extend(process.filter(|process| known.insert(*process)));
+            let Some(process) = process_of(thread).map_err(failed)? else { continue };
+            // A threaded group may have threads of a process that is elsewhere, ours for one.
+            if known.insert(process)
+                && Stat::read(process)
+                    .map_err(failed)?
+                    .is_some_and(|s| s.lives_without_first_thread())
+            {
+                unlisted.push(process);
+            }
         }
-        Ok(all)
+        Ok(unlisted)
     }
 
     /// What such files of the subtree list, but for those that the kernel does not fill.
@@ -62,7 +89,7 @@ impl V2Group {
     /// One pass of a signal, the programs first.
     pub(crate) fn signal_pass(&self, signal: Signal) -> Result<Signalled> {
         self.refuse_own(Operation::Signal)?;
-        self.signal_each(signal, Self::pids)
+        self.signal_each(signal, Self::present)
     }
 
     fn signal_each(
@@ -119,16 +146,17 @@ impl V2Group {
     /// Whether a process lives without its first thread: `cgroup.kill` signals first threads alone, and
     /// where that has ended nobody dies of it (`__cgroup_kill`, `complete_signal`; seen on Linux 6.18).
     fn holds_unreachable(&self) -> Result<bool> {
-        for pid in self.everybody(Operation::Kill)? {
-            let stat = Stat::read(pid).map_err(|error| {
-                self.error(Error::from_io(Operation::Kill, &error)).with_pid(pid)
+        let listed = self.pids(Operation::Kill)?;
+        for pid in &listed {
+            let stat = Stat::read(*pid).map_err(|error| {
+                self.error(Error::from_io(Operation::Kill, &error)).with_pid(*pid)
             })?;
             // Who is on his way out never freezes, and needs no signal.
             if stat.is_some_and(|stat| stat.lives_without_first_thread() && !stat.has_ended()) {
                 return Ok(true);
             }
         }
-        Ok(false)
+        Ok(!self.unlisted(&listed, Operation::Kill)?.is_empty())
     }
 
     /// The supervisor is never killed, signalled or frozen with what it supervises (K38).

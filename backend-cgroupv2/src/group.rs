@@ -247,11 +247,7 @@ impl GroupOps for V2Group {
 
     fn members(&self) -> Result<Vec<Member>> {
         self.refuse_removed(Operation::Members)?;
-        let mut pids = self.pids(Operation::Members)?;
-        if pids.is_empty() {
-            pids = self.everybody(Operation::Members)?;
-        }
-        let members = self.programs.members(pids);
+        let members = self.programs.members(self.present(Operation::Members)?);
         members.map_err(|error| self.error(error))
     }
 

@@ -212,6 +212,8 @@ fn k10_who_was_moved_in_without_its_first_thread_is_found_and_dies() {
         assert_eq!(std::fs::read_to_string(procs).unwrap(), "", "the kernel lists it nowhere");
         let members = to.members().unwrap();
         assert!(matches!(&*members, [member] if member.pid == program.pid()), "{members:?}");
+        // Beside others it is found by the kill.
+        to.spawn(&sh("trap '' TERM; sleep 1000 & wait")).unwrap();
         let report = to.terminate(&patient(&Policy::kill())).unwrap();
         assert!(report.is_clean() && report.errors.is_empty(), "{report:?}");
         assert_eq!(program.wait().unwrap(), Outcome::Signaled(Signal::KILL));

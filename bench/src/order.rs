@@ -19,8 +19,8 @@ use crate::measure::Result;
 
 const BACKENDS: [&str; 4] = ["cgroup-v2", "hybrid", "cgroup-v1", "process-group"];
 
-const HEAD: &str = "/* What `contain run` executes, in the order in which a run comes to it, so that it lies together. Made by\n   \
-                    `just order`; what matches nothing does no harm. */\n";
+const HEAD: &str = "/* What `contain run` executes (its first process does), in the order in which it comes to it, so that it lies\n   \
+                    together. Made by `just order`; what matches nothing does no harm. */\n";
 
 /// Prints the script.
 pub fn print() -> Result<()> {
@@ -88,19 +88,17 @@ fn steps(binary: &Path, words: &[&str]) -> Result<Vec<u64>> {
     waitpid(pid, Some(WaitPidFlag::WUNTRACED))?;
     ptrace::seize(pid, Options::PTRACE_O_TRACEEXEC | Options::PTRACE_O_EXITKILL)?;
     kill(pid, Signal::SIGCONT)?;
-    while !matches!(waitpid(pid, None)?, WaitStatus::PtraceEvent(_, _, event) if event == ptrace::Event::PTRACE_EVENT_EXEC as i32)
-    {
+    while !has_executed(waitpid(pid, None)?) {
         ptrace::cont(pid, None)?;
     }
-    let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
-    let first = maps.split('-').next().ok_or("a process without memory")?;
-    let base = u64::from_str_radix(first, 16)?;
+    let (base, end) = mapping(pid, binary)?;
     let (mut known, mut places) = (HashSet::new(), Vec::new());
     let mut signal = None;
     loop {
-        let place = ptrace::getregs(pid)?.rip.wrapping_sub(base);
-        if known.insert(place) {
-            places.push(place);
+        let at = ptrace::getregs(pid)?.rip;
+        // Elsewhere is the kernel's own page of code.
+        if (base..end).contains(&at) && known.insert(at) {
+            places.push(at - base);
         }
         ptrace::step(pid, signal)?;
         signal = match waitpid(pid, None)? {
@@ -113,6 +111,24 @@ fn steps(binary: &Path, words: &[&str]) -> Result<Vec<u64>> {
     // It was waited for above.
     drop(child.try_wait());
     Ok(places)
+}
+
+fn has_executed(status: WaitStatus) -> bool {
+    const EXEC: i32 = ptrace::Event::PTRACE_EVENT_EXEC as i32;
+    matches!(status, WaitStatus::PtraceEvent(_, _, EXEC))
+}
+
+/// From where to where a process has the binary in its memory; for one that may lie anywhere, places are told from there.
+fn mapping(pid: Pid, binary: &Path) -> Result<(u64, u64)> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
+    let name = binary.file_name().and_then(|name| name.to_str()).ok_or("an odd name")?;
+    let of_binary = maps.lines().filter(|line| line.ends_with(name));
+    let ranges: Vec<_> =
+        of_binary.filter_map(|line| line.split(' ').next()?.split_once('-')).collect();
+    let (Some((first, _)), Some((_, last))) = (ranges.first(), ranges.last()) else {
+        return Err("the process does not have the binary in its memory".into());
+    };
+    Ok((u64::from_str_radix(first, 16)?, u64::from_str_radix(last, 16)?))
 }
 
 /// A process that stops itself before it becomes the binary.

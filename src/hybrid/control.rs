@@ -86,8 +86,13 @@ impl HybridGroup {
     pub(super) fn strays(&self, operation: Operation) -> Result<Vec<Pid>> {
         let mut pids = self.v1_pids(operation)?;
         if !pids.is_empty() {
-            let inside: HashSet<_> = self.v2_pids(operation)?.into_iter().collect();
+            let listed = self.of_v2(self.v2.pids(operation))?;
+            let inside: HashSet<_> = listed.iter().collect();
             pids.retain(|pid| !inside.contains(pid));
+            if !pids.is_empty() {
+                let unlisted = self.of_v2(self.v2.unlisted(&listed, operation))?;
+                pids.retain(|pid| !unlisted.contains(pid));
+            }
         }
         Ok(pids)
     }
@@ -100,8 +105,9 @@ impl HybridGroup {
         pids.map_err(|error| self.error(error.during(operation)))
     }
 
-    fn v2_pids(&self, operation: Operation) -> Result<Vec<Pid>> {
-        match self.v2.pids(operation) {
+    /// Nobody where the v2 group alone is gone.
+    fn of_v2(&self, pids: Result<Vec<Pid>>) -> Result<Vec<Pid>> {
+        match pids {
             Err(error) if self.has_lost_v2_alone(&error) => Ok(Vec::new()),
             pids => pids,
         }
@@ -113,7 +119,8 @@ impl HybridGroup {
         let limits = self.side.limits().map_err(|error| self.error(error))?;
         let mut failed = Vec::new();
         let strays = self.strays(Operation::Kill)?;
-        for pid in self.v2_pids(Operation::Kill)?.into_iter().chain(strays) {
+        let inside = self.of_v2(self.v2.everybody(Operation::Kill))?;
+        for pid in inside.into_iter().chain(strays) {
             if let Err(error) = self.release(limits, pid) {
                 failed.push(self.error(error).with_pid(pid));
             }

@@ -315,3 +315,20 @@ impl Program {
         ours.filter(|(name, _)| !self.env.contains_key(name)).chain(set)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_twice_is_passed_on_so_and_what_a_program_sets_is_there_once() {
+        let ours = || [("A", "1"), ("B", "2"), ("A", "3")].map(|(n, v)| (n.into(), v.into()));
+        let of = |program: &Program| -> Vec<String> {
+            let pairs = program.environment(ours());
+            pairs.map(|(name, value)| format!("{}={}", name.display(), value.display())).collect()
+        };
+        assert_eq!(of(&Program::new("p").env("B", "4")), ["A=1", "A=3", "B=4"]);
+        assert_eq!(of(&Program::new("p").env("A", "4")), ["B=2", "A=4"]);
+        assert_eq!(of(&Program::new("p").env_remove("A")), ["B=2"]);
+    }
+}

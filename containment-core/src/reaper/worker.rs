@@ -20,8 +20,9 @@ pub(super) struct Worker {
     times: BTreeSet<(Time, Key)>,
     last: Key,
     closing: Closing,
-    /// What is over and was not told yet.
+    /// What is over and was not told yet, and since when.
     over: Vec<(Promise, TeardownReport)>,
+    over_since: Time,
 }
 
 /// One group that is being ended.
@@ -43,8 +44,10 @@ enum Closing {
 /// The pause between looks where a source cannot be watched, or is an event of a virtual world.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// So many ends at most are told together: to wake somebody for each takes a tenth of the time of ending many.
+/// So many ends at most are told together, and none later than this: to wake somebody for each takes a tenth of the
+/// time of ending many.
 const TOGETHER: usize = 16;
+const LATEST: Duration = Duration::from_millis(1);
 
 impl Worker {
     pub(super) fn new(queue: Arc<Queue>) -> rustix::io::Result<Self> {
@@ -58,6 +61,7 @@ impl Worker {
             last: 0,
             closing: Closing::No,
             over: Vec::new(),
+            over_since: Time::NEVER,
         })
     }
 
@@ -69,7 +73,8 @@ impl Worker {
             self.tell();
             let done = self.cases.is_empty() && self.closing == Closing::WhenDone;
             if done || self.closing == Closing::Now {
-                return self.cases.into_values().map(|case| case.termination).collect();
+                let left = std::mem::take(&mut self.cases);
+                return left.into_values().map(|case| case.termination).collect();
             }
             self.wait(&mut ready);
         }
@@ -134,21 +139,29 @@ impl Worker {
                 if let Some(mut case) = self.cases.remove(&key) {
                     case.watch(key, &self.poller, now, now, Watch::Backoff);
                     self.over.push((case.promise, *report));
-                }
-                if self.over.len() == TOGETHER {
-                    self.tell();
+                    self.over_since = now.min(self.over_since);
                 }
             }
+        }
+        if self.over.len() == TOGETHER || self.over_since + LATEST <= now {
+            self.tell();
         }
         false
     }
 
-    /// Tells of those that are over. The first to be waited for is mostly the first to end: who is woken for it
-    /// last finds the others told.
+    /// Tells of those that are over.
     fn tell(&mut self) {
-        while let Some((promise, report)) = self.over.pop() {
+        for (promise, report) in self.over.drain(..) {
             promise.keep(Ok(report));
         }
+        self.over_since = Time::NEVER;
+    }
+}
+
+/// What is over is told, also by a thread that panics.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.tell();
     }
 }
 

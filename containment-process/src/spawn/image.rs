@@ -53,7 +53,9 @@ impl Strings {
             return Err(zero_byte());
         }
         self.starts.push(self.bytes.len());
-        parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
+        for part in parts {
+            self.bytes.extend_from_slice(part);
+        }
         self.bytes.push(0);
         Ok(())
     }
@@ -185,11 +187,9 @@ mod tests {
 
     fn found(name: &str, path: Option<&str>) -> Vec<String> {
         let files = candidates(OsStr::new(name), path.map(OsStr::new)).unwrap();
-        let bytes = files.bytes.strip_suffix(b"\0").unwrap();
-        bytes
-            .split(|byte| *byte == 0)
-            .map(|file| String::from_utf8(file.to_vec()).unwrap())
-            .collect()
+        let texts =
+            files.starts.iter().map(|start| CStr::from_bytes_until_nul(&files.bytes[*start..]));
+        texts.map(|text| text.unwrap().to_str().unwrap().to_owned()).collect()
     }
 
     #[test]

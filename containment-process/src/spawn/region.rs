@@ -1,10 +1,10 @@
-//! One mapping a spawn: a guard page, the child's stack, and above its top, on the same page, the child's
+//! The mapping of a spawn: a guard page, the child's stack, and above its top, on the same page, the child's
 //! notes, so that one page is touched for both.
 //!
 //! Shared (`MAP_SHARED`) where the child gets a copy of the memory, so that its notes are seen; that costs more.
 //!
 //! One that served a child on our memory is kept for the next: that spares it three system calls, the last of
-//! which interrupts the CPU that the child was on.
+//! which interrupts the CPU that the child was on. So 192 KiB stay mapped, of which a page or two are in memory.
 
 use std::io;
 use std::ptr::NonNull;
@@ -37,6 +37,7 @@ pub(super) struct Notes {
 impl Notes {
     fn clear(&self) {
         self.started.store(0, Ordering::SeqCst);
+        self.errno.store(0, Ordering::SeqCst);
         self.step.store(0, Ordering::SeqCst);
     }
 
@@ -66,7 +67,8 @@ impl Notes {
 #[derive(Debug)]
 pub(super) struct Region {
     base: NonNull<u8>,
-    memory: Memory,
+    /// Whether the next spawn may have it.
+    is_to_be_kept: bool,
 }
 
 impl Region {
@@ -77,7 +79,7 @@ impl Region {
             Memory::Copy => None,
         };
         let Some(base) = spare else { return Self::map(memory) };
-        let region = Self { base, memory };
+        let region = Self { base, is_to_be_kept: true };
         region.notes().clear();
         Ok(region)
     }
@@ -91,11 +93,10 @@ impl Region {
         // SAFETY: a new anonymous mapping at an address of the kernel's choice touches nothing else.
         let base = unsafe { mmap_anonymous(std::ptr::null_mut(), SIZE, prot, flags)? };
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        // Without its guard it is not to be kept.
-        let mut region = Self { base, memory: Memory::Copy };
+        let mut region = Self { base, is_to_be_kept: false };
         // SAFETY: the page lies within the mapping and nothing is stored there.
         unsafe { mprotect(base.as_ptr().cast(), PAGE, MprotectFlags::empty())? };
-        region.memory = memory;
+        region.is_to_be_kept = memory == Memory::Share;
         Ok(region)
     }
 
@@ -119,7 +120,7 @@ impl Region {
 impl Drop for Region {
     fn drop(&mut self) {
         let (none, base) = (std::ptr::null_mut(), self.base.as_ptr());
-        if self.memory == Memory::Share
+        if self.is_to_be_kept
             && SPARE.compare_exchange(none, base, Ordering::SeqCst, Ordering::SeqCst).is_ok()
         {
             return;

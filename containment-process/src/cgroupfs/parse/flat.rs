@@ -136,8 +136,8 @@ flat_keyed! {
     }
 }
 
-/// Gives every entry to `read`, which answers `None` for one that it does not understand. Looks at each byte once:
-/// a monitor reads hundreds of these lines for each group.
+/// Gives every entry to `read`, which answers `None` for one that it does not understand. What is no name ends the key and
+/// the search for its end at once: a monitor reads hundreds of these lines for each group.
 fn each_entry(text: &[u8], mut read: impl FnMut(&[u8], &[u8]) -> Option<()>) -> Parsed<()> {
     let (mut rest, mut line) = (text, 0);
     while !rest.is_empty() {

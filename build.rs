@@ -10,8 +10,9 @@ fn main() {
     let is_static = of("CARGO_CFG_TARGET_ARCH") == "x86_64" && of("CARGO_CFG_TARGET_ENV") == "musl";
     let has_linker_of_its_own =
         !of("RUSTC_LINKER").is_empty() || of("CARGO_ENCODED_RUSTFLAGS").contains("fuse-ld");
-    if is_static && !has_linker_of_its_own {
-        let script = format!("{}/src/bin/contain/order.ld", of("CARGO_MANIFEST_DIR"));
+    let script = format!("{}/src/bin/contain/order.ld", of("CARGO_MANIFEST_DIR"));
+    // A comma would end the option.
+    if is_static && !has_linker_of_its_own && !script.contains(',') {
         println!("cargo:rustc-link-arg-bin=contain=-Wl,-T,{script}");
     }
 }

@@ -58,11 +58,12 @@ impl V2Group {
             }
             let Some(process) = process_of(thread).map_err(failed)? else { continue };
             // A threaded group may have threads of a process that is elsewhere, ours for one.
-            if known.insert(process)
-                && Stat::read(process)
-                    .map_err(failed)?
-                    .is_some_and(|s| s.lives_without_first_thread())
-            {
+            if !known.insert(process) {
+                continue;
+            }
+            // Nor is who is on his way out a member: he never freezes.
+            let stat = Stat::read(process).map_err(failed)?;
+            if stat.is_some_and(|stat| stat.lives_without_first_thread() && !stat.has_ended()) {
                 unlisted.push(process);
             }
         }

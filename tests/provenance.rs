@@ -140,7 +140,7 @@ fn check(ended: &Ended, forest: &Forest, chain: impl Fn(&str) -> Vec<String>) {
 }
 
 fn chains_through_dead_parents_are_what_the_script_says(backend: &str) {
-    if let Err(error) = Ancestry::from_now_on().listening() {
+    if let Err(error) = Ancestry::from_now_on().listen() {
         return skip("ancestry", &format!("the kernel cannot be listened to: {error}"));
     }
     let forest = Forest::of(daemons());
@@ -188,7 +188,7 @@ fn a_person_reads_who_was_left_and_who_started_it(backend: &str) {
     let job = Job::on(backend);
     let script = "sleep 1000.MARK >/dev/null 2>&1 & sleep 0.2; exit 0";
     let ended = job.start_sh(&["--stats", "--log", "info"], script).finish().expect(0);
-    let seen = Ancestry::from_now_on().listening().is_ok();
+    let seen = Ancestry::from_now_on().listen().is_ok();
     let chain = if seen { "s after the start): sh → sleep" } else { "unknown → sleep" };
     let lines = ended.stderr.lines();
     let told: Vec<_> = lines.filter(|line| line.contains(chain)).collect();

@@ -14,7 +14,7 @@ mod ring;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use containment_core::{Link, Member, Origin, Pid, Source, Standing, Witness};
@@ -38,7 +38,9 @@ const LINKS: usize = 256;
 ///
 /// let ancestry = Ancestry::from_now_on();
 /// // Who is privileged hears of the dead, too.
-/// let ancestry = ancestry.listening().unwrap_or_else(|_| Ancestry::from_now_on());
+/// if let Err(error) = ancestry.listen() {
+///     eprintln!("dead ancestors will not be known: {error}");
+/// }
 /// ancestry.spawned(Pid::current());
 /// if !ancestry.sources().is_empty() {
 ///     ancestry.catch_up();
@@ -57,7 +59,7 @@ pub struct Ancestry {
     /// When the group's story began, since boot.
     began: Option<Duration>,
     programs: Mutex<HashSet<Pid>>,
-    births: Option<Mutex<Births>>,
+    births: OnceLock<Mutex<Births>>,
 }
 
 impl Ancestry {
@@ -68,16 +70,20 @@ impl Ancestry {
 
     /// That of a group which somebody else has made: when is not known.
     pub fn of_existing() -> Self {
-        Self { began: None, programs: Mutex::default(), births: None }
+        Self { began: None, programs: Mutex::default(), births: OnceLock::new() }
     }
 
-    /// The same, and the kernel is listened to: whoever descends from this process from now on has known
-    /// ancestors.
+    /// Listens to the kernel: whoever descends from this process from now on has known ancestors. Done twice it
+    /// is done once.
     ///
     /// # Errors
     /// `EACCES` or `EPERM` for who is not privileged; `E2BIG` and `EMFILE` where it would cost too much.
-    pub fn listening(self) -> io::Result<Self> {
-        Ok(Self { births: Some(Mutex::new(Births::listen()?)), ..self })
+    pub fn listen(&self) -> io::Result<()> {
+        if self.births.get().is_none() {
+            let births = Births::listen()?;
+            self.births.get_or_init(|| Mutex::new(births));
+        }
+        Ok(())
     }
 
     /// Ready when [`catch_up`](Self::catch_up) should be called.
@@ -93,7 +99,7 @@ impl Ancestry {
     }
 
     fn births(&self) -> Option<MutexGuard<'_, Births>> {
-        self.births.as_ref().map(|births| births.lock().unwrap_or_else(PoisonError::into_inner))
+        self.births.get().map(|births| births.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn programs(&self) -> MutexGuard<'_, HashSet<Pid>> {

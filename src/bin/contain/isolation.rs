@@ -8,6 +8,7 @@ use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use containment::{Bind, Error, Operation, Program, Result, Rlimit, find_user};
 
+use crate::cli::{Concern, Given};
 use crate::values::number;
 
 // No documentation: it would become the subcommand's.
@@ -35,6 +36,22 @@ pub(crate) struct IsolationOptions {
     /// Let nobody leave the group, root included
     #[arg(long)]
     pub(crate) seal: bool,
+}
+
+impl Concern for IsolationOptions {
+    fn set(&mut self, option: &mut Given<'_>) -> Option<()> {
+        match option.name() {
+            "user" => self.user = Some(option.text()?.to_owned()),
+            "rlimit" => self.rlimit.push(option.read(rlimit)?),
+            "no-new-privileges" => self.no_new_privileges = option.flag()?,
+            "root" => self.root = Some(option.path()?),
+            "bind" => self.bind.push(bind(option.value()?, true).ok()?),
+            "bind-ro" => self.bind_ro.push(bind(option.value()?, false).ok()?),
+            "seal" => self.seal = option.flag()?,
+            _ => return None,
+        }
+        Some(())
+    }
 }
 
 impl IsolationOptions {

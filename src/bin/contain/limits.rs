@@ -6,6 +6,7 @@ use containment::{
     Result, Weight,
 };
 
+use crate::cli::{Concern, Given};
 use crate::values;
 
 /// Who allows something that limits can be taken from.
@@ -71,6 +72,29 @@ pub(crate) struct LimitOptions {
     /// Take over what the enclosing group, or the step of Slurm, allows; of two limits the tighter holds
     #[arg(long, value_name = "group|slurm", value_delimiter = ',', hide_possible_values = true)]
     limits_from: Vec<Source>,
+}
+
+impl Concern for LimitOptions {
+    fn set(&mut self, option: &mut Given<'_>) -> Option<()> {
+        match option.name() {
+            "memory" => self.memory = Some(option.read(values::memory)?),
+            "memory-high" => self.memory_high = Some(option.read(values::memory)?),
+            "swap" => self.swap = Some(option.read(values::size)?),
+            "cpus" => self.cpus = Some(option.read(values::cpus)?),
+            "cpu-weight" => self.cpu_weight = Some(option.parsed()?),
+            "cpuset" => self.cpuset = Some(option.read(values::list)?),
+            "mems" => self.mems = Some(option.read(values::list)?),
+            "pids" => self.pids = Some(option.read(values::count)?),
+            "io-weight" => self.io_weight = Some(option.parsed()?),
+            "io-max" => self.io_max.push(option.read(values::io_max)?),
+            "hugetlb" => self.hugetlb.push(option.read(values::huge_pages)?),
+            "limits-from" => {
+                self.limits_from.extend(option.list(|text| Source::from_str(text, false).ok())?);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
 }
 
 impl LimitOptions {

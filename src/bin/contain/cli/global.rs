@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use containment::{Backend, Systemd};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
+use super::run_line::{Concern, Given};
 use crate::values;
 
 /// Options that may stand before or after the subcommand.
@@ -75,6 +76,21 @@ impl Default for Global {
             log: Targets::new().with_default(LevelFilter::WARN),
             color: Color::Auto,
         }
+    }
+}
+
+impl Concern for Global {
+    fn set(&mut self, option: &mut Given<'_>) -> Option<()> {
+        match option.name() {
+            "backend" => self.backend = option.choice()?,
+            "parent" => self.parent = Some(option.path()?),
+            "systemd" => self.systemd = option.choice()?,
+            "state-dir" => self.state_dir = Some(option.path()?),
+            "log" => self.log = option.read(values::filter)?,
+            "color" => self.color = option.choice()?,
+            _ => return None,
+        }
+        Some(())
     }
 }
 

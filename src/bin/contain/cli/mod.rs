@@ -13,6 +13,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use crate::groups::options::GroupCommand;
 pub(crate) use global::Global;
 pub(crate) use run::{EngineChoice, Orphans, Run};
+pub(crate) use run_line::{Concern, Given};
 
 /// Holds a set of processes together and ends it for certain.
 #[derive(Debug, Parser)]
@@ -27,8 +28,7 @@ pub(crate) struct Cli {
 impl Cli {
     /// Takes the words of our own line, the first of which is our name.
     pub(crate) fn read(words: &[OsString]) -> Result<Self, clap::Error> {
-        let of_run = words.get(1..).filter(|words| words.first().is_some_and(|word| word == "run"));
-        if let Some(Ok(cli)) = of_run.map(run_line::parse) {
+        if let Some(cli) = words.get(1..).and_then(run_line::read) {
             return Ok(cli);
         }
         // It stays in memory: to take its thousand pieces apart takes as long as to parse.

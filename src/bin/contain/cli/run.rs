@@ -2,17 +2,19 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::str::FromStr as _;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, ValueEnum};
 use containment::{Bounds, GroupName, Requirement, Signal};
 
+use super::run_line::{Concern, Given};
 use crate::isolation::IsolationOptions;
 use crate::limits::LimitOptions;
 use crate::values;
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(override_usage = "contain run [OPTIONS] [--] PROGRAM [ARG]...")]
 pub(crate) struct Run {
     #[command(flatten)]
@@ -31,9 +33,23 @@ pub(crate) struct Run {
     pub(crate) isolation: IsolationOptions,
 }
 
+impl Concern for Run {
+    fn set(&mut self, option: &mut Given<'_>) -> Option<()> {
+        let concerns: [&mut dyn Concern; 6] = [
+            &mut self.group,
+            &mut self.ending,
+            &mut self.setting,
+            &mut self.figures,
+            &mut self.limits,
+            &mut self.isolation,
+        ];
+        concerns.into_iter().find_map(|concern| concern.set(option))
+    }
+}
+
 // No documentation of these: it would become the subcommand's.
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct ProgramLine {
     /// PROGRAM and its arguments
     #[arg(id = "program", required = true, trailing_var_arg = true, value_name = "PROGRAM")]
@@ -64,6 +80,21 @@ pub(crate) struct GroupOptions {
     /// In a step of Slurm: end with its slurmstepd, and with a grace within what Slurm waits; or none of that
     #[arg(long, value_name = "auto|none", default_value = "auto", hide_possible_values = true)]
     pub(crate) engine: EngineChoice,
+}
+
+impl Concern for GroupOptions {
+    fn set(&mut self, option: &mut Given<'_>) -> Option<()> {
+        match option.name() {
+            "name" => self.name = Some(option.parsed()?),
+            "require" => self.require.extend(option.list(|text| Requirement::from_str(text).ok())?),
+            "best-effort" => self.best_effort = option.flag()?,
+            "keep" => self.keep = option.flag()?,
+            "orphans" => self.orphans = option.choice()?,
+            "engine" => self.engine = option.choice()?,
+            _ => return None,
+        }
+        Some(())
+    }
 }
 
 /// What becomes of a group when `contain` is killed.
@@ -132,6 +163,20 @@ impl Default for EndingOptions {
     }
 }
 
+impl Concern for EndingOptions {
+    fn set(&mut self, option: &mut Given<'_>) -> Option<()> {
+        match option.name() {
+            "timeout" => self.timeout = Some(option.read(values::bound)?),
+            "cpu-time" => self.cpu_time = Some(option.read(values::bound)?),
+            "on-oom" => self.on_oom = option.choice()?,
+            "grace" => self.grace = option.read(values::duration)?,
+            "kill-signal" => self.kill_signal = Some(option.parsed()?),
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
 #[derive(Debug, Default, Args)]
 pub(crate) struct SettingOptions {
     /// Run PROGRAM in this directory
@@ -154,6 +199,21 @@ pub(crate) struct SettingOptions {
     pub(crate) stderr: Option<PathBuf>,
 }
 
+impl Concern for SettingOptions {
+    fn set(&mut self, option: &mut Given<'_>) -> Option<()> {
+        match option.name() {
+            "chdir" => self.chdir = Some(option.path()?),
+            "env" => self.env.push(values::variable(option.value()?).ok()?),
+            "env-clear" => self.env_clear = option.flag()?,
+            "stdin" => self.stdin = Some(option.path()?),
+            "stdout" => self.stdout = Some(option.path()?),
+            "stderr" => self.stderr = Some(option.path()?),
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
 fn variable_parser() -> impl clap::builder::TypedValueParser<Value = (OsString, OsString)> {
     OsStringValueParser::new().try_map(|text| {
         values::variable(AsRef::<OsStr>::as_ref(&text)).map_err(std::io::Error::other)
@@ -168,6 +228,17 @@ pub(crate) struct FigureOptions {
     /// Write a short table of what was used to stderr
     #[arg(long)]
     pub(crate) stats: bool,
+}
+
+impl Concern for FigureOptions {
+    fn set(&mut self, option: &mut Given<'_>) -> Option<()> {
+        match option.name() {
+            "report" => self.report = Some(option.path()?),
+            "stats" => self.stats = option.flag()?,
+            _ => return None,
+        }
+        Some(())
+    }
 }
 
 impl FigureOptions {

@@ -1,192 +1,272 @@
-//! The line of `contain run`, by itself, for a quick start: to define an option takes longer than to parse it, so
-//! that only those are defined whose concern the line names.
+//! The line of `contain run`, for a quick start: to define an option takes longer than to set what it stands for.
 //!
-//! What is wrong with a line, and help, is for the parser of everything ([`Cli`]): it takes ten times as long.
+//! What is wrong with a line, and help, is for the parser of everything ([`Cli`]), which defines the same options for
+//! those who read of them. It is asked, too, wherever a line might be meant otherwise.
 
-use std::ffi::OsStr;
-use std::mem::ManuallyDrop;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+use std::slice::Iter;
+use std::str::FromStr;
 
-use clap::{ArgMatches, Args};
+use clap::ValueEnum;
 
-use super::run::{EndingOptions, FigureOptions, GroupOptions, ProgramLine, Run, SettingOptions};
-use super::{Cli, Command, Global};
-use crate::isolation::IsolationOptions;
-use crate::limits::LimitOptions;
+use super::{Cli, Command, Global, Run};
 
-/// Options of one concern. Their default is what a line has that names none of them.
-trait Concern: Args + Default {
-    /// The long names of all of them.
-    const NAMES: &[&str];
-    /// The variables that stand for some of them.
-    const VARIABLES: &[&str] = &[];
+/// The variables that stand for options which a line does not name.
+const VARIABLES: [(&str, &str); 4] = [
+    ("backend", "CONTAIN_BACKEND"),
+    ("parent", "CONTAIN_PARENT"),
+    ("state-dir", "CONTAIN_STATE_DIR"),
+    ("log", "CONTAIN_LOG"),
+];
+
+/// What may be given several times.
+const REPEATED: [&str; 8] =
+    ["require", "env", "io-max", "hugetlb", "limits-from", "rlimit", "bind", "bind-ro"];
+
+/// Options of one concern.
+pub(crate) trait Concern {
+    /// Sets what the option stands for; `None` when it is none of these, or something is wrong with it.
+    fn set(&mut self, option: &mut Given<'_>) -> Option<()>;
 }
 
-impl Concern for Global {
-    const NAMES: &[&str] = &["backend", "parent", "systemd", "state-dir", "log", "color"];
-    const VARIABLES: &[&str] =
-        &["CONTAIN_BACKEND", "CONTAIN_PARENT", "CONTAIN_STATE_DIR", "CONTAIN_LOG"];
+/// Reads the words that follow our own name; `None` where the parser of everything has to.
+pub(super) fn read(words: &[OsString]) -> Option<Cli> {
+    let (mut global, mut run) = (Global::default(), Box::<Run>::default());
+    let mut option = Given { name: "", attached: None, following: words.iter() };
+    let (mut seen, mut is_run) = (Vec::new(), false);
+    loop {
+        let word = option.following.next()?;
+        match word.as_bytes() {
+            b"run" if !is_run => is_run = true,
+            b"--" if is_run => break,
+            [b'-', b'-', given @ ..] => {
+                option.begin(given)?;
+                if seen.contains(&option.name) && !REPEATED.contains(&option.name) {
+                    return None;
+                }
+                seen.push(option.name);
+                let set = global.set(&mut option);
+                set.or_else(|| if is_run { run.set(&mut option) } else { None })?;
+            }
+            [b'-', ..] | [] => return None,
+            _ if is_run => {
+                run.program.words.push(word.clone());
+                break;
+            }
+            _ => return None,
+        }
+    }
+    run.program.words.extend(option.following.cloned());
+    for (name, variable) in VARIABLES {
+        if !seen.contains(&name)
+            && let Some(value) = std::env::var_os(variable)
+        {
+            global.set(&mut Given { name, attached: Some(&value), following: [].iter() })?;
+        }
+    }
+    let is_complete = !run.program.words.is_empty();
+    is_complete.then(|| Cli { global, command: Command::Run(run) })
 }
 
-impl Concern for GroupOptions {
-    const NAMES: &[&str] = &["name", "require", "best-effort", "keep", "orphans", "engine"];
+/// An option as it was given.
+#[derive(Debug)]
+pub(crate) struct Given<'a> {
+    name: &'a str,
+    attached: Option<&'a OsStr>,
+    following: Iter<'a, OsString>,
 }
 
-impl Concern for EndingOptions {
-    const NAMES: &[&str] = &["timeout", "cpu-time", "on-oom", "grace", "kill-signal"];
-}
-
-impl Concern for SettingOptions {
-    const NAMES: &[&str] = &["chdir", "env", "env-clear", "stdin", "stdout", "stderr"];
-}
-
-impl Concern for FigureOptions {
-    const NAMES: &[&str] = &["report", "stats"];
-}
-
-impl Concern for LimitOptions {
-    const NAMES: &[&str] = &[
-        "memory",
-        "memory-high",
-        "swap",
-        "cpus",
-        "cpu-weight",
-        "cpuset",
-        "mems",
-        "pids",
-        "io-weight",
-        "io-max",
-        "hugetlb",
-        "limits-from",
-    ];
-}
-
-impl Concern for IsolationOptions {
-    const NAMES: &[&str] =
-        &["user", "rlimit", "no-new-privileges", "root", "bind", "bind-ro", "seal"];
-}
-
-/// Parses `words`, the first of which is `run`.
-pub(super) fn parse<Word: AsRef<OsStr>>(words: &[Word]) -> Result<Cli, clap::Error> {
-    let line = Line { words };
-    let command = ProgramLine::augment_args(clap::Command::new("run"));
-    let command = line.define::<Global>(command);
-    let command = line.define::<GroupOptions>(command);
-    let command = line.define::<EndingOptions>(command);
-    let command = line.define::<SettingOptions>(command);
-    let command = line.define::<FigureOptions>(command);
-    let command = line.define::<LimitOptions>(command);
-    let command = line.define::<IsolationOptions>(command);
-    // It stays in memory: to take its pieces apart takes as long as to parse.
-    let mut command = ManuallyDrop::new(command);
-    let mut matches =
-        command.try_get_matches_from_mut(words.iter().map(|word| word.as_ref().to_owned()))?;
-    let global = line.take(&mut matches)?;
-    let run = Run {
-        program: clap::FromArgMatches::from_arg_matches_mut(&mut matches)?,
-        group: line.take(&mut matches)?,
-        ending: line.take(&mut matches)?,
-        setting: line.take(&mut matches)?,
-        figures: line.take(&mut matches)?,
-        limits: line.take(&mut matches)?,
-        isolation: line.take(&mut matches)?,
-    };
-    Ok(Cli { global, command: Command::Run(Box::new(run)) })
-}
-
-struct Line<'a, Word> {
-    words: &'a [Word],
-}
-
-impl<Word: AsRef<OsStr>> Line<'_, Word> {
-    fn define<C: Concern>(&self, command: clap::Command) -> clap::Command {
-        if self.names::<C>() { C::augment_args(command) } else { command }
+impl<'a> Given<'a> {
+    fn begin(&mut self, given: &'a [u8]) -> Option<()> {
+        let mut parts = given.splitn(2, |byte| *byte == b'=');
+        self.name = str::from_utf8(parts.next()?).ok()?;
+        self.attached = parts.next().map(OsStr::from_bytes);
+        Some(())
     }
 
-    fn take<C: Concern>(&self, matches: &mut ArgMatches) -> Result<C, clap::Error> {
-        if self.names::<C>() { C::from_arg_matches_mut(matches) } else { Ok(C::default()) }
+    /// Without the dashes.
+    pub(crate) fn name(&self) -> &'a str {
+        self.name
     }
 
-    /// Whether an option of this concern may be meant. A value, or a word of the program's, that looks like one
-    /// takes some time and does no harm.
-    fn names<C: Concern>(&self) -> bool {
-        let options = self.words.iter().map(|word| word.as_ref().as_bytes());
-        let mut options =
-            options.take_while(|word| *word != b"--").filter_map(|word| word.strip_prefix(b"--"));
-        options.any(|word| {
-            let name = word.split(|byte| *byte == b'=').next();
-            C::NAMES.iter().any(|known| name == Some(known.as_bytes()))
-        }) || C::VARIABLES.iter().any(|name| std::env::var_os(name).is_some())
+    /// That it has no value.
+    pub(crate) fn flag(&self) -> Option<bool> {
+        self.attached.is_none().then_some(true)
+    }
+
+    /// Its value, unless that may be another option.
+    pub(crate) fn value(&mut self) -> Option<&'a OsStr> {
+        let following = |word: &&OsString| !word.as_bytes().starts_with(b"-");
+        let value = match self.attached {
+            Some(value) => value,
+            None => self.following.next().filter(following)?,
+        };
+        (!value.is_empty()).then_some(value)
+    }
+
+    pub(crate) fn path(&mut self) -> Option<PathBuf> {
+        self.value().map(PathBuf::from)
+    }
+
+    pub(crate) fn text(&mut self) -> Option<&'a str> {
+        self.value()?.to_str()
+    }
+
+    pub(crate) fn parsed<T: FromStr>(&mut self) -> Option<T> {
+        self.text()?.parse().ok()
+    }
+
+    pub(crate) fn read<T>(&mut self, by: fn(&str) -> Result<T, String>) -> Option<T> {
+        by(self.text()?).ok()
+    }
+
+    pub(crate) fn choice<T: ValueEnum>(&mut self) -> Option<T> {
+        T::from_str(self.text()?, false).ok()
+    }
+
+    /// The values between commas.
+    pub(crate) fn list<T>(&mut self, by: fn(&str) -> Option<T>) -> Option<Vec<T>> {
+        self.text()?.split(',').map(by).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser as _;
+    use clap::{Arg, ArgAction, CommandFactory as _, Parser as _};
 
-    fn by_itself(line: &str) -> Result<Cli, clap::Error> {
-        parse(&line.split(' ').collect::<Vec<_>>())
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
+    fn by_itself(line: &str) -> Option<String> {
+        read(&words(line)).map(|cli| format!("{cli:?}"))
+    }
+
+    fn by_everything(line: &str) -> Option<String> {
+        let whole = std::iter::once("contain".into()).chain(words(line));
+        Cli::try_parse_from(whole).ok().map(|cli| format!("{cli:?}"))
     }
 
     #[test]
-    fn a_line_by_itself_is_what_it_is_to_the_parser_of_everything() {
+    fn a_line_is_what_it_is_to_the_parser_of_everything() {
         for line in [
             "run true",
             "run -- --odd -x",
             "run --backend hybrid --timeout 2s --stats sh -c exit",
+            "--backend hybrid run --stats true",
+            "--log=info --color never run -- run",
             "run --name a/b --require kill=frozen --memory 64M --env A=b --env C= -- env --name x",
             "run --log debug --color never --state-dir /tmp --grace 0s true run",
             "run --report=r.json --pids=5 --user=nobody --on-oom=continue -- true --memory 1",
-            "run --chdir /tmp make --grace x --memory",
+            "run --chdir /tmp make --grace x --memory -- y",
+            "run --require kill=frozen,limits.pids --limits-from group,slurm true",
+            "run --report=-r --name=x --stdin==x true",
             "run --seal --orphans keep true",
+            "run true -- --",
         ] {
-            let whole = std::iter::once("contain").chain(line.split(' '));
-            let whole = Cli::try_parse_from(whole).unwrap();
-            assert_eq!(format!("{:?}", by_itself(line).unwrap()), format!("{whole:?}"), "{line}");
+            let whole = by_everything(line).unwrap();
+            assert_eq!(by_itself(line).as_ref(), Some(&whole), "{line}");
         }
     }
 
     #[test]
     fn what_is_wrong_or_asks_for_help_is_for_the_parser_of_everything() {
         for line in [
+            "",
             "run",
+            "run ",
+            "run --",
             "run --help",
             "run -V x",
             "run --version x",
             "run --nope true",
             "run --grace x true",
+            "run --grace 1s --grace 1s true",
+            "run --stats --stats true",
+            "run --stats=yes true",
             "run --memory",
+            "run --name= true",
+            "run --stdin --stdout true",
+            "run --require kill=frozen, true",
+            "run - true",
+            "--stats run true",
+            "--backend run true",
+            "doctor",
+            "-- run true",
         ] {
-            assert!(by_itself(line).is_err(), "{line}");
+            assert_eq!(by_itself(line), None, "{line}");
         }
     }
 
+    /// A value of each option that has one.
+    fn sample(option: &Arg) -> Option<&'static str> {
+        Some(match option.get_long()? {
+            "backend" => "cgroup-v1",
+            "parent" | "state-dir" | "chdir" | "stdin" | "stdout" | "stderr" | "report"
+            | "root" => "/x",
+            "systemd" => "never",
+            "log" => "containment=trace,info",
+            "color" => "always",
+            "name" => "x",
+            "require" => "nesting",
+            "orphans" => "keep",
+            "engine" => "none",
+            "timeout" | "cpu-time" | "grace" => "1.5s",
+            "on-oom" => "continue",
+            "kill-signal" => "INT",
+            "env" => "A=b",
+            "memory" | "memory-high" | "swap" => "64M",
+            "cpus" => "1.5",
+            "cpu-weight" | "io-weight" => "200",
+            "cpuset" | "mems" => "0-1",
+            "pids" => "20",
+            "io-max" => "8:0:rbps=1M",
+            "hugetlb" => "2M:64M",
+            "limits-from" => "group",
+            "user" => "nobody",
+            "rlimit" => "nofile=10:20",
+            "bind" | "bind-ro" => "/a:/b",
+            _ => return None,
+        })
+    }
+
+    /// What is defined there is known here, and no other default hides what it sets.
     #[test]
-    fn a_concern_has_the_names_and_the_defaults_of_its_options() {
-        fn check<C: Concern + std::fmt::Debug>() {
-            let mut command = C::augment_args(clap::Command::new("run"));
-            let long: Vec<_> = command.get_arguments().filter_map(|arg| arg.get_long()).collect();
-            assert_eq!(long, C::NAMES);
-            assert_eq!(
-                command.get_arguments().count(),
-                C::NAMES.len(),
-                "options without a long name"
-            );
-            let variables: Vec<_> =
-                command.get_arguments().filter_map(clap::Arg::get_env).collect();
-            assert_eq!(variables, C::VARIABLES);
-            command = command.mut_args(|arg| arg.env(None::<&str>));
-            let mut matches = command.get_matches_from(["run"]);
-            let parsed = C::from_arg_matches_mut(&mut matches).unwrap();
-            assert_eq!(format!("{parsed:?}"), format!("{:?}", C::default()));
+    fn every_option_is_what_it_is_to_the_parser_of_everything_once_and_twice() {
+        let mut everything = Cli::command();
+        everything.build();
+        let run = everything.find_subcommand("run").unwrap();
+        let mut checked = 0;
+        for option in everything.get_opts().chain(run.get_opts()) {
+            let long = option.get_long().unwrap();
+            let flag = match option.get_action() {
+                ArgAction::Help | ArgAction::Version => continue,
+                ArgAction::SetTrue => true,
+                _ => false,
+            };
+            let given = match sample(option) {
+                Some(value) => format!("--{long} {value}"),
+                None if flag => format!("--{long}"),
+                None => panic!("--{long} has no value here"),
+            };
+            let (once, twice) = (format!("run {given} true"), format!("run {given} {given} true"));
+            assert_eq!(by_itself(&once), Some(by_everything(&once).unwrap()));
+            assert_ne!(by_itself(&once), by_itself("run true"), "{given} sets nothing");
+            assert_eq!(by_itself(&twice), by_everything(&twice));
+            checked += 1;
         }
-        check::<Global>();
-        check::<GroupOptions>();
-        check::<EndingOptions>();
-        check::<SettingOptions>();
-        check::<FigureOptions>();
-        check::<LimitOptions>();
-        check::<IsolationOptions>();
+        assert!(checked >= 44, "{checked} options");
+    }
+
+    #[test]
+    fn the_variables_are_those_of_the_parser_of_everything() {
+        let command = Cli::command();
+        let variables = command
+            .get_opts()
+            .filter_map(|option| Some((option.get_long()?, option.get_env()?.to_str()?)));
+        assert_eq!(variables.collect::<Vec<_>>(), VARIABLES);
     }
 }

@@ -24,6 +24,8 @@ pub(super) struct Resources {
     pub(super) spare: Option<Spare>,
     /// Who can tell where the group's processes come from.
     pub(super) ancestry: Arc<Ancestry>,
+    /// Whether somebody looks at what the kernel tells of that: to listen takes some 0.1 ms a CPU.
+    pub(super) listens: bool,
     /// The cluster engine whose step we are in.
     pub(super) engine: Engine,
     /// Who ends the group should we be killed. Dropped last: that waits for the end of a guardian that was
@@ -39,28 +41,26 @@ impl Resources {
         become_sub_reaper()?;
         let post = Post::new(options.group.orphans, registry.cloned());
         let engine = Engine::find(options.group.engine);
-        Ok(Self { inbox, spare, ancestry: Arc::new(ancestry(options)), engine, post })
+        let ancestry = Arc::new(Ancestry::from_now_on());
+        let listens = options.figures.are_wanted();
+        Ok(Self { inbox, spare, ancestry, listens, engine, post })
     }
 
-    /// Posts the guardian over a group that was just made. It needs descriptors for its own work.
+    /// Posts the guardian over a group that was just made, and begins to listen. A guardian needs descriptors for
+    /// its own work, none of those that are listened to; and it wakes a CPU that would have to be woken to be
+    /// listened to.
     pub(super) fn guard(&mut self, group: &Group) {
         self.spare = None;
         self.post.fill(group);
+        if self.listens
+            && let Err(error) = self.ancestry.listen()
+        {
+            tracing::debug!(%error, "dead ancestors will not be known");
+        }
         self.spare = Spare::copies_of(&self.inbox.source())
             .inspect_err(|error| {
                 tracing::debug!(%error, "no descriptors are put aside for the end of the group");
             })
             .ok();
     }
-}
-
-/// The kernel is listened to for those who look at what is found out: it takes some 0.1 ms a CPU.
-fn ancestry(options: &Run) -> Ancestry {
-    if !options.figures.are_wanted() {
-        return Ancestry::from_now_on();
-    }
-    Ancestry::from_now_on().listening().unwrap_or_else(|error| {
-        tracing::debug!(%error, "dead ancestors will not be known");
-        Ancestry::from_now_on()
-    })
 }

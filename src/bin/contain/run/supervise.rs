@@ -243,6 +243,7 @@ mod tests {
             post: Post::new(options.group.orphans, None),
             spare: None,
             ancestry: Arc::new(Ancestry::from_now_on()),
+            listens: false,
             engine: Engine::default(),
         };
         let supervisor = Supervisor::new(&child, &mut resources, waiter, false);

@@ -141,6 +141,13 @@ fn link(pid: i32, name: &Name) -> Link {
 }
 
 #[cfg(test)]
+impl Lineage {
+    pub(super) fn living(&self) -> Vec<Pid> {
+        self.living.keys().filter_map(|pid| Pid::new(*pid)).collect()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

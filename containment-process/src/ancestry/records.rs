@@ -6,13 +6,14 @@
 pub(super) type Name = [u8; 16];
 
 /// Something that happened, in nanoseconds since boot.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Record {
     pub(super) time: u64,
     pub(super) what: What,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// At one moment in this order.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum What {
     /// A process was made.
     Forked { pid: i32, parent: i32 },

@@ -12,11 +12,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use containment_core::{Pid, Source};
 
-/// How much is in it: some 900 short processes, of everybody on that CPU. To map more takes longer.
-const DATA: usize = 128 * 1024;
+/// How much is in a ring. It announces itself when it is full to an eighth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Size {
+    /// Some 200 short processes, of everybody on that CPU: to map it takes a third of what the large one takes, and
+    /// most runs need no more.
+    Small = 32 * 1024,
+    /// Some 900.
+    Large = 128 * 1024,
+}
 
-/// It announces itself when so much is in it.
-const WATERMARK: u32 = 16 * 1024;
+impl Size {
+    fn bytes(self) -> usize {
+        self as usize
+    }
+
+    /// How much is in a ring that announces itself.
+    pub(super) fn watermark(self) -> usize {
+        self.bytes() / 8
+    }
+}
 
 /// Where the kernel keeps how much it has written, and we how much we have read.
 const HEAD: usize = 1024;
@@ -44,6 +59,7 @@ struct Attributes {
 pub(super) struct Ring {
     fd: Arc<OwnedFd>,
     memory: NonNull<u8>,
+    size: Size,
     page: usize,
     /// Who has it mapped: a fork has a hole there (`VM_DONTCOPY`), or whatever was mapped into it since.
     owner: Pid,
@@ -59,14 +75,14 @@ impl Ring {
     ///
     /// # Errors
     /// `EACCES` or `EPERM` for who may not watch others' processes (`CAP_PERFMON`).
-    pub(super) fn open(cpu: u16) -> io::Result<Self> {
-        let fd = open_event(cpu)?;
+    pub(super) fn open(cpu: u16, size: Size) -> io::Result<Self> {
+        let fd = open_event(cpu, size.watermark())?;
         let page = rustix::param::page_size();
         // SAFETY: a new mapping at an address of the kernel's choice.
         let memory = unsafe {
             rustix::mm::mmap(
                 std::ptr::null_mut(),
-                page + DATA,
+                page + size.bytes(),
                 rustix::mm::ProtFlags::READ | rustix::mm::ProtFlags::WRITE,
                 rustix::mm::MapFlags::SHARED,
                 &fd,
@@ -74,7 +90,11 @@ impl Ring {
             )
         }?;
         let memory = NonNull::new(memory.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { fd: Arc::new(fd), memory, page, owner: Pid::current() })
+        Ok(Self { fd: Arc::new(fd), memory, size, page, owner: Pid::current() })
+    }
+
+    pub(super) fn size(&self) -> Size {
+        self.size
     }
 
     /// Ready when much was written.
@@ -84,11 +104,12 @@ impl Ring {
 
     /// Takes out what was written.
     pub(super) fn take(&mut self) -> Vec<u8> {
+        let data = self.size.bytes();
         let head = self.counter(HEAD).load(Ordering::Acquire);
         let tail = self.counter(TAIL).load(Ordering::Relaxed);
-        let length = usize::try_from(head.wrapping_sub(tail)).unwrap_or(DATA).min(DATA);
-        let start = usize::try_from(tail % DATA as u64).unwrap_or_default();
-        let (first, second) = (length.min(DATA - start), length.saturating_sub(DATA - start));
+        let length = usize::try_from(head.wrapping_sub(tail)).unwrap_or(data).min(data);
+        let start = usize::try_from(tail % data as u64).unwrap_or_default();
+        let (first, second) = (length.min(data - start), length.saturating_sub(data - start));
         let mut bytes = Vec::with_capacity(length);
         // SAFETY: both parts are within the data that follows the first page; the kernel does not write
         // to what lies between tail and head.
@@ -114,14 +135,16 @@ impl Drop for Ring {
             return;
         }
         // SAFETY: this process made the mapping, and nothing refers to it any more.
-        let unmapped = unsafe { rustix::mm::munmap(self.memory.as_ptr().cast(), self.page + DATA) };
+        let unmapped = unsafe {
+            rustix::mm::munmap(self.memory.as_ptr().cast(), self.page + self.size.bytes())
+        };
         if let Err(errno) = unmapped {
             tracing::warn!(%errno, "cannot unmap a ring of the kernel's; its memory stays");
         }
     }
 }
 
-fn open_event(cpu: u16) -> io::Result<OwnedFd> {
+fn open_event(cpu: u16, watermark: usize) -> io::Result<OwnedFd> {
     const SOFTWARE: u32 = 1;
     const DUMMY: u64 = 9;
     const TIME: u64 = 1 << 2;
@@ -138,7 +161,7 @@ fn open_event(cpu: u16) -> io::Result<OwnedFd> {
         config: DUMMY,
         sample: TIME,
         flags: EXCLUDE_KERNEL | COMM | TASK | USE_WATERMARK | SAMPLE_ID_ALL | USE_CLOCK,
-        watermark: WATERMARK,
+        watermark: u32::try_from(watermark).unwrap_or_default(),
         clock: libc::CLOCK_BOOTTIME,
         ..Attributes::default()
     };
@@ -169,7 +192,7 @@ mod tests {
 
     /// Maps something where the ring is not, in a fork, and drops the ring there; whether both could be done.
     fn drop_in_fork(ring: Ring) -> bool {
-        let (memory, length) = (ring.memory.as_ptr().cast(), ring.page + DATA);
+        let (memory, length) = (ring.memory.as_ptr().cast(), ring.page + ring.size.bytes());
         let (prot, flags) = (ProtFlags::READ, MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE);
         // SAFETY: a hole is filled, or nothing is done.
         let mapped = unsafe { mmap_anonymous(memory, length, prot, flags) }.is_ok();
@@ -180,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_fork_unmaps_nothing_of_its_own() {
-        let Ok(ring) = Ring::open(0) else {
+        let Ok(ring) = Ring::open(0, Size::Small) else {
             return crate::must_run::skip("ancestry", &"this process may not watch others");
         };
         // SAFETY: the child makes system calls only, and ends without running anything of ours.

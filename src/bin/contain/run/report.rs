@@ -62,8 +62,9 @@ impl ReportFile {
 /// In place, and cut to length afterwards: truncating first makes ext4 free and allocate blocks.
 fn overwrite(mut file: File, json: &[u8]) -> io::Result<()> {
     file.write_all(json)?;
+    let (now, written) = (file.metadata()?, json.len() as u64);
     // A pipe or a terminal has no length to cut.
-    if file.metadata()?.is_file() { file.set_len(json.len() as u64) } else { Ok(()) }
+    if now.is_file() && now.len() > written { file.set_len(written) } else { Ok(()) }
 }
 
 #[derive(Debug, Serialize)]

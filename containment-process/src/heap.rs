@@ -13,7 +13,7 @@ use rustix::mm::{MapFlags, MremapFlags, ProtFlags, mmap_anonymous, mremap, munma
 
 /// What the allocator asks for at a time, unless it needs more: what a short run needs, and no less than a page,
 /// which is larger on other architectures.
-const PIECE: usize = if cfg!(target_arch = "x86_64") { 32 * 1024 } else { 64 * 1024 };
+const PIECE: usize = if cfg!(target_arch = "x86_64") { 16 * 1024 } else { 64 * 1024 };
 
 /// An allocator for a program to name as its `#[global_allocator]`.
 pub struct Heap(Mutex<Dlmalloc<Pages>>);

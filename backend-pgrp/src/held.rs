@@ -106,23 +106,41 @@ impl HeldGroup {
         if state.watches_a_member() || state.running().is_some() {
             return Ok(false);
         }
-        let is_empty = state.emptied || self.nobody_lives(leader.pid(), operation)?;
-        state.emptied = is_empty && state.killed;
-        Ok(is_empty)
-    }
-
-    fn nobody_lives(&self, leader: Pid, operation: Operation) -> Result<bool> {
-        let failed = |error: std::io::Error| self.error(Error::from_io(operation, &error));
-        let mut snapshot = Snapshot::take().map_err(failed)?;
-        for _ in 0..CATCH_UPS {
-            if snapshot.in_group(leader).any(|stat| !stat.is_dead()) {
+        if !state.emptied {
+            let leader = leader.pid();
+            if !self.nobody_lives(leader, &mut state.watched, operation)? {
                 return Ok(false);
             }
-            let ended = snapshot.catch_up().map_err(failed)?;
-            let left = snapshot.in_group(leader).any(|stat| !stat.is_dead());
-            if ended == 0 && !left {
-                return Ok(true);
+            state.emptied = state.killed;
+        }
+        Ok(true)
+    }
+
+    /// Whether nobody of the leader's group lives. Who is found to live is whom to watch: to find him again
+    /// takes another look at every process.
+    fn nobody_lives(
+        &self,
+        leader: Pid,
+        watched: &mut Option<PidFd>,
+        operation: Operation,
+    ) -> Result<bool> {
+        let failed = |error: std::io::Error| self.error(Error::from_io(operation, &error));
+        let mut snapshot = Snapshot::take().map_err(failed)?;
+        let mut is_complete = false;
+        for _ in 0..CATCH_UPS {
+            let members = snapshot.in_group(leader).filter(|stat| !stat.is_dead());
+            let members: Vec<_> = members.map(|stat| stat.pid).collect();
+            match PidFd::first_living(members.into_iter().rev()) {
+                Ok(None) if is_complete => return Ok(true),
+                Ok(None) => {}
+                Ok(living) => {
+                    *watched = living;
+                    return Ok(false);
+                }
+                // Somebody lives; who watches him is told why he cannot be.
+                Err(_) => return Ok(false),
             }
+            is_complete = snapshot.catch_up().map_err(failed)? == 0;
         }
         Ok(false)
     }

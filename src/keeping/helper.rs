@@ -143,14 +143,12 @@ impl Helper {
         let written =
             WrittenOrder::new(group, order.process_group, order.lasting, order.program, &ours);
         let (written, further) = written.map_err(failed)?;
-        let file = written.to_file().map_err(failed)?;
-        let mut descriptors = vec![file.as_fd(), line];
-        descriptors.extend(further);
+        let descriptors: Vec<_> = [line].into_iter().chain(further).collect();
         let mut running = self.running()?;
         let Some(running) = running.as_mut() else {
             return Err(Error::new(ErrorKind::KeeperLost, Operation::Spawn));
         };
-        running.control.send(b"order", &descriptors).map_err(failed)?;
+        written.send(&running.control, &descriptors).map_err(failed)?;
         let keeper = running.answer()?;
         running.keepers.retain(|keeper| !keeper.has_ended().unwrap_or(true));
         running.keepers.push(keeper.clone());

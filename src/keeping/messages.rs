@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::registry::{Process, WrittenOutcome};
 
 /// The version of what is told; both sides have to be of the same.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// The last message to a helper, whose owner needs it no more.
 pub(super) const END: &[u8] = b"end";

@@ -10,11 +10,18 @@ use std::sync::Arc;
 use containment_core::{
     Bind, Isolation, Pid, ProcessGroup, Program, Resource, Rlimit, Seal, SignalSet, Stream, User,
 };
+use containment_process::channel::{Channel, LONGEST, Message};
 use containment_process::signals;
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
 use crate::registry::WrittenId;
+
+/// How the text of an order begins.
+const ORDER: u8 = b'=';
+
+/// The text of a message whose first descriptor is a file with the order.
+const IN_FILE: &[u8] = b"file";
 
 /// What a keeper is to do.
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,19 +71,31 @@ impl WrittenOrder {
         Ok((Self { group, process_group, lasting, program }, descriptors))
     }
 
-    /// The text in a file without a name: arguments may be longer than a message.
-    pub(super) fn to_file(&self) -> io::Result<OwnedFd> {
+    /// Sends it with the descriptors that go with it: in the message or, where that would be too long, in a file
+    /// without a name.
+    pub(super) fn send(&self, control: &Channel, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let text = postcard::to_extend(self, vec![ORDER]).map_err(malformed)?;
+        if text.len() <= LONGEST {
+            return control.send(&text, descriptors);
+        }
         let mut file = File::from(memfd_create(c"order", MemfdFlags::CLOEXEC)?);
-        file.write_all(&serde_json::to_vec(self)?)?;
-        Ok(file.into())
+        file.write_all(&text)?;
+        let file = [file.as_fd()];
+        control.send(IN_FILE, &[&file, descriptors].concat())
     }
 
-    pub(super) fn of_file(file: OwnedFd) -> io::Result<Self> {
-        let mut file = File::from(file);
-        file.rewind()?;
-        let mut text = Vec::new();
-        file.read_to_end(&mut text)?;
-        Ok(serde_json::from_slice(&text)?)
+    /// The order of a message, and the descriptors that go with it.
+    pub(super) fn receive(message: Message) -> io::Result<(Self, impl Iterator<Item = OwnedFd>)> {
+        let Message { mut text, descriptors } = message;
+        let mut descriptors = descriptors.into_iter();
+        if text == IN_FILE {
+            let mut file = File::from(descriptors.next().ok_or(io::ErrorKind::InvalidData)?);
+            file.rewind()?;
+            text.clear();
+            file.read_to_end(&mut text)?;
+        }
+        let order = text.strip_prefix(&[ORDER]).ok_or(io::ErrorKind::InvalidData)?;
+        Ok((postcard::from_bytes(order).map_err(malformed)?, descriptors))
     }
 
     /// The program, with the descriptors that came.
@@ -87,6 +106,10 @@ impl WrittenOrder {
         };
         Some(self.program.read(descriptors)?.process_group(group))
     }
+}
+
+fn malformed(error: postcard::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
 /// Copies of our own standard streams, for programs that inherit them.
@@ -225,13 +248,20 @@ mod tests {
 
     use super::*;
 
+    /// In a message, and in a file.
     #[test]
     fn a_program_arrives_as_it_was_sent() {
+        arrives("a b");
+        arrives(&"long".repeat(LONGEST));
+    }
+
+    fn arrives(argument: &str) {
         let (reader, writer) = io::pipe().unwrap();
         let program = Program::new("make")
-            .args(["-j8", "a b"])
+            .args(["-j8", argument])
             .env_clear()
             .env("LANG", "C")
+            .env("EMPTY", "")
             .current_dir("/tmp")
             .stdin(Stream::Null)
             .stdout(writer)
@@ -249,9 +279,11 @@ mod tests {
         let written = WrittenId::new(&id).unwrap();
         let (order, descriptors) = WrittenOrder::new(written, 0, true, &program, &ours).unwrap();
         assert_eq!(descriptors.len(), 3, "stdout, stderr and one more");
-        let copies = descriptors.iter().map(|fd| fd.try_clone_to_owned().unwrap()).collect();
-        let order = WrittenOrder::of_file(order.to_file().unwrap()).unwrap();
-        let arrived = order.program(copies).unwrap();
+        let (here, there) = Channel::pair().unwrap();
+        order.send(&here, &descriptors).unwrap();
+        let message = there.receive().unwrap().unwrap();
+        let (order, descriptors) = WrittenOrder::receive(message).unwrap();
+        let arrived = order.program(descriptors.collect()).unwrap();
         assert_eq!(arrived.name(), program.name());
         assert_eq!(arrived.arguments(), program.arguments());
         assert!(arrived.environment([]).eq(program.environment([])));
@@ -261,5 +293,14 @@ mod tests {
         assert!(matches!(arrived.streams()[0], Stream::Null));
         assert!(matches!(arrived.streams()[2], Stream::Fd(_)), "what it would have inherited");
         assert_eq!(order.group.read(), Some(id));
+    }
+
+    #[test]
+    fn what_is_no_order_is_refused() {
+        for text in [&b"order"[..], b"=", b"=x", b"file"] {
+            let message = Message { text: text.to_vec(), descriptors: Vec::new() };
+            let refused = WrittenOrder::receive(message).map(drop).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::InvalidData, "{text:?}");
+        }
     }
 }

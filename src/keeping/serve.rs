@@ -225,11 +225,8 @@ impl Server {
     fn fork_keeper(&self, message: Message) -> Result<PidFd> {
         let failed = |error: io::Error| Error::from_io(Operation::Spawn, &error);
         let malformed = || failed(io::ErrorKind::InvalidData.into());
-        let mut descriptors = message.descriptors.into_iter();
-        let (Some(file), Some(line)) = (descriptors.next(), descriptors.next()) else {
-            return Err(malformed());
-        };
-        let order = WrittenOrder::of_file(file).map_err(failed)?;
+        let (order, mut descriptors) = WrittenOrder::receive(message).map_err(failed)?;
+        let line = descriptors.next().ok_or_else(malformed)?;
         let program = order.program(descriptors.collect()).ok_or_else(malformed)?;
         let (process_group, lasting) = (order.process_group, order.lasting);
         let group = order.group.read().ok_or_else(malformed)?;

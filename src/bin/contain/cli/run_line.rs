@@ -66,8 +66,10 @@ pub(super) fn read(words: &[OsString]) -> Option<Cli> {
             global.set(&mut Given { name, attached: Some(&value), following: [].iter() })?;
         }
     }
-    let is_complete = !run.program.words.is_empty();
-    is_complete.then(|| Cli { global, command: Command::Run(run) })
+    if run.program.words.is_empty() {
+        return None;
+    }
+    Some(Cli { global, command: Command::Run(run) })
 }
 
 /// An option as it was given.

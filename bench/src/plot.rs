@@ -20,10 +20,13 @@ const COLORS: [RGBColor; 6] = [
     RGBColor(90, 90, 90),
 ];
 
+/// A way's name and kind, and its points.
+type Line<'a> = (&'a str, Kind, Vec<(f64, f64)>);
+
 /// Draws the medians of every way of one series: floors thin, ours thick, peers as points.
 pub fn write(file: &Path, row: &Row, series: &str) -> Result<()> {
     let tables = points(row, series);
-    let mut lines: Vec<(&str, Kind, Vec<(f64, f64)>)> = Vec::new();
+    let mut lines: Vec<Line> = Vec::new();
     for (size, table) in &tables {
         for line in &table.lines {
             let point = (*size as f64, line.spread().median / 1e3);

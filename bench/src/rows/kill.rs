@@ -165,7 +165,7 @@ impl Scene {
     }
 
     fn wrapped(self) -> Result<Duration> {
-        let (line, mut child) = self.gather(|command| peers::wrapped(command))?;
+        let (line, mut child) = self.gather(peers::wrapped)?;
         let pids = line.gather(self.size)?;
         std::thread::sleep(self.rest);
         let ((), time) = timed(|| Ok(child.kill()?))?;

@@ -125,6 +125,7 @@ impl HeldGroup {
         operation: Operation,
     ) -> Result<bool> {
         let failed = |error: std::io::Error| self.error(Error::from_io(operation, &error));
+        *watched = None;
         let mut snapshot = Snapshot::take().map_err(failed)?;
         let mut is_complete = false;
         for _ in 0..CATCH_UPS {
@@ -137,8 +138,11 @@ impl HeldGroup {
                     *watched = living;
                     return Ok(false);
                 }
-                // Somebody lives; who watches him is told why he cannot be.
-                Err(_) => return Ok(false),
+                // Somebody lives. Whoever waits for him does without his end being announced.
+                Err(error) => {
+                    tracing::debug!(%error, group = %self.id().name, "a member cannot be watched");
+                    return Ok(false);
+                }
             }
             is_complete = snapshot.catch_up().map_err(failed)? == 0;
         }
@@ -309,13 +313,14 @@ impl GroupOps for HeldGroup {
         if let Some(program) = state.running() {
             return Ok(Watch::Members(vec![program.process().source()]));
         }
-        if !state.watches_a_member() {
-            let living = self.living(&state, Operation::Watch)?;
-            let member = PidFd::first_living(living.iter().rev().map(|stat| stat.pid));
-            state.watched = member.map_err(|e| self.error(Error::from_io(Operation::Watch, &e)))?;
-        }
-        let watched = state.watched.as_ref().map(|member| vec![member.source()]);
-        Ok(watched.map_or(Watch::Backoff, Watch::Members))
+        let watched = if self.is_empty(&mut state, Operation::Watch)? {
+            // For good: the leader has ended, which announces it at once.
+            let leader = state.leader.as_ref().filter(|_| state.emptied);
+            leader.map(|leader| leader.process().source())
+        } else {
+            state.watched.as_ref().map(PidFd::source)
+        };
+        Ok(watched.map_or(Watch::Backoff, |source| Watch::Members(vec![source])))
     }
 
     fn reap(&self) -> Result<Reaped> {

@@ -1,8 +1,8 @@
 //! `bench order`: where the linker is to put what `contain run` executes, for `src/bin/contain/order.ld`.
 //!
 //! A run comes to a tenth of the code, which would lie all over it: a page fault maps the sixteen pages around it. A run
-//! on each backend is taken step by step, which takes half a minute, and the functions that it comes to are told in
-//! their order, by patterns that outlive a change elsewhere: names without their hashes.
+//! on each backend is taken step by step with its guardian, its keeper and a helper, which takes minutes, and the functions
+//! that they come to are told in their order, by patterns that outlive a change elsewhere: names without their hashes.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -17,9 +17,16 @@ use nix::unistd::Pid;
 use crate::backends::contain;
 use crate::measure::Result;
 
-const BACKENDS: [&str; 4] = ["cgroup-v2", "hybrid", "cgroup-v1", "process-group"];
+/// The last one has a helper.
+const RUNS: [&[&str]; 5] = [
+    &["--backend", "cgroup-v2"],
+    &["--backend", "hybrid"],
+    &["--backend", "cgroup-v1"],
+    &["--backend", "process-group"],
+    &["--backend", "process-group", "--orphans", "keep"],
+];
 
-const HEAD: &str = "/* What `contain run` executes (its first process does), in the order in which it comes to it, so that it lies\n   \
+const HEAD: &str = "/* What `contain run` executes (its own processes do), in the order in which it comes to it, so that it lies\n   \
                     together. Made by `just order`; what matches nothing does no harm. */\n";
 
 /// Prints the script.
@@ -30,8 +37,8 @@ pub fn print() -> Result<()> {
     let report = directory.path().join("report");
     let report = report.to_str().ok_or("a directory with an odd name")?;
     let (mut known, mut patterns) = (HashSet::new(), Vec::new());
-    for backend in BACKENDS {
-        let words = ["run", "--backend", backend, "--report", report, "--", "true"];
+    for how in RUNS {
+        let words = [&["run"], how, &["--report", report, "--", "true"]].concat();
         for place in steps(&binary, &words)? {
             let Some((_, names)) = functions.range(..=place).next_back() else { continue };
             let new = names.iter().map(|name| pattern(name));
@@ -81,36 +88,91 @@ fn without_crate_hashes(name: &str) -> String {
     whole
 }
 
-/// Each place in the binary that the process comes to, the first time.
+/// Each place in the binary that a process of the line comes to, the first time, process by process: its own, and those
+/// that it starts until they become another program.
 fn steps(binary: &Path, words: &[&str]) -> Result<Vec<u64>> {
     let mut child = stopped(binary, words)?;
-    let pid = Pid::from_raw(child.id().try_into()?);
-    waitpid(pid, Some(WaitPidFlag::WUNTRACED))?;
-    ptrace::seize(pid, Options::PTRACE_O_TRACEEXEC | Options::PTRACE_O_EXITKILL)?;
-    kill(pid, Signal::SIGCONT)?;
-    while !has_executed(waitpid(pid, None)?) {
-        ptrace::cont(pid, None)?;
+    let first = Pid::from_raw(child.id().try_into()?);
+    waitpid(first, Some(WaitPidFlag::WUNTRACED))?;
+    let exec = Options::PTRACE_O_TRACEEXEC | Options::PTRACE_O_EXITKILL;
+    ptrace::seize(first, exec)?;
+    kill(first, Signal::SIGCONT)?;
+    while !has_executed(waitpid(first, None)?) {
+        ptrace::cont(first, None)?;
     }
-    let (base, end) = mapping(pid, binary)?;
-    let (mut known, mut places) = (HashSet::new(), Vec::new());
-    let mut signal = None;
-    loop {
-        let at = ptrace::getregs(pid)?.rip;
-        // Elsewhere is the kernel's own page of code.
-        if (base..end).contains(&at) && known.insert(at) {
-            places.push(at - base);
-        }
-        ptrace::step(pid, signal)?;
-        signal = match waitpid(pid, None)? {
-            WaitStatus::Exited(_, 0) => break,
-            WaitStatus::Stopped(_, Signal::SIGTRAP) => None,
-            WaitStatus::Stopped(_, other) => Some(other),
-            status => return Err(format!("{words:?} ended by {status:?}").into()),
+    let children = Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACEVFORK;
+    ptrace::setoptions(first, exec | children | Options::PTRACE_O_TRACECLONE)?;
+    let mut all = vec![Stepped::of(first, binary)?];
+    ptrace::step(first, None)?;
+    while all.iter().any(|process| process.runs) {
+        let status = waitpid(None, Some(WaitPidFlag::__WALL))?;
+        let pid = status.pid().ok_or("nothing happened")?;
+        let place = match all.iter().position(|process| process.pid == pid && process.runs) {
+            Some(place) => place,
+            None => {
+                all.push(Stepped::of(pid, binary)?);
+                all.len() - 1
+            }
         };
+        let process = &mut all[place];
+        let signal = match status {
+            WaitStatus::Exited(_, status) if status != 0 && pid == first => {
+                return Err(format!("{words:?} ended with status {status}").into());
+            }
+            WaitStatus::Exited(..) | WaitStatus::Signaled(..) => {
+                process.runs = false;
+                continue;
+            }
+            status if has_executed(status) && !executes(pid, binary) => {
+                process.runs = false;
+                ptrace::detach(pid, None)?;
+                continue;
+            }
+            status if has_executed(status) => {
+                (process.base, process.end) = mapping(pid, binary)?;
+                None
+            }
+            WaitStatus::Stopped(_, Signal::SIGTRAP) => {
+                process.note(ptrace::getregs(pid)?.rip);
+                None
+            }
+            WaitStatus::Stopped(_, other) => Some(other),
+            _ => None,
+        };
+        ptrace::step(pid, signal)?;
     }
     // It was waited for above.
     drop(child.try_wait());
-    Ok(places)
+    Ok(all.into_iter().flat_map(|process| process.places).collect())
+}
+
+/// A process that is taken step by step.
+struct Stepped {
+    pid: Pid,
+    runs: bool,
+    /// Where it has the binary.
+    base: u64,
+    end: u64,
+    known: HashSet<u64>,
+    places: Vec<u64>,
+}
+
+impl Stepped {
+    fn of(pid: Pid, binary: &Path) -> Result<Self> {
+        let (base, end) = mapping(pid, binary)?;
+        Ok(Self { pid, runs: true, base, end, known: HashSet::new(), places: Vec::new() })
+    }
+
+    /// Elsewhere is the kernel's own page of code.
+    fn note(&mut self, at: u64) {
+        if (self.base..self.end).contains(&at) && self.known.insert(at) {
+            self.places.push(at - self.base);
+        }
+    }
+}
+
+fn executes(pid: Pid, binary: &Path) -> bool {
+    fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|executed| executed == binary)
 }
 
 fn has_executed(status: WaitStatus) -> bool {

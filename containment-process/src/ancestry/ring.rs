@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use containment_core::{Pid, Source};
 
-/// How much is in a ring. It announces itself when it is full to an eighth.
+/// How much is in a ring, where pages are no longer than that. It announces itself when it is full to an eighth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Size {
     /// Some 200 short processes, of everybody on that CPU: to map it takes a third of what the large one takes, and
@@ -60,7 +60,9 @@ pub(super) struct Ring {
     fd: Arc<OwnedFd>,
     memory: NonNull<u8>,
     size: Size,
+    /// How long a page is, and what follows the first one: the data.
     page: usize,
+    data: usize,
     /// Who has it mapped: a fork has a hole there (`VM_DONTCOPY`), or whatever was mapped into it since.
     owner: Pid,
 }
@@ -78,11 +80,12 @@ impl Ring {
     pub(super) fn open(cpu: u16, size: Size) -> io::Result<Self> {
         let fd = open_event(cpu, size.watermark())?;
         let page = rustix::param::page_size();
+        let data = size.bytes().max(page);
         // SAFETY: a new mapping at an address of the kernel's choice.
         let memory = unsafe {
             rustix::mm::mmap(
                 std::ptr::null_mut(),
-                page + size.bytes(),
+                page + data,
                 rustix::mm::ProtFlags::READ | rustix::mm::ProtFlags::WRITE,
                 rustix::mm::MapFlags::SHARED,
                 &fd,
@@ -90,7 +93,7 @@ impl Ring {
             )
         }?;
         let memory = NonNull::new(memory.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { fd: Arc::new(fd), memory, size, page, owner: Pid::current() })
+        Ok(Self { fd: Arc::new(fd), memory, size, page, data, owner: Pid::current() })
     }
 
     pub(super) fn size(&self) -> Size {
@@ -104,7 +107,7 @@ impl Ring {
 
     /// Takes out what was written.
     pub(super) fn take(&mut self) -> Vec<u8> {
-        let data = self.size.bytes();
+        let data = self.data;
         let head = self.counter(HEAD).load(Ordering::Acquire);
         let tail = self.counter(TAIL).load(Ordering::Relaxed);
         let length = usize::try_from(head.wrapping_sub(tail)).unwrap_or(data).min(data);
@@ -135,9 +138,8 @@ impl Drop for Ring {
             return;
         }
         // SAFETY: this process made the mapping, and nothing refers to it any more.
-        let unmapped = unsafe {
-            rustix::mm::munmap(self.memory.as_ptr().cast(), self.page + self.size.bytes())
-        };
+        let unmapped =
+            unsafe { rustix::mm::munmap(self.memory.as_ptr().cast(), self.page + self.data) };
         if let Err(errno) = unmapped {
             tracing::warn!(%errno, "cannot unmap a ring of the kernel's; its memory stays");
         }
@@ -192,7 +194,7 @@ mod tests {
 
     /// Maps something where the ring is not, in a fork, and drops the ring there; whether both could be done.
     fn drop_in_fork(ring: Ring) -> bool {
-        let (memory, length) = (ring.memory.as_ptr().cast(), ring.page + ring.size.bytes());
+        let (memory, length) = (ring.memory.as_ptr().cast(), ring.page + ring.data);
         let (prot, flags) = (ProtFlags::READ, MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE);
         // SAFETY: a hole is filled, or nothing is done.
         let mapped = unsafe { mmap_anonymous(memory, length, prot, flags) }.is_ok();

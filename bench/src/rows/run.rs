@@ -41,7 +41,7 @@ fn measure() -> Result<Found> {
 
 /// Ours on every backend, and those that take about as long.
 fn fast(released: &Path, directory: &Path) -> Result<Table> {
-    let contest = Contest::new("command started until it ended", 80)
+    let contest = Contest::new("command started until it ended", 160)
         .resting(PAUSE)
         .way(Way::floor(PLAIN, runs(vec!["true".into()])))
         .way(timeout());

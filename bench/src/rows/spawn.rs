@@ -34,7 +34,7 @@ fn measure() -> Result<Found> {
     ];
     let groups = held.iter().map(|(held, _)| held.group("spawn")).collect::<Result<Vec<_>>>()?;
     let (cgroup, manager) = (peers::cgroup(), peers::manager());
-    let mut contest = Contest::new("spawn to exit of /bin/true, 250 ms apart", 50)
+    let mut contest = Contest::new("spawn to exit of /bin/true, 250 ms apart", 100)
         .resting(Duration::from_millis(250))
         .way(Way::floor(FLOOR, || Ok(timed(bare_true)?.1)));
     for ((held, target), group) in held.iter().zip(&groups) {

@@ -87,9 +87,14 @@ fn without_a_subcommand_the_help_is_shown_and_the_status_is_2() {
 
 #[test]
 fn options_of_the_environment_are_checked_too() {
-    let ran = Ran::of(contain().env("CONTAIN_BACKEND", "magic").args(["run", "true"]));
-    assert_eq!(ran.status, 125);
-    assert!(ran.error_line().contains("'magic'"), "{}", ran.stderr);
+    let given = ["run", "--backend", "process-group", "true"];
+    for line in [&["run", "true"][..], &given] {
+        let ran = Ran::of(contain().env("CONTAIN_BACKEND", "magic").args(line));
+        assert_eq!(ran.status, 125);
+        assert!(ran.error_line().contains("'magic'"), "{}", ran.stderr);
+        let used = Ran::of(contain().env("CONTAIN_BACKEND", "process-group").args(line));
+        assert_eq!(used.status, 0, "{}", used.stderr);
+    }
 }
 
 #[test]

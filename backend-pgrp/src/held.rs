@@ -127,24 +127,23 @@ impl HeldGroup {
         let failed = |error: std::io::Error| self.error(Error::from_io(operation, &error));
         *watched = None;
         let mut snapshot = Snapshot::take().map_err(failed)?;
-        let mut is_complete = false;
+        let (mut ended, mut seen) = (usize::MAX, 0);
         for _ in 0..CATCH_UPS {
             let members = snapshot.in_group(leader).filter(|stat| !stat.is_dead());
             let members: Vec<_> = members.map(|stat| stat.pid).collect();
+            // Nobody hid a child in the last listing, and whoever was alive in an earlier one had ended before it.
+            let is_last = ended == 0 && members.len() == seen;
+            seen = members.len();
             match PidFd::first_living(members.into_iter().rev()) {
-                Ok(None) if is_complete => return Ok(true),
-                Ok(None) => {}
+                Ok(None) if is_last => return Ok(true),
+                Ok(None) => ended = snapshot.catch_up().map_err(failed)?,
                 Ok(living) => {
                     *watched = living;
                     return Ok(false);
                 }
-                // Somebody lives. Whoever waits for him does without his end being announced.
-                Err(error) => {
-                    tracing::debug!(%error, group = %self.id().name, "a member cannot be watched");
-                    return Ok(false);
-                }
+                // Without a descriptor it is not known; whoever wants to watch him is told why that cannot be.
+                Err(_) => return Ok(false),
             }
-            is_complete = snapshot.catch_up().map_err(failed)? == 0;
         }
         Ok(false)
     }
@@ -313,14 +312,19 @@ impl GroupOps for HeldGroup {
         if let Some(program) = state.running() {
             return Ok(Watch::Members(vec![program.process().source()]));
         }
-        let watched = if self.is_empty(&mut state, Operation::Watch)? {
-            // For good: the leader has ended, which announces it at once.
+        if self.is_empty(&mut state, Operation::Watch)? {
+            // Where that is for good, the leader has ended, which announces it at once.
             let leader = state.leader.as_ref().filter(|_| state.emptied);
-            leader.map(|leader| leader.process().source())
-        } else {
-            state.watched.as_ref().map(PidFd::source)
-        };
-        Ok(watched.map_or(Watch::Backoff, |source| Watch::Members(vec![source])))
+            let ended = leader.map(|leader| vec![leader.process().source()]);
+            return Ok(ended.map_or(Watch::Backoff, Watch::Members));
+        }
+        if state.watched.is_none() {
+            let living = self.living(&state, Operation::Watch)?;
+            let member = PidFd::first_living(living.iter().rev().map(|stat| stat.pid));
+            state.watched = member.map_err(|e| self.error(Error::from_io(Operation::Watch, &e)))?;
+        }
+        let watched = state.watched.as_ref().map(|member| vec![member.source()]);
+        Ok(watched.map_or(Watch::Backoff, Watch::Members))
     }
 
     fn reap(&self) -> Result<Reaped> {

@@ -3,7 +3,7 @@
 mod support;
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backend_pgrp::{Keeper, ProcessGroups, Trace};
 use containment_core::{
@@ -157,6 +157,24 @@ fn a_living_member_is_watched() {
 }
 
 /// Nothing announces that it has left, and it lives on.
+/// Each starts the next one and ends, so that nobody of a listing lives for long.
+#[test]
+fn a_chain_of_short_lives_is_never_taken_for_nobody() {
+    let driver = driver();
+    let group = create(&driver, "chain");
+    let next = r#"sh -c "$NEXT" & exit 0"#;
+    let child = group.spawn(&sh(next).env("NEXT", next)).unwrap();
+    assert_eq!(child.wait().unwrap(), Outcome::Exited(0));
+    let until = Instant::now() + Duration::from_secs(2);
+    let mut looks = 0;
+    while Instant::now() < until {
+        looks += 1;
+        assert!(group.ops().populated().unwrap(), "empty at look {looks}");
+        assert!(group.ops().watch(Change::Empty).is_ok());
+    }
+    clean_kill(group);
+}
+
 #[test]
 fn a_wait_ends_when_the_last_member_leaves_by_setsid() {
     let driver = driver();

@@ -1,7 +1,7 @@
 //! `bench order`: where the linker is to put what `contain run` executes, for `src/bin/contain/order.ld`.
 //!
 //! A run comes to a tenth of the code, which would lie all over it: a page fault maps the sixteen pages around it. A run
-//! on each backend is taken step by step with its guardian, its keeper and a helper, which takes minutes, and the functions
+//! on each backend is taken step by step with its guardian or its keeper, which takes minutes, and the functions
 //! that they come to are told in their order, by patterns that outlive a change elsewhere: names without their hashes.
 
 use std::collections::{BTreeMap, HashSet};
@@ -9,6 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use nix::errno::Errno;
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -17,7 +18,7 @@ use nix::unistd::Pid;
 use crate::backends::contain;
 use crate::measure::Result;
 
-/// The last one has a helper.
+/// The last one has a keeper that keeps a record.
 const RUNS: [&[&str]; 5] = [
     &["--backend", "cgroup-v2"],
     &["--backend", "hybrid"],
@@ -116,8 +117,8 @@ fn steps(binary: &Path, words: &[&str]) -> Result<Vec<u64>> {
         };
         let process = &mut all[place];
         let signal = match status {
-            WaitStatus::Exited(_, status) if status != 0 && pid == first => {
-                return Err(format!("{words:?} ended with status {status}").into());
+            WaitStatus::Exited(_, 1..) | WaitStatus::Signaled(..) if pid == first => {
+                return Err(format!("{words:?} ended by {status:?}").into());
             }
             WaitStatus::Exited(..) | WaitStatus::Signaled(..) => {
                 process.runs = false;
@@ -133,13 +134,15 @@ fn steps(binary: &Path, words: &[&str]) -> Result<Vec<u64>> {
                 None
             }
             WaitStatus::Stopped(_, Signal::SIGTRAP) => {
-                process.note(ptrace::getregs(pid)?.rip);
+                if let Some(registers) = unless_killed(ptrace::getregs(pid))? {
+                    process.note(registers.rip);
+                }
                 None
             }
             WaitStatus::Stopped(_, other) => Some(other),
             _ => None,
         };
-        ptrace::step(pid, signal)?;
+        unless_killed(ptrace::step(pid, signal))?;
     }
     // It was waited for above.
     drop(child.try_wait());
@@ -168,6 +171,14 @@ impl Stepped {
         if (self.base..self.end).contains(&at) && self.known.insert(at) {
             self.places.push(at - self.base);
         }
+    }
+}
+
+/// Who was killed while he stood still is told of next.
+fn unless_killed<T>(done: nix::Result<T>) -> Result<Option<T>> {
+    match done {
+        Err(Errno::ESRCH) => Ok(None),
+        done => Ok(Some(done?)),
     }
 }
 

@@ -13,6 +13,7 @@ use containment_core::{
 use containment_process::channel::{Channel, LONGEST, Message};
 use containment_process::signals;
 use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::registry::WrittenId;
@@ -76,7 +77,11 @@ impl WrittenOrder {
     pub(super) fn send(&self, control: &Channel, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let text = postcard::to_extend(self, vec![ORDER]).map_err(malformed)?;
         if text.len() <= LONGEST {
-            return control.send(&text, descriptors);
+            match control.send(&text, descriptors) {
+                // The host allows less.
+                Err(error) if error.raw_os_error() == Some(Errno::MSGSIZE.raw_os_error()) => {}
+                sent => return sent,
+            }
         }
         let mut file = File::from(memfd_create(c"order", MemfdFlags::CLOEXEC)?);
         file.write_all(&text)?;
@@ -95,7 +100,10 @@ impl WrittenOrder {
             file.read_to_end(&mut text)?;
         }
         let order = text.strip_prefix(&[ORDER]).ok_or(io::ErrorKind::InvalidData)?;
-        Ok((postcard::from_bytes(order).map_err(malformed)?, descriptors))
+        match postcard::take_from_bytes(order).map_err(malformed)? {
+            (order, []) => Ok((order, descriptors)),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
     }
 
     /// The program, with the descriptors that came.
@@ -282,6 +290,9 @@ mod tests {
         let (here, there) = Channel::pair().unwrap();
         order.send(&here, &descriptors).unwrap();
         let message = there.receive().unwrap().unwrap();
+        let more = [&message.text[..], b"x"].concat();
+        let more = WrittenOrder::receive(Message { text: more, descriptors: Vec::new() });
+        assert_eq!(more.map(drop).unwrap_err().kind(), io::ErrorKind::InvalidData);
         let (order, descriptors) = WrittenOrder::receive(message).unwrap();
         let arrived = order.program(descriptors.collect()).unwrap();
         assert_eq!(arrived.name(), program.name());

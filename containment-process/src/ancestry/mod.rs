@@ -73,8 +73,8 @@ impl Ancestry {
         Self { began: None, programs: Mutex::default(), births: OnceLock::new() }
     }
 
-    /// Listens to the kernel: whoever descends from this process from now on has known ancestors. Done twice it
-    /// is done once.
+    /// Listens to the kernel: whoever descends from this process from now on has known ancestors, but for those
+    /// whom a child of before starts, so that it is for the time before the first one. Done twice it is done once.
     ///
     /// # Errors
     /// `EACCES` or `EPERM` for who is not privileged; `E2BIG` and `EMFILE` where it would cost too much.
@@ -86,7 +86,7 @@ impl Ancestry {
         Ok(())
     }
 
-    /// Ready when [`catch_up`](Self::catch_up) should be called.
+    /// Ready when [`catch_up`](Self::catch_up) should be called, after which there may be others to watch.
     pub fn sources(&self) -> Vec<Source> {
         self.births().map_or_else(Vec::new, |births| births.sources().collect())
     }

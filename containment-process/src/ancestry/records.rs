@@ -6,14 +6,13 @@
 pub(super) type Name = [u8; 16];
 
 /// Something that happened, in nanoseconds since boot.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) time: u64,
     pub(super) what: What,
 }
 
-/// At one moment in this order.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum What {
     /// A process was made.
     Forked { pid: i32, parent: i32 },

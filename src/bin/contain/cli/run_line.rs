@@ -59,11 +59,12 @@ pub(super) fn read(words: &[OsString]) -> Option<Cli> {
         }
     }
     run.program.words.extend(option.following.cloned());
+    // Of an option that was given the variable is only looked at: it has to be right all the same.
+    let mut unused = Global::default();
     for (name, variable) in VARIABLES {
-        if !seen.contains(&name)
-            && let Some(value) = std::env::var_os(variable)
-        {
-            global.set(&mut Given { name, attached: Some(&value), following: [].iter() })?;
+        if let Some(value) = std::env::var_os(variable) {
+            let target = if seen.contains(&name) { &mut unused } else { &mut global };
+            target.set(&mut Given { name, attached: Some(&value), following: [].iter() })?;
         }
     }
     if run.program.words.is_empty() {

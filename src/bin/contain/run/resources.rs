@@ -46,21 +46,20 @@ impl Resources {
         Ok(Self { inbox, spare, ancestry, listens, engine, post })
     }
 
-    /// Posts the guardian over a group that was just made, and begins to listen. A guardian needs descriptors for
-    /// its own work, none of those that are listened to; and it wakes a CPU that would have to be woken to be
-    /// listened to.
+    /// Posts the guardian over a group that was just made, which needs descriptors for its own work, and begins to
+    /// listen: the guardian has woken a CPU that would have to be woken for that.
     pub(super) fn guard(&mut self, group: &Group) {
         self.spare = None;
         self.post.fill(group);
-        if self.listens
-            && let Err(error) = self.ancestry.listen()
-        {
-            tracing::debug!(%error, "dead ancestors will not be known");
-        }
         self.spare = Spare::copies_of(&self.inbox.source())
             .inspect_err(|error| {
                 tracing::debug!(%error, "no descriptors are put aside for the end of the group");
             })
             .ok();
+        if self.listens
+            && let Err(error) = self.ancestry.listen()
+        {
+            tracing::debug!(%error, "dead ancestors will not be known");
+        }
     }
 }

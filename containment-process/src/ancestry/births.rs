@@ -167,16 +167,19 @@ mod tests {
         (shell, pid, started)
     }
 
+    /// `None` where that cannot be, which is told.
+    fn listening() -> Option<Births> {
+        let skip = |error| {
+            let reason = format!("the kernel cannot be listened to: {error}");
+            crate::must_run::skip("ancestry", &reason);
+        };
+        Births::listen().map_err(skip).ok()
+    }
+
     /// More happens than the rings can hold, and nobody reads it: what is known afterwards is true.
     #[test]
     fn where_records_were_lost_nothing_is_made_up() {
-        let mut births = match Births::listen() {
-            Ok(births) => births,
-            Err(error) => {
-                let reason = format!("the kernel cannot be listened to: {error}");
-                return crate::must_run::skip("ancestry", &reason);
-            }
-        };
+        let Some(mut births) = listening() else { return };
         let storm = "i=0; while [ $i -lt 4500 ]; do (:); i=$((i + 1)); done";
         assert!(Command::new("sh").args(["-c", storm]).status().unwrap().success());
         // It was born while there was no room, on one CPU or on both.
@@ -206,13 +209,7 @@ mod tests {
 
     #[test]
     fn a_larger_ring_takes_the_place_of_one_that_fills_and_nothing_is_lost_or_told_twice() {
-        let mut births = match Births::listen() {
-            Ok(births) => births,
-            Err(error) => {
-                let reason = format!("the kernel cannot be listened to: {error}");
-                return crate::must_run::skip("ancestry", &reason);
-            }
-        };
+        let Some(mut births) = listening() else { return };
         assert!(births.rings.iter().all(|(_, ring)| ring.size() == Size::Small));
         let until = Instant::now() + Duration::from_secs(60);
         // Rings are looked at while they are written to.

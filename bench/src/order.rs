@@ -92,17 +92,7 @@ fn without_crate_hashes(name: &str) -> String {
 /// Each place in the binary that a process of the line comes to, the first time, process by process: its own, and those
 /// that it starts until they become another program.
 fn steps(binary: &Path, words: &[&str]) -> Result<Vec<u64>> {
-    let mut child = stopped(binary, words)?;
-    let first = Pid::from_raw(child.id().try_into()?);
-    waitpid(first, Some(WaitPidFlag::WUNTRACED))?;
-    let exec = Options::PTRACE_O_TRACEEXEC | Options::PTRACE_O_EXITKILL;
-    ptrace::seize(first, exec)?;
-    kill(first, Signal::SIGCONT)?;
-    while !has_executed(waitpid(first, None)?) {
-        ptrace::cont(first, None)?;
-    }
-    let children = Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACEVFORK;
-    ptrace::setoptions(first, exec | children | Options::PTRACE_O_TRACECLONE)?;
+    let (mut child, first) = begun(binary, words)?;
     let mut all = vec![Stepped::of(first, binary)?];
     ptrace::step(first, None)?;
     while all.iter().any(|process| process.runs) {
@@ -147,6 +137,22 @@ fn steps(binary: &Path, words: &[&str]) -> Result<Vec<u64>> {
     // It was waited for above.
     drop(child.try_wait());
     Ok(all.into_iter().flat_map(|process| process.places).collect())
+}
+
+/// The line, about to execute the first instruction of the binary; who it starts is followed.
+fn begun(binary: &Path, words: &[&str]) -> Result<(Child, Pid)> {
+    let child = stopped(binary, words)?;
+    let first = Pid::from_raw(child.id().try_into()?);
+    waitpid(first, Some(WaitPidFlag::WUNTRACED))?;
+    let exec = Options::PTRACE_O_TRACEEXEC | Options::PTRACE_O_EXITKILL;
+    ptrace::seize(first, exec)?;
+    kill(first, Signal::SIGCONT)?;
+    while !has_executed(waitpid(first, None)?) {
+        ptrace::cont(first, None)?;
+    }
+    let children = Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACEVFORK;
+    ptrace::setoptions(first, exec | children | Options::PTRACE_O_TRACECLONE)?;
+    Ok((child, first))
 }
 
 /// A process that is taken step by step.

@@ -15,6 +15,8 @@ on_each_backend!(
     k32_however_few_descriptors_nothing_is_left,
     k22_without_dev_null_a_killed_contain_leaves_nothing,
     without_dev_null_one_guardian_stands,
+    streams_that_are_closed_are_the_null_device,
+    a_stderr_that_nobody_reads_ends_nothing,
 );
 
 fn limited_to(descriptors: u32) -> Vec<String> {
@@ -60,4 +62,26 @@ fn without_dev_null_one_guardian_stands(backend: &str) {
     let ended = job.start_sh(&[], script).finish_unchecked().expect(0);
     let last: u32 = ended.stdout.trim().parse().expect("a pid");
     assert!((100..120).contains(&last), "{last} processes were made: {ended:#?}");
+}
+
+/// Else the report, the registry or the group would be the program's standard input.
+fn streams_that_are_closed_are_the_null_device(backend: &str) {
+    let job = Job::on(backend).behind(&["sh", "-c", "exec \"$@\" <&- >&- 2>&-", "sh"]);
+    let script =
+        "all=$(for fd in 0 1 2; do readlink /proc/$$/fd/$fd; done); echo \"$all\" >DIR/streams";
+    job.sh(&[], script).expect(0);
+    assert_eq!(job.text("streams"), "/dev/null\n".repeat(3));
+}
+
+/// What is said there, here what was used, must not be the end of who says it. The program has SIGPIPE as it was.
+fn a_stderr_that_nobody_reads_ends_nothing(backend: &str) {
+    let job = Job::on(backend);
+    let script = job.script("grep SigIgn /proc/$$/status >DIR/ignored; exit 3");
+    let (reader, writer) = std::io::pipe().expect("there are descriptors");
+    drop(reader);
+    let mut command = job.command(&["--stats"], &["sh", "-c", &script]);
+    job.launch(command.stderr(writer)).finish().expect(3);
+    let ignored = job.text("ignored");
+    let set = u64::from_str_radix(ignored.trim_start_matches("SigIgn:").trim(), 16);
+    assert!(set.is_ok_and(|set| set & 1 << 12 == 0), "{ignored}");
 }

@@ -1,6 +1,6 @@
 //! The Linux process primitives that the real drivers and the command share: the [`spawn`] engine, pidfds, waits,
 //! signals, sub-reaping, a forked worker, a channel, users by name, the readings of [`proc`], the [`ancestry`] of
-//! processes, [`cgroupfs`] by handles, and the memory of a short life.
+//! processes, [`cgroupfs`] by handles, and for a short life its [`entry`] and its memory.
 //!
 //! All `unsafe` of the workspace is in this crate, a SAFETY sentence with each. Nothing here waits for a group to
 //! change or decides what is done with one next: that is for drivers and core.
@@ -14,6 +14,7 @@ pub mod cgroupfs;
 pub mod channel;
 pub mod child;
 pub mod code;
+pub mod entry;
 mod fork;
 pub mod heap;
 mod malformed;

@@ -140,13 +140,26 @@ pub fn is_ignored(signal: Signal) -> bool {
     done == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
 }
 
+/// Has a write to a pipe that nobody reads fail instead of ending this process.
+pub(crate) fn ignore_sigpipe() {
+    let ignored = SIGPIPE.map_or(Ok(()), |signal| dispose(signal, libc::SIG_IGN, 0));
+    if let Err(error) = ignored {
+        tracing::warn!(%error, "SIGPIPE is not ignored");
+    }
+}
+
 fn set_default(signal: Signal) -> io::Result<()> {
     set_default_with(signal, 0)
 }
 
 fn set_default_with(signal: Signal, flags: libc::c_int) -> io::Result<()> {
+    dispose(signal, libc::SIG_DFL, flags)
+}
+
+fn dispose(signal: Signal, how: libc::sighandler_t, flags: libc::c_int) -> io::Result<()> {
     // SAFETY: zeroes are a valid `sigaction`, which is the default disposition with an empty mask.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = how;
     action.sa_flags = flags;
     // SAFETY: reads the action; a handler that was there is no longer called, which is all.
     match unsafe { libc::sigaction(signal.as_raw(), &raw const action, std::ptr::null_mut()) } {
@@ -155,8 +168,8 @@ fn set_default_with(signal: Signal, flags: libc::c_int) -> io::Result<()> {
     }
 }
 
-/// SIGPIPE and SIGCHLD, as far as they were ignored when this process was started. Rust's runtime
-/// ignores the first before `main`, an [`Inbox`] sets the second to its default.
+/// SIGPIPE and SIGCHLD, as far as they were ignored when this process was started. Rust's runtime, or
+/// [`entry`](crate::entry), ignores the first before `main`, an [`Inbox`] sets the second to its default.
 static IGNORED_AT_START: AtomicU64 = AtomicU64::new(0);
 
 const SIGPIPE: Option<Signal> = Signal::new(libc::SIGPIPE);

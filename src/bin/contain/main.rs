@@ -1,5 +1,6 @@
 //! `contain`: runs programs in groups that leave nothing behind.
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), no_main)]
 
 mod cli;
 mod doctor;
@@ -22,7 +23,7 @@ mod table;
 mod usage;
 mod values;
 
-use std::process::ExitCode;
+use std::ffi::OsString;
 
 use containment::Role;
 use containment_process::heap::Heap;
@@ -32,15 +33,17 @@ use cli::{Cli, Command};
 #[global_allocator]
 static HEAP: Heap = Heap::new();
 
-fn main() -> ExitCode {
-    let words: Vec<_> = std::env::args_os().collect();
+#[cfg(not(test))]
+containment_process::entry!(main);
+
+fn main(words: &[OsString]) -> u8 {
     // What a process starts for itself does without the parser, which it would have in memory for ever.
     match words.get(1).and_then(|word| word.to_str()) {
-        Some("guard") => ExitCode::from(serve::serve(Role::Guard)),
-        Some("keep") => ExitCode::from(serve::serve(Role::Keep)),
-        _ => match Cli::read(&words) {
-            Ok(cli) => ExitCode::from(dispatch(&cli)),
-            Err(error) => ExitCode::from(usage::answer(&error)),
+        Some("guard") => serve::serve(Role::Guard),
+        Some("keep") => serve::serve(Role::Keep),
+        _ => match Cli::read(words) {
+            Ok(cli) => dispatch(&cli),
+            Err(error) => usage::answer(words, &error),
         },
     }
 }

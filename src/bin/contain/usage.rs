@@ -1,5 +1,6 @@
 //! Command lines that were not understood, and `--help`.
 
+use std::ffi::OsString;
 use std::io::Write as _;
 
 use clap::CommandFactory as _;
@@ -8,8 +9,8 @@ use clap::error::ErrorKind;
 use crate::cli::Cli;
 use crate::{errors, exit};
 
-/// Prints what clap has to say; gives the exit status for it.
-pub(crate) fn answer(error: &clap::Error) -> u8 {
+/// Prints what clap has to say of these words; gives the exit status for it.
+pub(crate) fn answer(words: &[OsString], error: &clap::Error) -> u8 {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             match write!(anstream::stdout(), "{}", error.render().ansi()) {
@@ -25,7 +26,7 @@ pub(crate) fn answer(error: &clap::Error) -> u8 {
             exit::USAGE
         }
         _ => {
-            let subcommand = subcommand();
+            let subcommand = subcommand(words);
             let help = subcommand.as_ref().map_or(String::new(), |name| format!(" {name}"));
             errors::print_line(&format!("{}; see `contain{help} --help`", message(error)));
             match subcommand.as_deref() {
@@ -37,9 +38,9 @@ pub(crate) fn answer(error: &clap::Error) -> u8 {
 }
 
 /// The subcommand, in arguments that as a whole are wrong.
-fn subcommand() -> Option<String> {
+fn subcommand(words: &[OsString]) -> Option<String> {
     let command = Cli::command().ignore_errors(true);
-    let matches = command.try_get_matches_from(std::env::args_os());
+    let matches = command.try_get_matches_from(words);
     matches.ok()?.subcommand_name().map(str::to_owned)
 }
 

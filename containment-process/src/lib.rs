@@ -1,6 +1,6 @@
 //! The Linux process primitives that the real drivers and the command share: the [`spawn`] engine, pidfds, waits,
 //! signals, sub-reaping, a forked worker, a channel, users by name, the readings of [`proc`], the [`ancestry`] of
-//! processes, [`cgroupfs`] by handles, and for a short life its [`entry`] and its memory.
+//! processes, [`cgroupfs`] by handles, and for a short life its [`entry`], its [`heap`] and how it copies.
 //!
 //! All `unsafe` of the workspace is in this crate, a SAFETY sentence with each. Nothing here waits for a group to
 //! change or decides what is done with one next: that is for drivers and core.
@@ -18,6 +18,8 @@ pub mod entry;
 mod fork;
 pub mod heap;
 mod malformed;
+#[cfg(target_arch = "x86_64")]
+pub mod memory;
 #[cfg(test)]
 #[path = "../../tests/support/must_run.rs"]
 mod must_run;

@@ -33,6 +33,9 @@ use cli::{Cli, Command};
 #[global_allocator]
 static HEAP: Heap = Heap::new();
 
+#[cfg(all(target_arch = "x86_64", target_env = "musl"))]
+containment_process::copies!("memcpy", "memmove");
+
 #[cfg(not(test))]
 containment_process::entry!(main);
 

@@ -113,7 +113,7 @@ fn memory(backend: Backend, helper: &Path, state: &Path) {
     let mut said = BufReader::new(supervisor.stdout.take().expect("it is piped")).lines();
     let pid = said.next().expect("it speaks").expect("it speaks");
     let begun = Own::of(&pid);
-    let until = Instant::now() + Duration::from_secs(3);
+    let until = Instant::now() + Duration::from_secs(13);
     while Own::of(&pid).code == begun.code && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(50));
     }

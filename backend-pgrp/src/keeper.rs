@@ -18,6 +18,7 @@ use containment_core::{
 use containment_process::pidfd::{Look, PidFd, Waited};
 use containment_process::proc::Stat;
 use containment_process::reap::{Children, become_sub_reaper, reap_children};
+use containment_process::session::has_no_terminal;
 use containment_process::signals::{Inbox, set_mask};
 use containment_process::spawn::{Entry, Failure, Launch, Memory, spawn};
 use containment_process::{rusage, worker};
@@ -212,6 +213,9 @@ impl Keeper {
 /// Whether no member of a process's group, from that process up, has a parent in another group of the
 /// same session: it is orphaned (credentials(7)). Without a terminal it does not matter.
 fn is_orphaned(member: Pid) -> io::Result<bool> {
+    if has_no_terminal(member) {
+        return Ok(false);
+    }
     let Some(member) = Stat::read(member)? else { return Ok(true) };
     if member.tty == 0 {
         return Ok(false);

@@ -11,9 +11,9 @@ use containment_core::{
 use containment_process::pidfd::{Look, PidFd, Waited};
 use containment_process::proc::Stat;
 use containment_process::rusage::CpuTime;
+use containment_process::session::own_process_group;
 use containment_process::worker;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::getpgrp;
 
 use crate::keeper::{KeeperConfig, LET_GO, keep};
 use crate::keepers::{KeeperSource, Order, Recorder};
@@ -131,7 +131,7 @@ impl Line {
         rustix::io::ioctl_fionbio(&pipe, true).map_err(|errno| failed(errno.into()))?;
         let group = match program.group() {
             ProcessGroup::Auto | ProcessGroup::Lead => pid,
-            ProcessGroup::Inherit => Pid::new(getpgrp().as_raw_nonzero().get()).unwrap_or(pid),
+            ProcessGroup::Inherit => own_process_group().unwrap_or(pid),
             ProcessGroup::Join(leader) => leader,
         };
         Ok(Self {
@@ -312,7 +312,7 @@ fn process_group(program: &Program) -> i32 {
     match program.group() {
         ProcessGroup::Auto | ProcessGroup::Lead => 0,
         // The keeper will not be in ours any more.
-        ProcessGroup::Inherit => getpgrp().as_raw_pid(),
+        ProcessGroup::Inherit => own_process_group().map_or(0, Pid::as_raw),
         ProcessGroup::Join(leader) => leader.as_raw(),
     }
 }

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use backend_pgrp::{Keeper, KeeperConfig, KeeperSpawner, Order, ProcessGroups, keep};
 use containment_core::{
-    Error, ErrorKind, Group, KillStep, Member, Outcome, Pid, Program, Result, Signal, SignalSet,
-    Standing,
+    Error, ErrorKind, Group, KillStep, Member, Outcome, Pid, ProcessGroup, Program, Result, Signal,
+    SignalSet, Standing,
 };
 use containment_process::pidfd::PidFd;
 use containment_process::proc::Stat;
@@ -50,6 +50,7 @@ const CASES: &[Case] = cases![
     what_a_program_used_counts_once_beside_a_crowd,
     who_lives_without_its_first_thread_has_its_memory,
     who_got_the_pid_of_a_keeper_that_is_gone_is_a_member,
+    a_process_group_that_cannot_be_named_is_not_joined,
 ];
 
 fn main() -> ExitCode {
@@ -334,20 +335,25 @@ fn what_a_program_used_counts_once_beside_a_crowd() {
     clean_kill(group);
 }
 
-/// In a pid namespace of its own, where nobody else takes the pid.
-fn who_got_the_pid_of_a_keeper_that_is_gone_is_a_member() {
-    const LAST_PID: &str = "/proc/sys/kernel/ns_last_pid";
+/// Whether this process plays the case as the first one of a pid namespace; else it has had that done, if it can be.
+fn is_first_of_a_pid_namespace() -> bool {
     const INSIDE: &str = "KEPT_PIDS";
-    if std::env::var_os(INSIDE).is_none() {
+    let is_inside = std::env::var_os(INSIDE).is_some();
+    if !is_inside && support::must_run::is_root("only root can make a pid namespace") {
         let mut player = Command::new("unshare");
         player.args(["--pid", "--fork", "--mount-proc"]).arg(std::env::current_exe().unwrap());
-        if !support::must_run::is_root("only root can make a pid namespace") {
-            return;
-        }
-        if !Path::new(LAST_PID).exists() {
-            return support::must_run::skip("last-pid", &"this kernel lets nobody choose a pid");
-        }
         assert!(player.env(INSIDE, "1").status().unwrap().success());
+    }
+    is_inside
+}
+
+/// Where nobody else takes the pid.
+fn who_got_the_pid_of_a_keeper_that_is_gone_is_a_member() {
+    const LAST_PID: &str = "/proc/sys/kernel/ns_last_pid";
+    if !Path::new(LAST_PID).exists() {
+        return support::must_run::skip("last-pid", &"this kernel lets nobody choose a pid");
+    }
+    if !is_first_of_a_pid_namespace() {
         return;
     }
     let next_pid = |pid: i32| std::fs::write(LAST_PID, (pid - 1).to_string()).unwrap();
@@ -366,6 +372,19 @@ fn who_got_the_pid_of_a_keeper_that_is_gone_is_a_member() {
     assert_eq!(program.pid().as_raw(), keeper);
     let members: Vec<_> = group.members().unwrap().iter().map(|member| member.pid).collect();
     assert_eq!(members, [program.pid()]);
+    clean_kill(group);
+}
+
+/// Ours is led by somebody outside of the pid namespace.
+fn a_process_group_that_cannot_be_named_is_not_joined() {
+    if !is_first_of_a_pid_namespace() {
+        return;
+    }
+    let group = create(&driver(), "unnamed");
+    let program = Program::new("sleep").arg("1000").process_group(ProcessGroup::Inherit);
+    let child = group.spawn(&program).unwrap();
+    let of = |pid| Stat::read(pid).unwrap().unwrap().group;
+    assert_eq!((of(Pid::current()), of(child.pid())), (0, child.pid().as_raw()));
     clean_kill(group);
 }
 

@@ -1,5 +1,5 @@
 //! The Linux process primitives that the real drivers and the command share: the [`spawn`] engine, pidfds, waits,
-//! signals, sub-reaping, a forked worker, a channel, users by name, the readings of [`proc`], the [`ancestry`] of
+//! signals, sessions, sub-reaping, a forked worker, a channel, users by name, the readings of [`proc`], the [`ancestry`] of
 //! processes, [`cgroupfs`] by handles, and for a short life its [`entry`], its [`heap`] and how it copies.
 //!
 //! All `unsafe` of the workspace is in this crate, a SAFETY sentence with each. Nothing here waits for a group to
@@ -27,6 +27,7 @@ pub mod pidfd;
 pub mod proc;
 pub mod reap;
 pub mod rusage;
+pub mod session;
 pub mod signalling;
 pub mod signals;
 pub mod spawn;

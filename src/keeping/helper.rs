@@ -14,8 +14,8 @@ use containment_core::{
 };
 use containment_process::channel::Channel;
 use containment_process::pidfd::{Look, PidFd, Waited};
+use containment_process::session::own_process_group;
 use containment_process::spawn::{Entry, Launch, Memory, spawn};
-use rustix::process::getpgrp;
 
 use super::messages::{Answer, END, Hello, VERSION, pid, read, write};
 use super::order::{WrittenOrder, own_streams};
@@ -128,7 +128,7 @@ impl Helper {
         let process_group = match program.group() {
             // What outlives us is not in reach of what is sent to our process group.
             ProcessGroup::Auto | ProcessGroup::Lead => 0,
-            ProcessGroup::Inherit => getpgrp().as_raw_pid(),
+            ProcessGroup::Inherit => own_process_group().map_or(0, Pid::as_raw),
             ProcessGroup::Join(leader) => leader.as_raw(),
         };
         self.ask(&Order { program, process_group, group, lasting }, line)

@@ -89,8 +89,8 @@ struct Server {
 /// How long what cannot be ended is tried again.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long nothing has to happen until memory is given back.
-const QUIET: Duration = Duration::from_secs(1);
+/// How long nothing has to happen until memory is given back. Who starts a program now and then finds the code there.
+const QUIET: Duration = Duration::from_secs(10);
 
 /// What there is to do next.
 #[derive(Debug, PartialEq, Eq)]
@@ -136,28 +136,24 @@ impl Server {
         let waiter = SystemWaiter::new();
         let mut asked = true;
         loop {
-            let mut sources = vec![self.inbox.source()];
-            // A dead owner's pidfd is ready for ever.
-            if !self.is_orphaned() {
-                sources.push(self.supervisor.source());
-            }
-            if asked {
-                asked = self.answer_all();
-            }
-            if asked {
-                sources.push(self.control.source());
-            }
-            match self.next()? {
-                Next::Wait => wait(&waiter, &Watch::Sources(sources)),
+            asked = asked && self.answer_next();
+            let orphaned = self.is_orphaned();
+            match self.next(orphaned)? {
+                Next::Wait => {
+                    let mut sources = vec![self.inbox.source()];
+                    // A dead owner's pidfd is ready for ever.
+                    sources.extend((!orphaned).then(|| self.supervisor.source()));
+                    sources.extend(asked.then(|| self.control.source()));
+                    wait(&waiter, &Watch::Sources(sources));
+                }
                 Next::Recover => return self.recover(),
                 Next::End => return Ok(()),
             }
         }
     }
 
-    fn next(&self) -> Result<Next> {
+    fn next(&self, orphaned: bool) -> Result<Next> {
         let children = self.reap()?;
-        let orphaned = self.is_orphaned();
         Ok(match (orphaned, self.role) {
             (true, Role::Guard) => Next::Recover,
             (true, Role::Keep) if !children => Next::End,
@@ -183,36 +179,26 @@ impl Server {
         }
     }
 
-    /// Answers what was asked so far; whether more may come.
-    fn answer_all(&self) -> bool {
-        loop {
-            let message = match self.control.try_receive() {
-                Ok(Some(message)) if message.text == END => {
-                    self.dismissed.set(true);
-                    return false;
-                }
-                Ok(Some(message)) => message,
-                Ok(None) => return false,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
-                // Whoever asked waits for an answer.
-                Err(error) => {
-                    let refused = Error::from_io(Operation::Spawn, &error);
-                    if !self.answer(&Answer::Refused(WrittenError::new(&refused)), &[]) {
-                        return false;
-                    }
-                    continue;
-                }
-            };
-            let forked = self.fork_keeper(message);
-            let answer = match &forked {
-                Ok(keeper) => Answer::Keeper(keeper.pid().as_raw()),
-                Err(error) => Answer::Refused(WrittenError::new(error)),
-            };
-            let descriptors: Vec<_> = forked.iter().map(PidFd::as_fd).collect();
-            if !self.answer(&answer, &descriptors) {
+    /// Answers what was asked, if something was; whether more may come. What else was asked is there to be waited
+    /// for: a keeper that was just forked has the CPU the sooner.
+    fn answer_next(&self) -> bool {
+        let forked = match self.control.try_receive() {
+            Ok(Some(message)) if message.text == END => {
+                self.dismissed.set(true);
                 return false;
             }
-        }
+            Ok(Some(message)) => self.fork_keeper(message),
+            Ok(None) => return false,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+            // Whoever asked waits for an answer.
+            Err(error) => Err(Error::from_io(Operation::Spawn, &error)),
+        };
+        let answer = match &forked {
+            Ok(keeper) => Answer::Keeper(keeper.pid().as_raw()),
+            Err(error) => Answer::Refused(WrittenError::new(error)),
+        };
+        let descriptors: Vec<_> = forked.iter().map(PidFd::as_fd).collect();
+        self.answer(&answer, &descriptors)
     }
 
     /// Whether whoever asked could be answered.

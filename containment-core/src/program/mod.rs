@@ -92,7 +92,8 @@ pub enum ProcessGroup {
     /// What the backend does by itself: one of its own on process groups, ours elsewhere.
     #[default]
     Auto,
-    /// Ours: the terminal then treats the program as it treats us.
+    /// Ours: the terminal then treats the program as it treats us. A process group that only an outer pid namespace can
+    /// name is not joined by who starts elsewhere: a program that a keeper starts leads one of its own then.
     Inherit,
     /// One that it leads.
     Lead,

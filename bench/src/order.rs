@@ -1,14 +1,20 @@
 //! `bench order`: where the linker is to put what `contain run` executes, for `src/bin/contain/order.ld`.
 //!
 //! A run comes to a tenth of the code, which would lie all over it: a page fault maps the sixteen pages around it. A run
-//! on each backend is taken step by step with its guardian or its keeper, which takes minutes, and the functions
-//! that they come to are told in their order, by patterns that outlive a change elsewhere: names without their hashes.
+//! on each backend is taken step by step with its guardian or its keeper, and then a library's helper with two keepers.
+//! That takes minutes, and the functions that they come to are told in their order, by patterns that outlive a change
+//! elsewhere: names without their hashes.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
+use containment::registry::{Registry, Tenure};
+use containment::{Backend, Containment, Policy, Program, Proof};
 use nix::errno::Errno;
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{Signal, kill};
@@ -27,7 +33,7 @@ const RUNS: [&[&str]; 5] = [
     &["--backend", "process-group", "--orphans", "keep"],
 ];
 
-const HEAD: &str = "/* What `contain run` executes (its own processes do), in the order in which it comes to it, so that it lies\n   \
+const HEAD: &str = "/* What `contain run` executes (its own processes do), and a helper, in the order in which it comes to it, so that it lies\n   \
                     together. Made by `just order`; what matches nothing does no harm. */\n";
 
 /// Prints the script.
@@ -38,14 +44,18 @@ pub fn print() -> Result<()> {
     let report = directory.path().join("report");
     let report = report.to_str().ok_or("a directory with an odd name")?;
     let (mut known, mut patterns) = (HashSet::new(), Vec::new());
-    for how in RUNS {
-        let words = [&["run"], how, &["--report", report, "--", "true"]].concat();
-        for place in steps(&binary, &words)? {
+    let mut take = |places: Vec<u64>| {
+        for place in places {
             let Some((_, names)) = functions.range(..=place).next_back() else { continue };
             let new = names.iter().map(|name| pattern(name));
             patterns.extend(new.filter(|pattern| known.insert(pattern.clone())));
         }
+    };
+    for how in RUNS {
+        let words = [&["run"], how, &["--report", report, "--", "true"]].concat();
+        take(steps_of_run(&binary, &words)?);
     }
+    take(steps_of_helper(&binary, directory.path())?);
     let lines: String =
         patterns.iter().map(|pattern| format!("    *(.text.{pattern})\n")).collect();
     print!("{HEAD}SECTIONS {{\n  .text.run : {{\n{lines}  }}\n}}\nINSERT BEFORE .text;\n");
@@ -89,14 +99,74 @@ fn without_crate_hashes(name: &str) -> String {
     whole
 }
 
-/// Each place in the binary that a process of the line comes to, the first time, process by process: its own, and those
-/// that it starts until they become another program.
-fn steps(binary: &Path, words: &[&str]) -> Result<Vec<u64>> {
-    let (mut child, first) = begun(binary, words)?;
+fn steps_of_run(binary: &Path, words: &[&str]) -> Result<Vec<u64>> {
+    let child = Command::new("sh")
+        .args(["-c", STOPPED, "sh"])
+        .arg(binary)
+        .args(words)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()?;
+    let first = Pid::from_raw(child.id().try_into()?);
+    waitpid(first, Some(WaitPidFlag::WUNTRACED))?;
+    steps(binary, first).map_err(|error| format!("{words:?}: {error}").into())
+}
+
+/// A supervisor's, who has it start two programs.
+fn steps_of_helper(binary: &Path, directory: &Path) -> Result<Vec<u64>> {
+    let [script, told, state] = ["helper", "pid", "state"].map(|name| directory.join(name));
+    let text = format!(
+        "#!/bin/sh\necho $$ >{0}.new && mv {0}.new {0}\nset -- {1} \"$@\"\n{STOPPED}\n",
+        told.display(),
+        binary.display()
+    );
+    fs::write(&script, text)?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    let supervisor = thread::spawn(move || supervise(&script, &state).map_err(|e| e.to_string()));
+    let pid = loop {
+        match fs::read_to_string(&told) {
+            Ok(pid) => break Pid::from_raw(pid.trim().parse()?),
+            Err(_) if supervisor.is_finished() => break Pid::from_raw(0),
+            Err(_) => thread::sleep(Duration::from_millis(1)),
+        }
+    };
+    let found = if pid.as_raw() == 0 {
+        Err("the helper was not started".into())
+    } else {
+        waitpid(pid, Some(WaitPidFlag::WUNTRACED))?;
+        steps(binary, pid)
+    };
+    supervisor.join().map_err(|_| "the supervisor panicked")??;
+    found
+}
+
+fn supervise(helper: &Path, state: &Path) -> Result<()> {
+    let registry = Registry::open(Some(state))?;
+    let builder = Containment::builder().backend(Backend::ProcessGroup).proof(Proof::OnUse);
+    let host = builder.registry(&registry, Tenure::Owner).helper(helper).build()?;
+    let group = host.group("order").create()?;
+    for _ in 0..2 {
+        group.spawn(&Program::new("/bin/true"))?.wait()?;
+    }
+    let report = group.terminate(&Policy::kill())?;
+    if report.is_clean() { Ok(()) } else { Err(format!("a group was left: {report:?}").into()) }
+}
+
+/// A shell's line: the process stops itself before it becomes the binary.
+const STOPPED: &str = "kill -STOP $$; exec \"$@\"";
+
+/// Each place in the binary that a process comes to which has stopped itself, the first time: its own, and then those of
+/// the processes that it starts, until they become another program.
+fn steps(binary: &Path, first: Pid) -> Result<Vec<u64>> {
+    execute(first)?;
     let mut all = vec![Stepped::of(first, binary)?];
     ptrace::step(first, None)?;
     while all.iter().any(|process| process.runs) {
-        let status = waitpid(None, Some(WaitPidFlag::__WALL))?;
+        let status = match waitpid(None, Some(WaitPidFlag::__WALL)) {
+            // The supervisor has waited for its helper itself.
+            Err(Errno::ECHILD) => break,
+            status => status?,
+        };
         let pid = status.pid().ok_or("nothing happened")?;
         let place = match all.iter().position(|process| process.pid == pid && process.runs) {
             Some(place) => place,
@@ -108,7 +178,7 @@ fn steps(binary: &Path, words: &[&str]) -> Result<Vec<u64>> {
         let process = &mut all[place];
         let signal = match status {
             WaitStatus::Exited(_, 1..) | WaitStatus::Signaled(..) if pid == first => {
-                return Err(format!("{words:?} ended by {status:?}").into());
+                return Err(format!("ended by {status:?}").into());
             }
             WaitStatus::Exited(..) | WaitStatus::Signaled(..) => {
                 process.runs = false;
@@ -134,25 +204,19 @@ fn steps(binary: &Path, words: &[&str]) -> Result<Vec<u64>> {
         };
         unless_killed(ptrace::step(pid, signal))?;
     }
-    // It was waited for above.
-    drop(child.try_wait());
     Ok(all.into_iter().flat_map(|process| process.places).collect())
 }
 
-/// The line, about to execute the first instruction of the binary; who it starts is followed.
-fn begun(binary: &Path, words: &[&str]) -> Result<(Child, Pid)> {
-    let child = stopped(binary, words)?;
-    let first = Pid::from_raw(child.id().try_into()?);
-    waitpid(first, Some(WaitPidFlag::WUNTRACED))?;
+/// Has it become the binary, about to execute its first instruction; who it starts is followed.
+fn execute(stopped: Pid) -> Result<()> {
     let exec = Options::PTRACE_O_TRACEEXEC | Options::PTRACE_O_EXITKILL;
-    ptrace::seize(first, exec)?;
-    kill(first, Signal::SIGCONT)?;
-    while !has_executed(waitpid(first, None)?) {
-        ptrace::cont(first, None)?;
+    ptrace::seize(stopped, exec)?;
+    kill(stopped, Signal::SIGCONT)?;
+    while !has_executed(waitpid(stopped, None)?) {
+        ptrace::cont(stopped, None)?;
     }
     let children = Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACEVFORK;
-    ptrace::setoptions(first, exec | children | Options::PTRACE_O_TRACECLONE)?;
-    Ok((child, first))
+    Ok(ptrace::setoptions(stopped, exec | children | Options::PTRACE_O_TRACECLONE)?)
 }
 
 /// A process that is taken step by step.
@@ -208,12 +272,4 @@ fn mapping(pid: Pid, binary: &Path) -> Result<(u64, u64)> {
         return Err("the process does not have the binary in its memory".into());
     };
     Ok((u64::from_str_radix(first, 16)?, u64::from_str_radix(last, 16)?))
-}
-
-/// A process that stops itself before it becomes the binary.
-fn stopped(binary: &Path, words: &[&str]) -> Result<Child> {
-    let shell = ["-c", "kill -STOP $$; exec \"$@\"", "sh"];
-    let mut command = Command::new("sh");
-    command.args(shell).arg(binary).args(words);
-    Ok(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?)
 }

@@ -13,7 +13,7 @@ use rustix::cmsg_space;
 use rustix::io::retry_on_intr;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg,
     sendmsg, socketpair,
 };
 
@@ -104,7 +104,8 @@ impl Channel {
     }
 
     fn take(&self, flags: RecvFlags) -> io::Result<Option<Message>> {
-        let mut text = vec![0; LONGEST];
+        // The longest one would be four pages to write to, each of which a fork of ours would copy.
+        let mut text = vec![0; self.length_of_next(flags)?.min(LONGEST)];
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MOST))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let flags = flags | RecvFlags::CMSG_CLOEXEC;
@@ -132,6 +133,17 @@ impl Channel {
         }
         text.truncate(received.bytes);
         Ok((received.bytes > 0).then_some(Message { text, descriptors }))
+    }
+
+    /// How long the next message is; 0 when the other end is closed.
+    fn length_of_next(&self, flags: RecvFlags) -> io::Result<usize> {
+        let flags = flags | RecvFlags::PEEK | RecvFlags::TRUNC;
+        match retry_on_intr(|| recv(&*self.0, &mut [0_u8; 0], flags)) {
+            Ok((_, length)) => Ok(length),
+            // What the other side had sent before it was closed is delivered first.
+            Err(rustix::io::Errno::CONNRESET) => Ok(0),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     /// What to poll for the next message, or for the end.

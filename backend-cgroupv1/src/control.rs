@@ -9,7 +9,7 @@ use containment_core::{
 use containment_process::cgroupfs::{Dir, Failure, Listing};
 use containment_process::pidfd::PidFd;
 use containment_process::proc::{Stat, cgroup};
-use containment_process::signalling::signal_all;
+use containment_process::signalling::signal_members;
 
 use crate::branch::Branch;
 use crate::group::V1Group;
@@ -25,21 +25,22 @@ impl V1Group {
         Ok(pids)
     }
 
-    /// One pass of a signal, the programs first. Each process is opened by pidfd and then listed
+    /// One pass of a signal, the programs first. Each other process is opened by pidfd and then listed
     /// again, so that none is hit that is no member; the caller is not, while it is one.
     pub(crate) fn signal_pass(&self, signal: Signal, operation: Operation) -> Result<Signalled> {
-        self.signal_all(signal, operation, |_, _| ())
+        let programs = self.programs.running_processes();
+        self.signal_all(signal, operation, &programs, self.pids(operation)?, |_, _| ())
     }
 
-    /// The same, and `confirmed` is shown each batch, and who of it is a member still.
+    /// The same, and `confirmed` is shown each batch of others, and who of it is a member still.
     fn signal_all(
         &self,
         signal: Signal,
         operation: Operation,
+        programs: &[PidFd],
+        listed: Vec<Pid>,
         confirmed: impl Fn(&[PidFd], &HashSet<Pid>),
     ) -> Result<Signalled> {
-        let programs = self.programs.running();
-        let listed = self.pids(operation)?;
         if listed.contains(&Pid::current()) {
             return Err(self.holds_caller(operation));
         }
@@ -49,7 +50,7 @@ impl V1Group {
             confirmed(batch, &members);
             Ok(members)
         };
-        let pass = signal_all(signal, &programs, listed, again);
+        let pass = signal_members(signal, programs, listed, again);
         pass.map_err(|error| self.error(error))
             .map(|pass| pass.described(|error| self.error(error)))
     }
@@ -59,14 +60,14 @@ impl V1Group {
     pub(crate) fn kill_step(&self) -> Result<KillStep> {
         self.kills.fetch_add(1, Ordering::SeqCst);
         if !self.struck.swap(true, Ordering::SeqCst) {
-            return self.strike();
+            return self.strike(self.most_pids()?);
         }
         self.refuse_own(Operation::Kill)?;
         let failed = |failure| self.failed(Operation::Kill, failure);
         self.with_pids(brake::apply).map_err(failed)?;
         let Some(freezer) = self.branches.serving("freezer") else {
             // Nothing thaws such a group, so nothing else would let it fork again.
-            let step = self.strike();
+            let step = self.strike(self.pids(Operation::Kill)?);
             self.with_pids(brake::release).map_err(failed)?;
             return step;
         };
@@ -74,17 +75,30 @@ impl V1Group {
         if self.freeze_state(Operation::Kill)? != FreezeState::Frozen {
             return Ok(KillStep::Freezing);
         }
-        self.strike()
+        self.strike(self.pids(Operation::Kill)?)
+    }
+
+    /// The members in one hierarchy, as long as there are any: whom somebody moved out of that one is seen by the look
+    /// after the first strike, and met by the second.
+    fn most_pids(&self) -> Result<Vec<Pid>> {
+        let pids = self.branches.pids_of_first();
+        let pids = pids.map_err(|failure| self.failed(Operation::Kill, failure))?;
+        if pids.is_empty() { self.pids(Operation::Kill) } else { Ok(pids) }
     }
 
     /// Whoever was listed, and so signalled, last dies last: its end is what is watched for first.
-    fn strike(&self) -> Result<KillStep> {
+    fn strike(&self, listed: Vec<Pid>) -> Result<KillStep> {
+        let programs = self.programs.running_processes();
+        *self.watched() = programs.iter().rev().find(|own| listed.contains(&own.pid())).cloned();
         // Never a stranger that was given the pid of who has died since.
         let watch_last = |batch: &[PidFd], members: &HashSet<Pid>| {
             let last = batch.iter().rev().find(|process| members.contains(&process.pid()));
-            *self.watched() = last.cloned();
+            if last.is_some() {
+                *self.watched() = last.cloned();
+            }
         };
-        self.signal_all(Signal::KILL, Operation::Kill, watch_last).map(KillStep::Signalled)
+        self.signal_all(Signal::KILL, Operation::Kill, &programs, listed, watch_last)
+            .map(KillStep::Signalled)
     }
 
     fn with_pids(&self, act: fn(&Dir) -> Result<(), Failure>) -> Result<(), Failure> {

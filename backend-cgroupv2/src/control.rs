@@ -9,7 +9,7 @@ use containment_core::{
 use containment_process::cgroupfs::{Dir, Failure};
 use containment_process::pidfd::PidFd;
 use containment_process::proc::{Stat, cgroup, process_of};
-use containment_process::signalling::signal_all;
+use containment_process::signalling::signal_members;
 
 use crate::group::V2Group;
 
@@ -98,10 +98,10 @@ impl V2Group {
         signal: Signal,
         list: fn(&Self, Operation) -> Result<Vec<Pid>>,
     ) -> Result<Signalled> {
-        let programs = self.programs.running();
+        let programs = self.programs.running_processes();
         let listed = list(self, Operation::Signal)?;
         let again = |_: &[PidFd]| Ok(list(self, Operation::Signal)?.into_iter().collect());
-        let pass = signal_all(signal, &programs, listed, again);
+        let pass = signal_members(signal, &programs, listed, again);
         pass.map_err(|error| self.error(error))
             .map(|pass| pass.described(|error| self.error(error)))
     }

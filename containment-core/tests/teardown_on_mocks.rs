@@ -113,6 +113,55 @@ fn where_nobody_has_to_be_named_a_kill_at_once_is_the_first_act() {
     assert!(report.is_clean() && report.errors.is_empty() && report.left_behind.is_empty());
 }
 
+/// Somebody else may have frozen the group, which is looked at only where somebody lives on.
+#[test]
+fn a_few_who_die_of_a_signal_are_not_thawed() {
+    let begins = calls![one(Expect::Reap), kills(KillStep::Signalled(passed()))];
+    let calls = calls![begins, one(announced(Change::Empty)), dead(), removal()];
+    let mock = group_naming(false, frozen(), calls);
+    let (report, waits) = drive(Teardown::new(Policy::kill().measuring()), &mock);
+    assert!(report.is_clean() && waits.is_empty(), "{waits:?}");
+}
+
+#[test]
+fn who_lives_on_after_a_signal_is_thawed_within_a_millisecond() {
+    let calls = calls![
+        one(Expect::Reap),
+        kills(KillStep::Signalled(passed())),
+        one(announced(Change::Empty)),
+        alive(),
+        alive(),
+        thaws(),
+        one(announced(Change::Empty)),
+        dead(),
+        removal(),
+    ];
+    let mut teardown = Teardown::new(Policy::kill().measuring());
+    let mock = group_naming(false, frozen(), calls);
+    let Step::Wait { until, .. } = teardown.step(Time::ZERO, &mock) else { panic!("it waits") };
+    assert_eq!(until, Time::ZERO + ms(1));
+    let Step::Done(report) = teardown.step(Time::ZERO + ms(1) / 2, &mock) else {
+        panic!("it ends")
+    };
+    assert!(report.is_clean() && report.rounds == 1, "{report:?}");
+}
+
+#[test]
+fn many_who_are_signalled_are_thawed_at_once() {
+    let many = Signalled { count: 11, failed: Vec::new() };
+    let calls = calls![
+        one(Expect::Reap),
+        kills(KillStep::Signalled(many)),
+        thaws(),
+        one(announced(Change::Empty)),
+        dead(),
+        removal(),
+    ];
+    let mock = group_naming(false, frozen(), calls);
+    let (report, _) = drive(Teardown::new(Policy::kill().measuring()), &mock);
+    assert!(report.is_clean(), "{report:?}");
+}
+
 fn asked_with_grace() -> Vec<Expect> {
     calls![begins(), signals(Signal::TERM), thaws(), signals(Signal::CONT), one(members())]
 }

@@ -196,6 +196,13 @@ impl Programs {
         known.programs.iter().filter(|child| !child.has_ended()).map(ChildOps::pid).collect()
     }
 
+    /// The same, by their own descriptors.
+    pub fn running_processes(&self) -> Vec<PidFd> {
+        let known = self.lock();
+        let running = known.programs.iter().filter(|child| !child.has_ended());
+        running.map(|child| child.process().clone()).collect()
+    }
+
     /// The youngest that lives, by its own descriptor.
     pub fn living(&self) -> Option<PidFd> {
         let known = self.lock();

@@ -43,6 +43,30 @@ pub fn signal_all(
     Ok(pass)
 }
 
+/// The same, and children of ours that are listed get the signal before the others, by the descriptors that we have of
+/// them anyway: until they are reaped nobody else has their pids, so that nothing has to be confirmed.
+pub fn signal_members(
+    signal: Signal,
+    own: &[PidFd],
+    mut listed: Vec<Pid>,
+    confirm: impl FnMut(&[PidFd]) -> Result<HashSet<Pid>>,
+) -> Result<Signalled> {
+    let own: HashMap<Pid, &PidFd> = own.iter().map(|process| (process.pid(), process)).collect();
+    let mut pass = Signalled::default();
+    listed.retain(|pid| {
+        let Some(process) = own.get(pid) else { return true };
+        let sent = process.signal(signal);
+        // Reaped meanwhile: who is listed is another one of that pid.
+        let is_another = matches!(sent, Ok(false));
+        note(*pid, sent, &mut pass);
+        is_another
+    });
+    let others = signal_all(signal, &[], listed, confirm)?;
+    pass.count += others.count;
+    pass.failed.extend(others.failed);
+    Ok(pass)
+}
+
 /// The same of processes that stay members for as long as they live: each is confirmed by when it started.
 pub fn signal_known(signal: Signal, first: &[Pid], known: &[Stat]) -> Result<Signalled> {
     let started: HashMap<Pid, u64> = known.iter().map(|stat| (stat.pid, stat.started)).collect();
@@ -130,6 +154,7 @@ mod tests {
     use super::*;
     use crate::pidfd::Waited;
     use containment_core::Outcome;
+    use std::os::fd::AsFd as _;
     use std::process::{Child, Command};
 
     fn sleeper() -> (Child, Pid) {
@@ -150,6 +175,23 @@ mod tests {
         stranger.kill().unwrap();
         stranger.wait().unwrap();
         drop(member.wait());
+    }
+
+    #[test]
+    fn k20_a_child_of_ours_needs_no_confirmation_until_it_is_reaped() {
+        let (mut child, pid) = sleeper();
+        let own = [PidFd::open(pid).unwrap().unwrap()];
+        let unasked = |_: &[PidFd]| panic!("nobody else is listed");
+        let pass = signal_members(Signal::KILL, &own, vec![pid], unasked).unwrap();
+        assert_eq!((pass.count, pass.failed.len()), (1, 0));
+        child.wait().unwrap();
+        // Another process has the pid by now: not what the descriptor is of, but what was listed.
+        let (mut other, listed) = sleeper();
+        let own = [PidFd::from_fd(listed, own[0].as_fd().try_clone_to_owned().unwrap())];
+        let confirm = |open: &[PidFd]| Ok(open.iter().map(PidFd::pid).collect());
+        let pass = signal_members(Signal::KILL, &own, vec![listed], confirm).unwrap();
+        assert_eq!((pass.count, pass.failed.len()), (1, 0));
+        assert!(!other.wait().unwrap().success());
     }
 
     /// The confirmation opens files, and finds no descriptor free while more than two pidfds are open.

@@ -37,6 +37,8 @@ pub(super) struct Killing {
     begun: bool,
     /// Whether somebody was known to live just now.
     looked: bool,
+    /// Whether who lives on after the first step is to be thawed: somebody else may have frozen the group.
+    thaw_due: bool,
 }
 
 impl Killing {
@@ -49,9 +51,19 @@ impl Killing {
             freezing: None,
             failed_freezes: 0,
             begun: false,
+            thaw_due: false,
         }
     }
+
+    /// When to look again at the latest.
+    fn until(&self, now: Time) -> Time {
+        let next = self.next.min(self.give_up);
+        if self.thaw_due { next.min(now + SOON) } else { next }
+    }
 }
+
+/// By then a few who run have died; who is frozen, where a frozen process does not die, is thawed.
+const SOON: Duration = Duration::from_millis(1);
 
 /// The kernel announces at most one change of a group in about 10 ms, so a freeze that completes at
 /// once is announced late; it is looked for until this has passed.
@@ -84,6 +96,13 @@ impl Freezing {
     }
 }
 
+/// Whether a step signalled a few members, who die only once they are thawed.
+fn signalled_few(step: &Result<KillStep>, group: &dyn GroupOps) -> bool {
+    let kill = group.capabilities().kill;
+    matches!((step, kill), (Ok(KillStep::Signalled(pass)), Kill::Frozen { thaw_after: true })
+        if dying(pass.count) <= SOON)
+}
+
 /// How long so many take to die.
 fn dying(count: usize) -> Duration {
     DYING.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX)).min(DYING_AT_MOST)
@@ -105,6 +124,9 @@ impl Teardown {
         {
             return Next::Phase(end);
         }
+        if std::mem::take(&mut killing.thaw_due) {
+            self.thaw_the_killed(group);
+        }
         if now >= killing.give_up && killing.begun {
             return self.give_up(now, &killing, group);
         }
@@ -114,7 +136,7 @@ impl Teardown {
         if let Some(freezing) = killing.freezing.clone() {
             return self.await_freeze(now, killing, freezing, group);
         }
-        let until = killing.next.min(killing.give_up);
+        let until = killing.until(now);
         self.phase = Phase::Kill(killing);
         self.watch(now, until, Change::Empty, group)
     }
@@ -127,7 +149,7 @@ impl Teardown {
             }
             self.note_members(group);
         }
-        killing.begun = true;
+        let is_first = !std::mem::replace(&mut killing.begun, true);
         let step = group.kill();
         if matches!(step, Ok(KillStep::Freezing)) {
             let until = now + self.policy.freeze_timeout;
@@ -145,8 +167,12 @@ impl Teardown {
             Ok(KillStep::Signalled(pass)) => killing.pauses.pause().max(dying(pass.count)),
             _ => killing.pauses.pause(),
         };
+        // A few whom nobody has told to hold still mostly run, and die without a look at the freezer.
+        killing.thaw_due = is_first && !self.held_still && signalled_few(&step, group);
         self.follow_up(step, group);
-        self.thaw_the_killed(group);
+        if !killing.thaw_due {
+            self.thaw_the_killed(group);
+        }
         self.report.rounds += 1;
         killing.next = now + pause;
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use containment_core::{
     Error, ErrorKind, FreezeState, KillStep, Operation, Pid, Result, Signal, Signalled, Watch,
@@ -14,6 +15,36 @@ use containment_process::signalling::signal_members;
 use crate::branch::Branch;
 use crate::group::V1Group;
 use crate::{brake, freezer};
+
+/// A member whose end is watched for.
+#[derive(Debug, Clone)]
+pub(crate) struct Watched {
+    pub(crate) process: PidFd,
+    /// When a kill signalled it.
+    struck: Option<Instant>,
+}
+
+/// For so long who was a member when it was struck needs no second look: it is dying, and until it has ended the group
+/// is as good as populated.
+const JUST_NOW: Duration = Duration::from_millis(10);
+
+impl Watched {
+    fn living(process: PidFd) -> Self {
+        Self { process, struck: None }
+    }
+
+    fn struck(process: &PidFd) -> Self {
+        Self { process: process.clone(), struck: Some(Instant::now()) }
+    }
+
+    fn was_just_struck(&self) -> bool {
+        self.struck.is_some_and(|struck| struck.elapsed() < JUST_NOW)
+    }
+
+    fn is_dying(&self) -> bool {
+        self.was_just_struck() && !self.process.has_ended().unwrap_or(true)
+    }
+}
 
 impl V1Group {
     pub(crate) fn pids(&self, operation: Operation) -> Result<Vec<Pid>> {
@@ -89,12 +120,13 @@ impl V1Group {
     /// Whoever was listed, and so signalled, last dies last: its end is what is watched for first.
     fn strike(&self, listed: Vec<Pid>) -> Result<KillStep> {
         let programs = self.programs.running_processes();
-        *self.watched() = programs.iter().rev().find(|own| listed.contains(&own.pid())).cloned();
+        let own = programs.iter().rev().find(|own| listed.contains(&own.pid()));
+        *self.watched() = own.map(Watched::struck);
         // Never a stranger that was given the pid of who has died since.
         let watch_last = |batch: &[PidFd], members: &HashSet<Pid>| {
             let last = batch.iter().rev().find(|process| members.contains(&process.pid()));
-            if last.is_some() {
-                *self.watched() = last.cloned();
+            if let Some(last) = last {
+                *self.watched() = Some(Watched::struck(last));
             }
         };
         self.signal_all(Signal::KILL, Operation::Kill, &programs, listed, watch_last)
@@ -180,15 +212,19 @@ impl V1Group {
 
     /// Whether anything lives. A listing may show what has ended and was not reaped.
     pub(crate) fn is_populated(&self) -> Result<bool> {
+        let watched = self.watched().clone();
+        if watched.as_ref().is_some_and(Watched::is_dying) {
+            return Ok(true);
+        }
         if self.branches.are_gone() {
             return Err(self.error(Error::new(ErrorKind::Gone, Operation::Populated)));
         }
+        let process = watched.as_ref().map(|watched| &watched.process);
         let mut populated = false;
         let mut broken = Ok(());
-        let watched = self.watched().clone();
         let walked = self.branches.walk(|dir| {
             if !populated {
-                let lives = any_lives(&dir.pids("cgroup.procs")?, watched.as_ref());
+                let lives = any_lives(&dir.pids("cgroup.procs")?, process);
                 populated = *lives.as_ref().unwrap_or(&true);
                 broken = lives.map(drop);
             }
@@ -204,16 +240,19 @@ impl V1Group {
     pub(crate) fn watch_empty(&self) -> Result<Watch> {
         let mut watched = self.watched();
         // It may have been the last: that is seen without a listing for somebody else to wait for.
-        if let Some(ended) = watched.take_if(|process| process.has_ended().unwrap_or(false)) {
-            return Ok(Watch::Members(vec![ended.source()]));
+        if let Some(ended) = watched.take_if(|one| one.process.has_ended().unwrap_or(false)) {
+            return Ok(Watch::Members(vec![ended.process.source()]));
         }
-        let still = watched.as_ref().map(|process| self.is_living_member(process));
-        if !still.transpose()?.unwrap_or(false) {
-            *watched = self.living_member()?;
+        let is_watched = match watched.as_ref() {
+            Some(one) => one.was_just_struck() || self.is_living_member(&one.process)?,
+            None => false,
+        };
+        if !is_watched {
+            *watched = self.living_member()?.map(Watched::living);
         }
         Ok(watched
             .as_ref()
-            .map_or(Watch::Backoff, |process| Watch::Members(vec![process.source()])))
+            .map_or(Watch::Backoff, |one| Watch::Members(vec![one.process.source()])))
     }
 
     fn is_living_member(&self, process: &PidFd) -> Result<bool> {

@@ -10,9 +10,9 @@ use containment_core::{
     Program, Reaped, Result, Signal, Signalled, Usage, Watch,
 };
 use containment_process::child::Programs;
-use containment_process::pidfd::PidFd;
 
 use crate::branches::{Branches, Top};
+use crate::control::Watched;
 use crate::driver::Driver;
 use crate::home::V1Home;
 
@@ -28,7 +28,7 @@ pub(crate) struct V1Group {
     /// Whether a kill has signalled everybody once, so that whoever is left needs the freezer.
     pub(crate) struck: AtomicBool,
     pub(crate) programs: Programs,
-    watched: Mutex<Option<PidFd>>,
+    watched: Mutex<Option<Watched>>,
     removed: AtomicBool,
 }
 
@@ -52,7 +52,7 @@ impl V1Group {
         Top { place: &self.driver.place, outer: Some(&self.branches) }
     }
 
-    pub(crate) fn watched(&self) -> MutexGuard<'_, Option<PidFd>> {
+    pub(crate) fn watched(&self) -> MutexGuard<'_, Option<Watched>> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -204,7 +204,7 @@ impl GroupOps for V1Group {
 
     fn handles(&self) -> Vec<RawFd> {
         let mut handles = self.branches.handles();
-        handles.extend(self.watched().iter().map(AsRawFd::as_raw_fd));
+        handles.extend(self.watched().iter().map(|watched| watched.process.as_raw_fd()));
         handles.extend(self.programs.handles());
         handles
     }

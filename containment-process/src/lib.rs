@@ -1,6 +1,7 @@
 //! The Linux process primitives that the real drivers and the command share: the [`spawn`] engine, pidfds, waits,
 //! signals, sessions, sub-reaping, a forked worker, a channel, users by name, the readings of [`proc`], the [`ancestry`] of
-//! processes, [`cgroupfs`] by handles, and for a short life its [`entry`], its [`heap`] and how it copies.
+//! processes, [`cgroupfs`] by handles, and for a short life its [`entry`](mod@entry), its [`heap`] and how it
+//! copies.
 //!
 //! All `unsafe` of the workspace is in this crate, a SAFETY sentence with each. Nothing here waits for a group to
 //! change or decides what is done with one next: that is for drivers and core.

@@ -169,7 +169,7 @@ fn dispose(signal: Signal, how: libc::sighandler_t, flags: libc::c_int) -> io::R
 }
 
 /// SIGPIPE and SIGCHLD, as far as they were ignored when this process was started. Rust's runtime, or
-/// [`entry`](crate::entry), ignores the first before `main`, an [`Inbox`] sets the second to its default.
+/// [`entry`](mod@crate::entry), ignores the first before `main`, an [`Inbox`] sets the second to its default.
 static IGNORED_AT_START: AtomicU64 = AtomicU64::new(0);
 
 const SIGPIPE: Option<Signal> = Signal::new(libc::SIGPIPE);

@@ -3,6 +3,7 @@
 //! script; they do without.
 
 use std::env;
+use std::path::Path;
 use std::process::Command;
 
 /// From here on rustc links for x86-64 and glibc by the lld that it brings.
@@ -16,7 +17,7 @@ fn main() {
         || ["fuse-ld", "linker", "link-self-contained"].iter().any(|flag| flags.contains(flag));
     let is_known = match of("CARGO_CFG_TARGET_ENV").as_str() {
         "musl" => true,
-        "gnu" => release_of_rustc().is_some_and(|release| release >= WITH_LINKER),
+        "gnu" => has_linker() && release().is_some_and(|release| release >= WITH_LINKER),
         _ => false,
     };
     let script = format!("{}/src/bin/contain/order.ld", of("CARGO_MANIFEST_DIR"));
@@ -31,8 +32,19 @@ fn of(name: &str) -> String {
     env::var(name).unwrap_or_default()
 }
 
+/// Whether the linker did come with it: packages of distributions go without.
+fn has_linker() -> bool {
+    let linker = format!("lib/rustlib/{}/bin/gcc-ld/ld.lld", of("HOST"));
+    rustc(&["--print", "sysroot"])
+        .is_some_and(|sysroot| Path::new(sysroot.trim()).join(linker).exists())
+}
+
 /// The 95 of `rustc 1.95.0 (…)`.
-fn release_of_rustc() -> Option<u32> {
-    let told = Command::new(of("RUSTC")).arg("--version").output().ok()?;
-    String::from_utf8(told.stdout).ok()?.split('.').nth(1)?.parse().ok()
+fn release() -> Option<u32> {
+    rustc(&["--version"])?.split('.').nth(1)?.parse().ok()
+}
+
+fn rustc(words: &[&str]) -> Option<String> {
+    let told = Command::new(of("RUSTC")).args(words).output().ok()?;
+    String::from_utf8(told.stdout).ok()
 }

@@ -234,17 +234,6 @@ impl Branches {
         Ok(pids)
     }
 
-    /// Every process of the subtree in the hierarchy of the identity.
-    pub(crate) fn pids_of_first(&self) -> Result<Vec<Pid>, Failure> {
-        let mut pids = Vec::new();
-        let Some(first) = self.all.first() else { return Ok(pids) };
-        first.walk(|dir| {
-            pids.extend(dir.pids("cgroup.procs")?.pids);
-            Ok(())
-        })?;
-        Ok(pids)
-    }
-
     /// Those of `asked` that are in the subtrees. Only as many hierarchies are listed as it takes to see them all.
     pub(crate) fn members_among(&self, mut asked: HashSet<Pid>) -> Result<HashSet<Pid>, Failure> {
         let mut members = HashSet::new();

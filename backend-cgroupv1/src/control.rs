@@ -91,7 +91,7 @@ impl V1Group {
     pub(crate) fn kill_step(&self) -> Result<KillStep> {
         self.kills.fetch_add(1, Ordering::SeqCst);
         if !self.struck.swap(true, Ordering::SeqCst) {
-            return self.strike(self.most_pids()?);
+            return self.strike(self.pids(Operation::Kill)?);
         }
         self.refuse_own(Operation::Kill)?;
         let failed = |failure| self.failed(Operation::Kill, failure);
@@ -107,14 +107,6 @@ impl V1Group {
             return Ok(KillStep::Freezing);
         }
         self.strike(self.pids(Operation::Kill)?)
-    }
-
-    /// The members in one hierarchy, as long as there are any: whom somebody moved out of that one is seen by the look
-    /// after the first strike, and met by the second.
-    fn most_pids(&self) -> Result<Vec<Pid>> {
-        let pids = self.branches.pids_of_first();
-        let pids = pids.map_err(|failure| self.failed(Operation::Kill, failure))?;
-        if pids.is_empty() { self.pids(Operation::Kill) } else { Ok(pids) }
     }
 
     /// Whoever was listed, and so signalled, last dies last: its end is what is watched for first.

@@ -113,8 +113,8 @@ impl Channel {
             recvmsg(&*self.0, &mut [IoSliceMut::new(&mut text)], &mut ancillary, flags)
         });
         let received = match received {
-            // What the other side had sent before it was closed is delivered first.
-            Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+            // It was closed since it was asked for the length.
+            Err(rustix::io::Errno::CONNRESET) => return self.take(flags),
             received => received?,
         };
         let mut descriptors = Vec::new();
@@ -140,8 +140,8 @@ impl Channel {
         let flags = flags | RecvFlags::PEEK | RecvFlags::TRUNC;
         match retry_on_intr(|| recv(&*self.0, &mut [0_u8; 0], flags)) {
             Ok((_, length)) => Ok(length),
-            // What the other side had sent before it was closed is delivered first.
-            Err(rustix::io::Errno::CONNRESET) => Ok(0),
+            // It was closed with something of ours unread, which is told once: what it had sent before is there still.
+            Err(rustix::io::Errno::CONNRESET) => self.length_of_next(flags),
             Err(errno) => Err(errno.into()),
         }
     }
@@ -191,6 +191,19 @@ mod tests {
         assert_eq!(refused.raw_os_error(), Some(libc::EMSGSIZE));
         ours.send(b"short", &[]).unwrap();
         assert_eq!(theirs.receive().unwrap().unwrap().text, b"short");
+    }
+
+    #[test]
+    fn what_was_sent_before_the_end_arrives_though_something_of_ours_was_not_read() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        ours.send(b"unread", &[]).unwrap();
+        theirs.send(b"one", &[]).unwrap();
+        theirs.send(b"two", &[]).unwrap();
+        drop(theirs);
+        let next = || ours.receive().unwrap().map(|message| message.text);
+        assert_eq!(next().as_deref(), Some(&b"one"[..]));
+        assert_eq!(next().as_deref(), Some(&b"two"[..]));
+        assert_eq!(next(), None);
     }
 
     #[test]

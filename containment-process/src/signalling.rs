@@ -1,7 +1,8 @@
 //! One pass of signals over processes that come and go, without ever hitting a stranger.
 //!
 //! A pid is listed, opened as a pidfd, and then confirmed: who is still a member is the process that was
-//! opened, or that one has ended and the signal goes nowhere. So a recycled pid is never hit (K20).
+//! opened, or that one has ended and the signal goes nowhere. So a recycled pid is never hit (K20). A child of ours
+//! has its pid until it is reaped, and a pidfd from its start.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -43,8 +44,8 @@ pub fn signal_all(
     Ok(pass)
 }
 
-/// The same, and children of ours that are listed get the signal before the others, by the descriptors that we have of
-/// them anyway: until they are reaped nobody else has their pids, so that nothing has to be confirmed.
+/// The same of the members of a group, and children of ours among them get the signal before the others, by the descriptors
+/// that we have of them anyway: until they are reaped nobody else has their pids, so that nothing has to be confirmed.
 pub fn signal_members(
     signal: Signal,
     own: &[PidFd],

@@ -4,6 +4,8 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 
+use containment_core::Pid;
+
 use crate::fork::clone_memory;
 use crate::pidfd::PidFd;
 
@@ -11,25 +13,38 @@ use crate::pidfd::PidFd;
 /// exit handlers of this process. Its pidfd tells its end.
 ///
 /// # Errors
-/// Where it fails nothing was begun. `EBUSY`-like [`io::ErrorKind::ResourceBusy`] when this process has other
-/// threads: their locks would stay locked in the child for ever.
+/// Where the worker may have begun, it was killed; what it started is left to the caller.
+/// `EBUSY`-like [`io::ErrorKind::ResourceBusy`] when this process has other threads: their locks
+/// would stay locked in the child for ever.
 pub fn fork(work: impl FnOnce() -> u8) -> io::Result<PidFd> {
-    fork_with(libc::SIGCHLD, work)
+    refuse_threads()?;
+    // SAFETY: this process has one thread, so that the child's copy is consistent.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => run(work),
+        pid => {
+            let pid = Pid::new(pid).ok_or(io::ErrorKind::InvalidData)?;
+            match PidFd::open(pid) {
+                Ok(Some(worker)) => Ok(worker),
+                // Out of descriptors: without a handle the worker must not go on.
+                failed => {
+                    end_child(pid);
+                    failed.and(Err(io::Error::from_raw_os_error(libc::ESRCH)))
+                }
+            }
+        }
+    }
 }
 
 /// Forks like [`fork`], a child that stands apart: its end sends no SIGCHLD, and a wait for any child
 /// does not see it. Only its pidfd tells.
 ///
 /// # Errors
-/// As with [`fork`].
+/// Where it fails nothing was begun; [`io::ErrorKind::ResourceBusy`] as with [`fork`].
 pub fn fork_apart(work: impl FnOnce() -> u8) -> io::Result<PidFd> {
-    fork_with(0, work)
-}
-
-fn fork_with(exit_signal: libc::c_int, work: impl FnOnce() -> u8) -> io::Result<PidFd> {
     refuse_threads()?;
     // SAFETY: this process has one thread, so that the child's copy is consistent.
-    let worker = unsafe { clone_memory(exit_signal) }?;
+    let worker = unsafe { clone_memory(0) }?;
     Ok(worker.unwrap_or_else(|| {
         // Its libc, which did not fork, may take it for its parent: what `abort` sends to itself would go there.
         std::panic::set_hook(Box::new(|_| exit(PANICKED)));
@@ -53,6 +68,15 @@ fn run(work: impl FnOnce() -> u8) -> ! {
     let status = work();
     std::mem::forget(guard);
     exit(status)
+}
+
+/// Kills and reaps a child of ours.
+fn end_child(pid: Pid) {
+    // SAFETY: integers and a null pointer only; the child is unreaped, so that its pid is its own.
+    unsafe {
+        libc::kill(pid.as_raw(), libc::SIGKILL);
+        libc::waitpid(pid.as_raw(), std::ptr::null_mut(), 0);
+    }
 }
 
 /// Ends the child when `work` unwinds, before the parent's frames would be run a second time.

@@ -126,6 +126,8 @@ impl Teardown {
         }
         if std::mem::take(&mut killing.thaw_due) {
             self.thaw_the_killed(group);
+            // Who was thawed just now was signalled already.
+            killing.next = killing.next.max(now + SOON);
         }
         if now >= killing.give_up && killing.begun {
             return self.give_up(now, &killing, group);
@@ -149,7 +151,7 @@ impl Teardown {
             }
             self.note_members(group);
         }
-        let is_first = !std::mem::replace(&mut killing.begun, true);
+        killing.begun = true;
         let step = group.kill();
         if matches!(step, Ok(KillStep::Freezing)) {
             let until = now + self.policy.freeze_timeout;
@@ -168,6 +170,7 @@ impl Teardown {
             _ => killing.pauses.pause(),
         };
         // A few whom nobody has told to hold still mostly run, and die without a look at the freezer.
+        let is_first = self.report.rounds == 0;
         killing.thaw_due = is_first && !self.held_still && signalled_few(&step, group);
         self.follow_up(step, group);
         if !killing.thaw_due {

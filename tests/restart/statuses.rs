@@ -1,6 +1,7 @@
 //! Tasks that go on when their agent is killed, and how they ended.
 
 use std::fs;
+use std::io::Write as _;
 
 use containment::registry::{Registry, Tenure};
 use containment::{ErrorKind, Outcome, Program, Signal, Stream};
@@ -9,7 +10,7 @@ use crate::agent::{Own, Stage, figure, heard, say};
 use crate::support::job::signal;
 use crate::support::{eventually, traces};
 
-/// Every other task has ended before the agent is killed; the others do when a pipe is opened. Every
+/// Every other task has ended before the agent is killed; the others do when a line is theirs to read. Every
 /// seventh is killed by a signal of its own.
 fn script(task: usize) -> String {
     let wait = if task.is_multiple_of(2) { "" } else { "read go <GATE; " };
@@ -53,8 +54,12 @@ fn orphaned(stage: &Stage, tasks: usize) -> Registry {
     stage.registry()
 }
 
-fn open_gate(stage: &Stage) {
-    drop(fs::File::options().write(true).open(stage.path("gate")).expect("somebody waits at it"));
+/// Lets so many tasks go on, for as long as it is held: also one that has not come to the gate yet.
+fn open_gate(stage: &Stage, tasks: usize) -> fs::File {
+    let gate = fs::File::options().read(true).write(true).open(stage.path("gate"));
+    let mut gate = gate.expect("it was made");
+    gate.write_all("\n".repeat(tasks).as_bytes()).expect("a pipe takes that much");
+    gate
 }
 
 pub(crate) fn restart(backend: &str) {
@@ -64,7 +69,7 @@ pub(crate) fn restart(backend: &str) {
     let entries: Vec<_> = registry.entries().unwrap().into_iter().map(Result::unwrap).collect();
     assert_eq!(entries.len(), tasks);
     let mut groups: Vec<_> = entries.iter().map(|entry| registry.reopen(entry).unwrap()).collect();
-    open_gate(&stage);
+    let _gate = open_gate(&stage, tasks);
     for (entry, (_, programs)) in entries.iter().zip(&mut groups) {
         let task = entry.name.as_str().rsplit_once('-').unwrap().1.parse().unwrap();
         let [program] = &programs[..] else { panic!("{} has {programs:?}", entry.name) };
@@ -95,7 +100,7 @@ pub(crate) fn keeper_lost(backend: &str) {
     let (_, lost) = registry.reopen(&entry(1)).unwrap();
     let (_, other) = registry.reopen(&entry(3)).unwrap();
     // A helper that keeps lets what a lost keeper had go on, or be ended by its group.
-    open_gate(&stage);
+    let _gate = open_gate(&stage, 4);
     let error = lost[0].wait().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::StatusLost, "{error}");
     assert_eq!(other[0].wait().unwrap(), expected(3));

@@ -76,6 +76,16 @@ impl OwnChildren {
         Ok(members)
     }
 
+    /// Whether one that was seen under another parent is a child of ours now.
+    fn has_adopted(&self) -> bool {
+        let own = Pid::current().as_raw();
+        let is_ours = |(pid, started): (&Pid, &u64)| {
+            let stat = Stat::read(*pid).ok().flatten();
+            stat.is_some_and(|stat| stat.started == *started && stat.parent == own)
+        };
+        self.orphans.lock().unwrap_or_else(PoisonError::into_inner).iter().any(is_ours)
+    }
+
     fn refuse_removed(&self, operation: Operation) -> Result<()> {
         if self.removed.load(Ordering::Acquire) {
             return Err(self.error(Error::new(ErrorKind::Gone, operation)));
@@ -202,6 +212,10 @@ impl GroupOps for OwnChildren {
             return Err(self.error(Error::new(ErrorKind::Busy, Operation::Remove)));
         }
         self.reap()?;
+        // A walk may miss who is re-parented meanwhile (proc(5)): nobody would reap him later.
+        if self.has_adopted() {
+            return Err(self.error(Error::new(ErrorKind::Busy, Operation::Remove)));
+        }
         self.removed.store(true, Ordering::Release);
         Ok(())
     }

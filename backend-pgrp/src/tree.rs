@@ -56,6 +56,9 @@ impl Tree {
 
     /// Those who are excepted and whose descendants are looked for, and everybody else, zombies too.
     fn all(&self, operation: Operation) -> Result<(Vec<Stat>, Vec<Stat>)> {
+        if self.roots.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
         let snapshot = Snapshot::below(&self.roots, &self.others)
             .map_err(|error| Error::from_io(operation, &error))?;
         let theirs = snapshot.descendants_of_all(&self.others).into_iter().map(|stat| stat.pid);

@@ -2,7 +2,7 @@
 //! its supervisor, and ends everything when the supervisor dies.
 //!
 //! It has a process group of its own, works in `/`, blocks every signal that can
-//! be blocked, and holds no descriptor of the program's. It ends when its last child was reaped.
+//! be blocked but SIGCONT, and holds no descriptor of the program's. It ends when its last child was reaped.
 
 use std::io::{self, PipeWriter};
 use std::os::fd::AsFd;
@@ -19,7 +19,7 @@ use containment_process::pidfd::{Look, PidFd, Waited};
 use containment_process::proc::Stat;
 use containment_process::reap::{Children, become_sub_reaper, reap_children};
 use containment_process::session::has_no_terminal;
-use containment_process::signals::{Inbox, set_mask};
+use containment_process::signals::{Inbox, only_continue, set_mask};
 use containment_process::spawn::{Entry, Failure, Launch, Memory, spawn};
 use containment_process::{rusage, worker};
 use rustix::process::{setpgid, setsid};
@@ -28,7 +28,7 @@ use crate::capabilities;
 use crate::keepers::{Order, Recorder};
 use crate::lacking::{OfProcesses, lacking, starts_nothing};
 use crate::message::Message;
-use crate::tree::{Struck, Tree};
+use crate::tree::Tree;
 
 /// What a keeper is told when it is made.
 #[derive(Debug)]
@@ -116,6 +116,8 @@ impl Keeper {
         handles.extend(recorder.iter().flat_map(|recorder| recorder.handles()));
         worker::detach(&handles)?;
         let inbox = Inbox::open_all(SignalSet::default().with(Signal::CHLD).with(LET_GO))?;
+        // Its supervisor sends it whenever it has heard nothing.
+        only_continue()?;
         let [told, let_go] = [false, order.lasting].map(AtomicBool::new);
         Ok(Self {
             pipe,
@@ -276,7 +278,7 @@ impl GroupOps for Keeper {
     }
 
     fn members(&self) -> Result<Vec<Member>> {
-        Self::tree().members(&[], Operation::Members)
+        Self::tree().members(Operation::Members)
     }
 
     fn populated(&self) -> Result<bool> {
@@ -285,7 +287,7 @@ impl GroupOps for Keeper {
     }
 
     fn signal(&self, signal: Signal) -> Result<Signalled> {
-        Self::tree().signal(signal, &[], &Struck::default())
+        Self::tree().signal(signal)
     }
 
     fn kill(&self) -> Result<KillStep> {

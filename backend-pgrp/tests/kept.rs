@@ -46,7 +46,9 @@ const CASES: &[Case] = cases![
     a_member_that_became_another_user_is_told_by_the_first_kill,
     a_program_that_joined_another_process_group_is_met_by_the_first_kill,
     who_left_the_process_group_of_a_program_that_came_after_the_list_is_met_by_the_first_kill,
+    who_ended_or_began_since_a_freeze_is_known_to_the_next_list,
     its_keeper_is_not_told_that_a_program_stops_and_goes_on,
+    its_keeper_is_not_woken_up_by_what_lets_it_go_on,
     what_a_program_used_counts_once_beside_a_crowd,
     who_lives_without_its_first_thread_has_its_memory,
     who_got_the_pid_of_a_keeper_that_is_gone_is_a_member,
@@ -276,6 +278,27 @@ fn who_left_the_process_group_of_a_program_that_came_after_the_list_is_met_by_th
     eventually("its keepers have ended", || group.ops().remove().is_ok());
 }
 
+/// A freeze knows who there is.
+fn who_ended_or_began_since_a_freeze_is_known_to_the_next_list() {
+    let driver = driver();
+    let group = create(&driver, "frozen");
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let start = sh("sleep 1000 & echo $!; exec sleep 1000").stdout(writer);
+    let program = group.spawn(&start).unwrap();
+    let child = told_pid(&mut reader);
+    let listed = || -> Vec<Pid> { group.members().unwrap().iter().map(|m| m.pid).collect() };
+    group.ops().request_freeze().unwrap();
+    assert_eq!(listed(), [program.pid(), child]);
+    group.ops().request_freeze().unwrap();
+    assert!(PidFd::open(child).unwrap().unwrap().signal(Signal::KILL).unwrap());
+    eventually("it is dead", || Stat::read(child).unwrap().is_none_or(|stat| stat.is_dead()));
+    assert_eq!(listed(), [program.pid()]);
+    group.ops().request_freeze().unwrap();
+    let second = group.spawn(&Program::new("sleep").arg("1000")).unwrap();
+    assert_eq!(listed(), [program.pid(), second.pid()]);
+    clean_kill(group);
+}
+
 /// It could not do anything about it, and would be woken up by each. What comes while it is stopped itself is pending.
 fn its_keeper_is_not_told_that_a_program_stops_and_goes_on() {
     let driver = driver();
@@ -304,10 +327,28 @@ fn its_keeper_is_not_told_that_a_program_stops_and_goes_on() {
     clean_kill(group);
 }
 
-/// What waits for a whole process (`ShdPnd` of `/proc/PID/status`).
+/// Whoever asks for news sends it a SIGCONT.
+fn its_keeper_is_not_woken_up_by_what_lets_it_go_on() {
+    let driver = driver();
+    let group = create(&driver, "woken");
+    let program = group.spawn(&Program::new("sleep").arg("1000")).unwrap();
+    let keeper = Pid::new(Stat::read(program.pid()).unwrap().unwrap().parent).unwrap();
+    eventually("it keeps", || !signals(keeper, "SigBlk:").contains(Signal::CONT));
+    assert!(signals(keeper, "SigBlk:").contains(Signal::TERM));
+    assert_eq!(program.try_wait().unwrap(), None);
+    assert!(!pending(keeper).contains(Signal::CONT), "it has to be read");
+    clean_kill(group);
+}
+
+/// What waits for a whole process.
 fn pending(pid: Pid) -> SignalSet {
+    signals(pid, "ShdPnd:")
+}
+
+/// The signals of a line of `/proc/PID/status`.
+fn signals(pid: Pid, which: &str) -> SignalSet {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let bits = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).unwrap();
+    let bits = status.lines().find_map(|line| line.strip_prefix(which)).unwrap();
     SignalSet::from_bits(u64::from_str_radix(bits.trim(), 16).unwrap())
 }
 

@@ -115,6 +115,13 @@ pub fn set_mask(set: SignalSet) -> io::Result<SignalSet> {
     change_mask(libc::SIG_SETMASK, set)
 }
 
+/// Has SIGCONT do nothing but let this process go on. Blocked, it would be kept, and wake up an [`Inbox`] that does not
+/// receive it.
+pub fn only_continue() -> io::Result<()> {
+    set_default(Signal::CONT)?;
+    change_mask(libc::SIG_UNBLOCK, SignalSet::default().with(Signal::CONT)).map(drop)
+}
+
 /// By the system call itself: libc's wrapper leaves its own signals unblocked.
 fn change_mask(how: i32, set: SignalSet) -> io::Result<SignalSet> {
     let (new, mut old) = (set.bits(), 0_u64);

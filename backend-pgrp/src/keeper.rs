@@ -4,6 +4,7 @@
 //! It has a process group of its own, works in `/`, blocks every signal that can
 //! be blocked but SIGCONT, and holds no descriptor of the program's. It ends when its last child was reaped.
 
+use std::borrow::Cow;
 use std::io::{self, PipeWriter};
 use std::os::fd::AsFd;
 use std::os::fd::{AsRawFd, RawFd};
@@ -237,8 +238,8 @@ fn is_orphaned(member: Pid) -> io::Result<bool> {
 
 fn start(order: &Order<'_>, inherited: SignalSet) -> Result<PidFd, Failure> {
     let program = match order.program.mask() {
-        Some(_) => order.program.clone(),
-        None => order.program.clone().signal_mask(inherited),
+        Some(_) => Cow::Borrowed(order.program),
+        None => Cow::Owned(order.program.clone().signal_mask(inherited)),
     };
     spawn(&Launch {
         program: &program,

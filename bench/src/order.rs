@@ -3,7 +3,8 @@
 //! A run comes to a tenth of the code, which would lie all over it: a page fault maps the sixteen pages around it. A run
 //! on each backend is taken step by step with its guardian or its keeper, and then a library's helper with two keepers.
 //! That takes minutes, and the functions that they come to are told in their order, by patterns that outlive a change
-//! elsewhere: names without their hashes.
+//! elsewhere: names without their hashes. Those of the helper's keepers are the first: a fork maps no code, and each of
+//! them comes to its own anew.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -33,7 +34,7 @@ const RUNS: [&[&str]; 5] = [
     &["--backend", "process-group", "--orphans", "keep"],
 ];
 
-const HEAD: &str = "/* What `contain run` executes (its own processes do), and a helper, in the order in which it comes to it, so that it lies\n   \
+const HEAD: &str = "/* What `contain run` executes (its own processes do), and a helper, its keepers first, in the order in which they come to it, so that it lies\n   \
                     together. Made by `just order`; what matches nothing does no harm. */\n";
 
 /// Prints the script.
@@ -51,11 +52,14 @@ pub fn print() -> Result<()> {
             patterns.extend(new.filter(|pattern| known.insert(pattern.clone())));
         }
     };
+    let mut helper = steps_of_helper(&binary, directory.path())?.into_iter();
+    let own = helper.next().unwrap_or_default();
+    helper.for_each(&mut take);
     for how in RUNS {
         let words = [&["run"], how, &["--report", report, "--", "true"]].concat();
-        take(steps_of_run(&binary, &words)?);
+        steps_of_run(&binary, &words)?.into_iter().for_each(&mut take);
     }
-    take(steps_of_helper(&binary, directory.path())?);
+    take(own);
     let lines: String =
         patterns.iter().map(|pattern| format!("    *(.text.{pattern})\n")).collect();
     print!("{HEAD}SECTIONS {{\n  .text.run : {{\n{lines}  }}\n}}\nINSERT BEFORE .text;\n");
@@ -99,7 +103,7 @@ fn without_crate_hashes(name: &str) -> String {
     whole
 }
 
-fn steps_of_run(binary: &Path, words: &[&str]) -> Result<Vec<u64>> {
+fn steps_of_run(binary: &Path, words: &[&str]) -> Result<Vec<Vec<u64>>> {
     let child = Command::new("sh")
         .args(["-c", STOPPED, "sh"])
         .arg(binary)
@@ -113,7 +117,7 @@ fn steps_of_run(binary: &Path, words: &[&str]) -> Result<Vec<u64>> {
 }
 
 /// A supervisor's, who has it start two programs.
-fn steps_of_helper(binary: &Path, directory: &Path) -> Result<Vec<u64>> {
+fn steps_of_helper(binary: &Path, directory: &Path) -> Result<Vec<Vec<u64>>> {
     let [script, told, state] = ["helper", "pid", "state"].map(|name| directory.join(name));
     let text = format!(
         "#!/bin/sh\necho $$ >{0}.new && mv {0}.new {0}\nset -- {1} \"$@\"\n{STOPPED}\n",
@@ -155,9 +159,9 @@ fn supervise(helper: &Path, state: &Path) -> Result<()> {
 /// A shell's line: the process stops itself before it becomes the binary.
 const STOPPED: &str = "kill -STOP $$; exec \"$@\"";
 
-/// Each place in the binary that a process comes to which has stopped itself, the first time: its own, and then those of
-/// the processes that it starts, until they become another program.
-fn steps(binary: &Path, first: Pid) -> Result<Vec<u64>> {
+/// Each place in the binary that a process comes to which has stopped itself, the first time; and each that those come to
+/// which it starts, until they become another program.
+fn steps(binary: &Path, first: Pid) -> Result<Vec<Vec<u64>>> {
     execute(first)?;
     let mut all = vec![Stepped::of(first, binary)?];
     ptrace::step(first, None)?;
@@ -204,7 +208,7 @@ fn steps(binary: &Path, first: Pid) -> Result<Vec<u64>> {
         };
         unless_killed(ptrace::step(pid, signal))?;
     }
-    Ok(all.into_iter().flat_map(|process| process.places).collect())
+    Ok(all.into_iter().map(|process| process.places).collect())
 }
 
 /// Has it become the binary, about to execute its first instruction; who it starts is followed.

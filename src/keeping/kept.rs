@@ -1,6 +1,7 @@
 //! A program in a cgroup that is started by a keeper, which waits for it and writes down how it ended: it
 //! outlives this process, and its status does.
 
+use std::borrow::Cow;
 use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -80,8 +81,8 @@ pub(super) fn serve(
 ) -> u8 {
     let Ok(inherited) = set_mask(SignalSet::ALL) else { return FAILED };
     let masked = match program.mask() {
-        Some(_) => program.clone(),
-        None => program.clone().signal_mask(inherited),
+        Some(_) => Cow::Borrowed(program),
+        None => Cow::Owned(program.clone().signal_mask(inherited)),
     };
     let child = match group.spawn(&masked) {
         Ok(child) => child,

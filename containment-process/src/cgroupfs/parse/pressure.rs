@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use containment_core::Stalled;
 
-use super::{Parsed, each_line, is_name, words};
+use super::Parsed;
+use crate::malformed::Malformed;
 use crate::proc::text::number as decimal;
 
 /// `cpu.pressure`, `memory.pressure`, `io.pressure`; `None` when the file tells nothing of some waiting.
@@ -18,30 +19,55 @@ use crate::proc::text::number as decimal;
 /// ```
 pub fn pressure(text: &[u8]) -> Parsed<Option<Stalled>> {
     let (mut some, mut full) = (None, None);
-    each_line(text, |line| {
-        let mut words = words(line);
-        let kind = words.next().filter(|kind| is_name(kind))?;
-        let mut total = None;
-        for word in words {
-            let equals = word.iter().position(|byte| *byte == b'=')?;
-            if &word[..equals] == b"total" {
-                total = Some(Duration::from_micros(decimal(&word[equals + 1..])?));
-            }
-        }
+    let (mut rest, mut line) = (text, 0);
+    while !rest.is_empty() {
+        line += 1;
+        let (kind, total, after) = split_line(rest).ok_or(Malformed { line })?;
+        let total = total.map(Duration::from_micros);
         match kind {
-            b"some" => some = Some(total?),
-            b"full" => full = Some(total?),
+            b"some" => some = Some(total.ok_or(Malformed { line })?),
+            b"full" => full = Some(total.ok_or(Malformed { line })?),
             _ => {}
         }
-        Some(())
-    })?;
+        rest = after;
+    }
     Ok(some.map(|some| Stalled { some, full }))
+}
+
+/// What the first line tells of, its total, and what follows it: one search for the end of each part, since a monitor
+/// reads three of these files for each group.
+fn split_line(text: &[u8]) -> Option<(&[u8], Option<u64>, &[u8])> {
+    let end = text.iter().position(|byte| !byte.is_ascii_graphic())?;
+    let (kind, mut rest) = text.split_at(end);
+    if kind.is_empty() {
+        return None;
+    }
+    let mut total = None;
+    loop {
+        rest = match rest.split_first()? {
+            (b'\n', after) => return Some((kind, total, after)),
+            (b' ', after) if matches!(after, [b' ' | b'\n', ..]) => after,
+            (b' ', field) => {
+                let (key, after) = split_before(field, |byte| matches!(byte, b'=' | b' ' | b'\n'))?;
+                let (value, after) =
+                    split_before(after.strip_prefix(b"=")?, |byte| matches!(byte, b' ' | b'\n'))?;
+                if key == b"total" {
+                    total = Some(decimal(value)?);
+                }
+                after
+            }
+            _ => return None,
+        };
+    }
+}
+
+fn split_before(text: &[u8], is_end: impl Fn(u8) -> bool) -> Option<(&[u8], &[u8])> {
+    Some(text.split_at(text.iter().position(|byte| is_end(*byte))?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::malformed::Malformed;
 
     #[test]
     fn before_5_13_cpus_have_no_full() {
@@ -60,6 +86,16 @@ mod tests {
             let text = format!("{some}{second}");
             assert_eq!(pressure(text.as_bytes()), Err(Malformed { line }), "{text:?}");
         }
-        assert_eq!(pressure(b"some total=1"), Err(Malformed { line: 1 }));
+        for text in ["some total=1", "some", "some\ttotal=1\n", " total=1\n", "some a total=1\n"] {
+            assert_eq!(pressure(text.as_bytes()), Err(Malformed { line: 1 }), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn blanks_and_fields_that_are_not_known_are_passed_over() {
+        let text = b"some total=3  avg=\xff later==1 \nrest\nfull =  total=4\n";
+        let expected =
+            Stalled { some: Duration::from_micros(3), full: Some(Duration::from_micros(4)) };
+        assert_eq!(pressure(text), Ok(Some(expected)));
     }
 }

@@ -1,8 +1,8 @@
 //! The keeper: a small process that starts the program, adopts and reaps whatever it leaves, tells
 //! its supervisor, and ends everything when the supervisor dies.
 //!
-//! It has a process group of its own, works in `/`, blocks every signal that can
-//! be blocked but SIGCONT, and holds no descriptor of the program's. It ends when its last child was reaped.
+//! It has a process group of its own, works in `/`, blocks every signal but SIGCONT and those that cannot be
+//! blocked, and holds no descriptor of the program's. It ends when its last child was reaped.
 
 use std::borrow::Cow;
 use std::io::{self, PipeWriter};
@@ -29,7 +29,7 @@ use crate::capabilities;
 use crate::keepers::{Order, Recorder};
 use crate::lacking::{OfProcesses, lacking, starts_nothing};
 use crate::message::Message;
-use crate::tree::Tree;
+use crate::tree::{Struck, Tree};
 
 /// What a keeper is told when it is made.
 #[derive(Debug)]
@@ -279,7 +279,7 @@ impl GroupOps for Keeper {
     }
 
     fn members(&self) -> Result<Vec<Member>> {
-        Self::tree().members(Operation::Members)
+        Self::tree().members(&[], Operation::Members)
     }
 
     fn populated(&self) -> Result<bool> {
@@ -288,7 +288,7 @@ impl GroupOps for Keeper {
     }
 
     fn signal(&self, signal: Signal) -> Result<Signalled> {
-        Self::tree().signal(signal)
+        Self::tree().signal(signal, &[], &Struck::default())
     }
 
     fn kill(&self) -> Result<KillStep> {

@@ -2,7 +2,7 @@
 
 use std::io::{self, PipeReader};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use containment_core::{
     ChildOps, Error, ErrorKind, GroupId, Operation, Outcome, Pid, ProcessGroup, Program, Result,
@@ -164,11 +164,10 @@ impl Line {
         Source::readable(Arc::clone(&self.pipe))
     }
 
-    /// Signals the process group that the program leads, if it does and anybody is left: found by pidfd, even
-    /// when the program has ended. Which group that was; before Linux 6.9 members are found one by one only.
+    /// Signals the process group that the program leads, if it does: found by pidfd, even when the
+    /// program has ended. Which group that was; before Linux 6.9 members are found one by one only.
     pub(crate) fn signal_process_group(&self, signal: Signal) -> Result<Option<Pid>> {
-        let is_over = matches!(self.news().keeping, Keeping::Over(_));
-        let leads = self.trunk.group == self.trunk.program && !is_over;
+        let leads = self.trunk.group == self.trunk.program;
         let Some(program) = self.program.as_ref().filter(|_| leads) else { return Ok(None) };
         match program.signal_process_group(signal) {
             Ok(signalled) => Ok(signalled.then_some(self.trunk.group)),
@@ -179,13 +178,9 @@ impl Line {
         }
     }
 
-    fn news(&self) -> MutexGuard<'_, News> {
-        self.news.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Takes in what the keeper has told meanwhile.
     pub(crate) fn listen(&self) -> Result<News> {
-        let mut news = self.news();
+        let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
         while news.keeping == Keeping::Goes {
             match Message::receive(&*self.pipe) {
                 Ok(Some(Message::Ended(outcome))) => news.outcome = Some(outcome),
@@ -222,7 +217,7 @@ impl Line {
 
     /// Whether nothing is left of the keeper.
     pub(crate) fn is_keeper_reaped(&self) -> bool {
-        self.news().keeper_reaped
+        self.news.lock().unwrap_or_else(PoisonError::into_inner).keeper_reaped
     }
 
     /// Whether the keeper has ended, reaped or not.
@@ -233,7 +228,7 @@ impl Line {
 
     /// Reaps the keeper if it has ended; whether it is gone.
     pub(crate) fn reap_keeper(&self) -> Result<bool> {
-        let mut news = self.news();
+        let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
         if !news.keeper_reaped {
             let gone = if self.is_ours {
                 self.keeper.try_wait(Look::Reap).map(|waited| waited != Waited::Running)

@@ -18,7 +18,7 @@ use containment_process::proc::Stat;
 use containment_process::reap::SubReaping;
 
 use crate::lacking::{OfProcesses, lacking, starts_nothing};
-use crate::tree::Tree;
+use crate::tree::{Struck, Tree};
 use crate::{Keeper, capabilities};
 
 /// The descendants of this process, from a moment on when there were none.
@@ -45,7 +45,7 @@ impl OwnChildren {
             Error::from_io(Operation::Create, &error).with_backend(Backend::ProcessGroup)
         };
         let pid = Pid::current();
-        if !tree().members(Operation::Create)?.is_empty() {
+        if !tree().members(&[], Operation::Create)?.is_empty() {
             return Err(Error::new(ErrorKind::Unusable, Operation::Create)
                 .with_backend(Backend::ProcessGroup)
                 .because("this process has children already, which are not to be ended")
@@ -65,7 +65,7 @@ impl OwnChildren {
     fn look(&self, operation: Operation) -> Result<Vec<Member>> {
         self.refuse_removed(operation)?;
         let own = Pid::current().as_raw();
-        let mut members = tree().members(operation).map_err(|error| self.error(error))?;
+        let mut members = tree().members(&[], operation).map_err(|error| self.error(error))?;
         // Without a program and its process group there is nothing to escape from.
         for member in &mut members {
             member.standing = Standing::Inside;
@@ -156,7 +156,7 @@ impl GroupOps for OwnChildren {
 
     fn signal(&self, signal: Signal) -> Result<Signalled> {
         self.look(Operation::Signal)?;
-        let pass = tree().signal(signal);
+        let pass = tree().signal(signal, &[], &Struck::default());
         pass.map_err(|error| self.error(error))
             .map(|pass| pass.described(|error| self.error(error)))
     }

@@ -40,20 +40,6 @@ impl Struck {
         let is_in = self.groups.iter().any(|group| group.as_raw() == stat.group);
         is_in && self.user.is_none_or(|user| is_of(user, stat.pid))
     }
-
-    /// Sends the signal to those of these who have not got it, `first` before the others; whether there was nobody.
-    pub(crate) fn complete(
-        &self,
-        signal: Signal,
-        first: &[Pid],
-        living: &[Stat],
-    ) -> Result<(Signalled, bool)> {
-        let rest = living.iter().filter(|stat| !self.has_reached(stat)).cloned();
-        let rest: Vec<_> = rest.collect();
-        let pass = signal_known(signal, first, &rest)?;
-        let count = pass.count + living.len() - rest.len();
-        Ok((Signalled { count, ..pass }, rest.is_empty()))
-    }
 }
 
 /// Whether a process acts as this user.
@@ -62,7 +48,7 @@ pub(crate) fn is_of(user: u32, pid: Pid) -> bool {
 }
 
 impl Tree {
-    pub(crate) fn living(&self, operation: Operation) -> Result<Vec<Stat>> {
+    fn living(&self, operation: Operation) -> Result<Vec<Stat>> {
         let mut all = self.all(operation)?.1;
         all.retain(|stat| !stat.is_dead());
         Ok(all)
@@ -107,40 +93,55 @@ impl Tree {
         })
     }
 
-    /// The members, without programs that they could have left.
-    pub(crate) fn members(&self, operation: Operation) -> Result<Vec<Member>> {
-        Ok(described(&self.living(operation)?, &[]).0)
+    /// The members; who left the process group of every program has escaped. Who has ended but for the
+    /// kernel's last steps still counts as alive, until its resources are free, and is listed no more.
+    pub(crate) fn members(&self, trunks: &[Trunk], operation: Operation) -> Result<Vec<Member>> {
+        self.look(trunks, operation).map(|(members, _)| members)
     }
 
-    /// One pass of a signal. A member stays a descendant until it dies, so it is confirmed by its start time alone,
-    /// though its parent may have died meanwhile.
-    pub(crate) fn signal(&self, signal: Signal) -> Result<Signalled> {
-        signal_known(signal, &[], &self.living(Operation::Signal)?)
+    /// The members, and whether each of them is in the process group of a program, programs too.
+    pub(crate) fn look(
+        &self,
+        trunks: &[Trunk],
+        operation: Operation,
+    ) -> Result<(Vec<Member>, bool)> {
+        let is_inside = |stat: &Stat| trunks.iter().any(|trunk| trunk.group.as_raw() == stat.group);
+        let standing = |stat: &Stat| {
+            if trunks.iter().any(|trunk| trunk.program == stat.pid) {
+                Standing::Program
+            } else if is_inside(stat) {
+                Standing::Inside
+            } else {
+                Standing::Escaped
+            }
+        };
+        let living = self.living(operation)?;
+        let running: Vec<_> = living.iter().filter(|stat| !stat.has_ended()).collect();
+        let are_together = running.iter().all(|stat| is_inside(stat));
+        Ok((running.iter().map(|stat| stat.member(standing(stat))).collect(), are_together))
+    }
+
+    /// One pass of a signal, `first` before the others, over who has not got it with its process group. A member
+    /// stays a descendant until it dies, so it is confirmed by its start time alone, though its parent may have
+    /// died meanwhile.
+    pub(crate) fn signal(
+        &self,
+        signal: Signal,
+        first: &[Pid],
+        struck: &Struck,
+    ) -> Result<Signalled> {
+        let mut living = self.living(Operation::Signal)?;
+        let all = living.len();
+        living.retain(|stat| !struck.has_reached(stat));
+        let done = all - living.len();
+        let pass = signal_known(signal, first, &living)?;
+        Ok(Signalled { count: pass.count + done, ..pass })
     }
 
     /// Frozen when every member is stopped.
     pub(crate) fn frozen(&self) -> Result<FreezeState> {
         Ok(freeze_state(&self.living(Operation::Freeze)?))
     }
-}
-
-/// These as members, and whether each of them is in the process group of a program, programs too. Who left those
-/// of every program has escaped. Who has ended but for the kernel's last steps still counts as alive, until its
-/// resources are free, and is listed no more.
-pub(crate) fn described(living: &[Stat], trunks: &[Trunk]) -> (Vec<Member>, bool) {
-    let is_inside = |stat: &Stat| trunks.iter().any(|trunk| trunk.group.as_raw() == stat.group);
-    let standing = |stat: &Stat| {
-        if trunks.iter().any(|trunk| trunk.program == stat.pid) {
-            Standing::Program
-        } else if is_inside(stat) {
-            Standing::Inside
-        } else {
-            Standing::Escaped
-        }
-    };
-    let running = || living.iter().filter(|stat| !stat.has_ended());
-    let members = running().map(|stat| stat.member(standing(stat))).collect();
-    (members, running().all(is_inside))
 }
 
 /// What the living of these use now: resident memory, which counts what is shared with each that has it,

@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
 use std::path::Path;
@@ -12,8 +13,8 @@ use std::time::Duration;
 
 use backend_pgrp::{Keeper, KeeperConfig, KeeperSpawner, Order, ProcessGroups, keep};
 use containment_core::{
-    Error, ErrorKind, Group, KillStep, Member, Outcome, Pid, ProcessGroup, Program, Result, Signal,
-    SignalSet, Standing,
+    Error, ErrorKind, Group, KillStep, Member, Outcome, Pid, ProcessGroup, ProcessState, Program,
+    Result, Signal, SignalSet, Standing,
 };
 use containment_process::pidfd::PidFd;
 use containment_process::proc::Stat;
@@ -278,7 +279,6 @@ fn who_left_the_process_group_of_a_program_that_came_after_the_list_is_met_by_th
     eventually("its keepers have ended", || group.ops().remove().is_ok());
 }
 
-/// A freeze knows who there is.
 fn who_ended_or_began_since_a_freeze_is_known_to_the_next_list() {
     let driver = driver();
     let group = create(&driver, "frozen");
@@ -286,16 +286,16 @@ fn who_ended_or_began_since_a_freeze_is_known_to_the_next_list() {
     let start = sh("sleep 1000 & echo $!; exec sleep 1000").stdout(writer);
     let program = group.spawn(&start).unwrap();
     let child = told_pid(&mut reader);
-    let listed = || -> Vec<Pid> { group.members().unwrap().iter().map(|m| m.pid).collect() };
+    let listed = || -> BTreeSet<Pid> { group.members().unwrap().iter().map(|m| m.pid).collect() };
     group.ops().request_freeze().unwrap();
-    assert_eq!(listed(), [program.pid(), child]);
+    assert_eq!(listed(), BTreeSet::from([program.pid(), child]));
     group.ops().request_freeze().unwrap();
     assert!(PidFd::open(child).unwrap().unwrap().signal(Signal::KILL).unwrap());
     eventually("it is dead", || Stat::read(child).unwrap().is_none_or(|stat| stat.is_dead()));
-    assert_eq!(listed(), [program.pid()]);
+    assert_eq!(listed(), BTreeSet::from([program.pid()]));
     group.ops().request_freeze().unwrap();
     let second = group.spawn(&Program::new("sleep").arg("1000")).unwrap();
-    assert_eq!(listed(), [program.pid(), second.pid()]);
+    assert_eq!(listed(), BTreeSet::from([program.pid(), second.pid()]));
     clean_kill(group);
 }
 
@@ -333,10 +333,17 @@ fn its_keeper_is_not_woken_up_by_what_lets_it_go_on() {
     let group = create(&driver, "woken");
     let program = group.spawn(&Program::new("sleep").arg("1000")).unwrap();
     let keeper = Pid::new(Stat::read(program.pid()).unwrap().unwrap().parent).unwrap();
-    eventually("it keeps", || !signals(keeper, "SigBlk:").contains(Signal::CONT));
+    let is_let_through = || !signals(keeper, "SigBlk:").contains(Signal::CONT);
+    let waits = || Stat::read(keeper).unwrap().unwrap().state == ProcessState('S');
+    eventually("it keeps", || is_let_through() && waits());
     assert!(signals(keeper, "SigBlk:").contains(Signal::TERM));
-    assert_eq!(program.try_wait().unwrap(), None);
+    let woken = || status(keeper, "voluntary_ctxt_switches:");
+    let before = woken();
+    for _ in 0..3 {
+        assert_eq!(program.try_wait().unwrap(), None);
+    }
     assert!(!pending(keeper).contains(Signal::CONT), "it has to be read");
+    assert_eq!(woken(), before);
     clean_kill(group);
 }
 
@@ -347,9 +354,12 @@ fn pending(pid: Pid) -> SignalSet {
 
 /// The signals of a line of `/proc/PID/status`.
 fn signals(pid: Pid, which: &str) -> SignalSet {
+    SignalSet::from_bits(u64::from_str_radix(&status(pid, which), 16).unwrap())
+}
+
+fn status(pid: Pid, which: &str) -> String {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let bits = status.lines().find_map(|line| line.strip_prefix(which)).unwrap();
-    SignalSet::from_bits(u64::from_str_radix(bits.trim(), 16).unwrap())
+    status.lines().find_map(|line| line.strip_prefix(which)).unwrap().trim().to_owned()
 }
 
 /// Its keeper is over, and not reaped yet: it is among all of `/proc`, which is read for a crowd.

@@ -1,7 +1,7 @@
 //! The ends of groups by bare system calls: what nobody can be faster than, with the same certainty.
 
 use std::fs::read_dir;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -111,50 +111,11 @@ pub fn kill_and_reap(leader: Pid) -> Result<()> {
     }
 }
 
-/// A process group below a keeper, which reaps everybody: who has left the group is looked for below that, and its
-/// end tells that nobody is left.
-pub fn kill_and_sweep(keeper: Pid, leader: Pid) -> Result<()> {
-    let process = pidfd_open(keeper, PidfdFlags::empty())?;
+/// A process group below a keeper that reaps everybody: its end tells that nobody is left.
+pub fn kill_below(keeper: Pid, leader: Pid) -> Result<()> {
     kill_process_group(leader, Signal::KILL)?;
-    let proc = open_directory(Path::new("/proc"))?;
-    while !left(&proc, keeper, leader)?.into_iter().try_fold(true, strike)? {}
-    wait_for(process.as_fd())?;
     waitpid(Some(keeper), WaitOptions::empty())?;
     Ok(())
-}
-
-fn strike(nobody: bool, pid: Pid) -> Result<bool> {
-    match kill_process(pid, Signal::KILL) {
-        Ok(()) => Ok(false),
-        Err(Errno::SRCH) => Ok(nobody),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
-/// Who lives below a process and is not in the group.
-fn left(proc: &OwnedFd, root: Pid, group: Pid) -> Result<Vec<Pid>> {
-    let group = group.as_raw_nonzero().get().to_string();
-    let (mut found, mut below) = (Vec::new(), vec![root]);
-    let mut buffer = [0; 512];
-    while let Some(parent) = below.pop() {
-        let parent = parent.as_raw_nonzero();
-        let mut children = Vec::new();
-        match open(proc, &format!("{parent}/task/{parent}/children"), OFlags::RDONLY) {
-            Ok(file) => drop(std::fs::File::from(file).read_to_end(&mut children)),
-            Err(Errno::NOENT | Errno::SRCH) => continue,
-            Err(errno) => return Err(errno.into()),
-        }
-        let children = String::from_utf8(children)?;
-        for pid in children.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)) {
-            below.push(pid);
-            if state_and_group(proc, pid, &mut buffer)?
-                .is_some_and(|(alive, its)| alive && its != group)
-            {
-                found.push(pid);
-            }
-        }
-    }
-    Ok(found)
 }
 
 /// Has the orphans among our descendants come to us.
@@ -192,33 +153,22 @@ fn living_of(group: Pid) -> Result<Option<Pid>> {
         else {
             continue;
         };
-        if state_and_group(&proc, pid, &mut buffer)?
-            .is_some_and(|(alive, its)| alive && its == group)
-        {
+        let path = format!("{}/stat", pid.as_raw_nonzero());
+        let length =
+            match open(&proc, &path, OFlags::RDONLY).and_then(|file| read(file, &mut buffer)) {
+                Ok(length) => length,
+                Err(Errno::NOENT | Errno::SRCH) => continue,
+                Err(errno) => return Err(errno.into()),
+            };
+        // pid (comm) state ppid pgrp …
+        let text = String::from_utf8_lossy(&buffer[..length]);
+        let mut fields = text.rsplit(')').next().unwrap_or_default().split_whitespace();
+        let (state, its) = (fields.next(), fields.nth(1));
+        if its == Some(&group) && !matches!(state, Some("Z" | "X")) {
             found = Some(pid);
         }
     }
     Ok(found)
-}
-
-/// Whether a process lives, and its process group.
-fn state_and_group<'a>(
-    proc: &OwnedFd,
-    pid: Pid,
-    buffer: &'a mut [u8; 512],
-) -> Result<Option<(bool, &'a str)>> {
-    let path = format!("{}/stat", pid.as_raw_nonzero());
-    let file = open(proc, &path, OFlags::RDONLY);
-    let length = match file.and_then(|file| read(file, &mut *buffer)) {
-        Ok(length) => length,
-        Err(Errno::NOENT | Errno::SRCH) => return Ok(None),
-        Err(errno) => return Err(errno.into()),
-    };
-    // pid (comm) state ppid pgrp …
-    let text = str::from_utf8(&buffer[..length])?;
-    let mut fields = text.rsplit(')').next().unwrap_or_default().split_whitespace();
-    let (state, its) = (fields.next(), fields.nth(1));
-    Ok(its.map(|its| (!matches!(state, Some("Z" | "X")), its)))
 }
 
 fn members(group: &OwnedFd) -> Result<Vec<Pid>> {

@@ -3,8 +3,8 @@
 //! A run comes to a tenth of the code, which would lie all over it: a page fault maps the sixteen pages around it. A run
 //! on each backend is taken step by step with its guardian or its keeper, and then a library's helper with two keepers.
 //! That takes minutes, and the functions that they come to are told in their order, by patterns that outlive a change
-//! elsewhere: names without their hashes. Those of the helper's keepers are the first: a fork maps no code, and each of
-//! them comes to its own anew.
+//! elsewhere: names without their hashes. Those of the helper's keepers are the first: a forked process has no page of the
+//! code mapped.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;

@@ -115,8 +115,8 @@ pub fn set_mask(set: SignalSet) -> io::Result<SignalSet> {
     change_mask(libc::SIG_SETMASK, set)
 }
 
-/// Has SIGCONT do nothing but let this process go on. Blocked, it would be kept, and wake up an [`Inbox`] that does not
-/// receive it.
+/// Has SIGCONT do nothing but let this process go on, which is single-threaded: the mask is the calling thread's.
+/// Blocked, it would be kept, and wake up an [`Inbox`] that does not receive it.
 pub fn only_continue() -> io::Result<()> {
     set_default(Signal::CONT)?;
     change_mask(libc::SIG_UNBLOCK, SignalSet::default().with(Signal::CONT)).map(drop)

@@ -3,13 +3,12 @@
 //! Should a keeper be killed, what it kept is re-parented to whoever made it, who is a sub-reaper, too:
 //! from then on membership is descent from that process, but for what other groups' keepers keep.
 
-mod stillness;
 mod strikes;
 
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use containment_core::{
     Capabilities, Change, ChildOps, Error, ErrorKind, FreezeState, GroupId, GroupOps, KillStep,
@@ -17,7 +16,6 @@ use containment_core::{
 };
 use containment_process::child::Tidying;
 use containment_process::pidfd::PidFd;
-use containment_process::proc::Stat;
 use containment_process::reap::reap_children;
 use containment_process::rusage::CpuTime;
 use rustix::process::geteuid;
@@ -26,8 +24,7 @@ use crate::keepers::KeeperSource;
 use crate::lacking::{OfProcesses, lacking};
 use crate::line::{Keeping, Kept, Line, Unopened};
 use crate::names::Claim;
-use crate::tree::{Struck, Tree, Trunk, described, usage_now};
-use stillness::Stillness;
+use crate::tree::{Struck, Tree, Trunk, usage_now};
 use strikes::{Whom, signals_everybody};
 
 /// A group whose members descend from keepers.
@@ -45,7 +42,10 @@ pub(crate) struct KeptGroup {
     orphans: AtomicBool,
     /// How often it was killed. Each kill counts before it acts, and a spawn looks last.
     kills: AtomicU64,
-    stillness: Mutex<Stillness>,
+    /// Whether everybody was told to stop, and nobody to go on since.
+    held_still: AtomicBool,
+    /// When it was last listed, and how many there were, if they stood still and nobody had left the process groups.
+    together: Mutex<Option<(Instant, usize)>>,
     removed: AtomicBool,
 }
 
@@ -85,7 +85,7 @@ impl KeptGroup {
         keepers: KeeperSource,
         lasting: bool,
     ) -> Self {
-        let [orphans, removed] = [false; 2].map(AtomicBool::new);
+        let [orphans, held_still, removed] = [false; 3].map(AtomicBool::new);
         Self {
             claim,
             capabilities,
@@ -95,7 +95,8 @@ impl KeptGroup {
             user: (!signals_everybody()).then(|| geteuid().as_raw()),
             orphans,
             kills: AtomicU64::new(0),
-            stillness: Mutex::default(),
+            held_still,
+            together: Mutex::default(),
             removed,
         }
     }
@@ -144,10 +145,6 @@ impl KeptGroup {
         lost || self.orphans.load(Ordering::Acquire)
     }
 
-    fn living(&self, operation: Operation) -> Result<Vec<Stat>> {
-        self.tree()?.living(operation).map_err(|error| self.error(error))
-    }
-
     fn trunks(&self) -> Vec<Trunk> {
         self.lines().open.iter().map(|line| line.trunk()).collect()
     }
@@ -172,8 +169,7 @@ impl KeptGroup {
         })?;
         let line = Arc::new(line);
         lines.open.push(Arc::clone(&line));
-        drop(lines);
-        self.stillness().ends();
+        self.stirs();
         Ok(line)
     }
 
@@ -243,13 +239,13 @@ impl GroupOps for KeptGroup {
 
     fn members(&self) -> Result<Vec<Member>> {
         self.refuse_removed(Operation::Members)?;
-        let listing = self.stillness().listing();
-        let known = self.who_stands_still();
-        let is_complete = known.is_some();
-        let living = known.map_or_else(|| self.living(Operation::Members), Ok)?;
-        let (members, are_together) = described(&living, &self.trunks());
-        if are_together {
-            self.stillness().listed(listing, living, is_complete);
+        self.together().take();
+        let seen = self.tree()?.look(&self.trunks(), Operation::Members);
+        let (members, are_together) = seen.map_err(|error| self.error(error))?;
+        // A spawn that comes between opens its line before it has them stir.
+        let mut together = self.together();
+        if are_together && self.held_still.load(Ordering::SeqCst) {
+            *together = Some((Instant::now(), members.len()));
         }
         Ok(members)
     }
@@ -276,35 +272,31 @@ impl GroupOps for KeptGroup {
 
     fn signal(&self, signal: Signal) -> Result<Signalled> {
         if signal == Signal::CONT {
-            self.stillness().ends();
+            self.stirs();
         }
-        Ok(self.pass(signal, Operation::Signal, &Struck::default())?.0)
+        self.pass(signal, Operation::Signal, &Struck::default())
     }
 
     fn kill(&self) -> Result<KillStep> {
         self.refuse_removed(Operation::Kill)?;
         let again = self.kills.fetch_add(1, Ordering::SeqCst) > 0;
-        let whom = match self.stillness().take_together() {
+        let whom = match self.take_together() {
             _ if again => Whom::Each,
-            Some(together) => Whom::Together(together.members.len()),
+            Some(count) => Whom::Together(count),
             None => Whom::WhoLeft,
         };
-        let (pass, _) = self.strike(Signal::KILL, Operation::Kill, whom)?;
-        Ok(KillStep::Signalled(pass))
+        self.strike(Signal::KILL, Operation::Kill, whom).map(KillStep::Signalled)
     }
 
     fn request_freeze(&self) -> Result<()> {
-        let listing = self.stillness().listing();
-        let (pass, together) = self.strike(Signal::STOP, Operation::Freeze, Whom::WhoLeft)?;
+        let pass = self.strike(Signal::STOP, Operation::Freeze, Whom::WhoLeft)?;
         // Whom it did not reach goes on, and may leave.
-        if pass.failed.is_empty() {
-            self.stillness().told(listing, together);
-        }
+        self.held_still.store(pass.failed.is_empty(), Ordering::SeqCst);
         Ok(())
     }
 
     fn request_thaw(&self) -> Result<()> {
-        self.stillness().ends();
+        self.stirs();
         self.pass(Signal::CONT, Operation::Thaw, &Struck::default()).map(drop)
     }
 

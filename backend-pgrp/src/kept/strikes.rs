@@ -3,9 +3,10 @@
 //! A strike is one pass; whether there is another is decided elsewhere.
 
 use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use containment_core::{Operation, Pid, Result, Signal, Signalled};
-use containment_process::proc::Stat;
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::KeptGroup;
@@ -23,16 +24,18 @@ pub(super) enum Whom {
     Each,
 }
 
+/// For so long who was together stays together: what tells them to end comes right after the list.
+const JUST_NOW: Duration = Duration::from_millis(10);
+
 impl KeptGroup {
     /// One pass of a signal that no member can ignore: at once to every process group that a program leads,
-    /// which stops most of a fork bomb before the rest is looked for, and then to who has left those. Gives
-    /// the members, too, if all of them had got it before they were listed.
+    /// which stops most of a fork bomb before the rest is looked for, and then to who has left those.
     pub(super) fn strike(
         &self,
         signal: Signal,
         operation: Operation,
         whom: Whom,
-    ) -> Result<(Signalled, Option<Vec<Stat>>)> {
+    ) -> Result<Signalled> {
         let struck: Result<Vec<_>> =
             self.lines().open.iter().map(|line| line.signal_process_group(signal)).collect();
         let struck = struck?;
@@ -41,7 +44,7 @@ impl KeptGroup {
         let groups = match whom {
             Whom::Together(count) if reached && !self.orphans.load(Ordering::Acquire) => {
                 self.refuse_removed(operation)?;
-                return Ok((Signalled { count, failed: Vec::new() }, None));
+                return Ok(Signalled { count, failed: Vec::new() });
             }
             Whom::Together(_) | Whom::WhoLeft => struck.into_iter().flatten().collect(),
             Whom::Each => Vec::new(),
@@ -49,18 +52,18 @@ impl KeptGroup {
         self.pass(signal, operation, &Struck { groups, user: self.user })
     }
 
-    /// One pass of a signal over everybody who has not got it already; the members, if nobody was left.
+    /// One pass of a signal over everybody who has not got it already.
     pub(super) fn pass(
         &self,
         signal: Signal,
         operation: Operation,
         struck: &Struck,
-    ) -> Result<(Signalled, Option<Vec<Stat>>)> {
+    ) -> Result<Signalled> {
         self.refuse_removed(operation)?;
-        let living = self.living(operation)?;
-        let pass = struck.complete(signal, &self.programs()?, &living);
-        let (pass, all_had_it) = pass.map_err(|error| self.error(error))?;
-        Ok((pass.described(|error| self.error(error)), all_had_it.then_some(living)))
+        let pass = self.tree()?.signal(signal, &self.programs()?, struck);
+        let pass = pass.map_err(|error| self.error(error))?;
+        let failed = pass.failed.into_iter().map(|error| self.error(error)).collect();
+        Ok(Signalled { failed, ..pass })
     }
 
     /// The programs that run, which get a signal before the others.
@@ -80,8 +83,27 @@ impl KeptGroup {
         line.signal_process_group(Signal::KILL)?;
         let keeper = vec![line.keeper().pid()];
         let tree = Tree { roots: keeper.clone(), except: keeper, others: Vec::new() };
-        let pass = tree.signal(Signal::KILL).map_err(|error| self.error(error))?;
+        let pass = tree
+            .signal(Signal::KILL, &[], &Struck::default())
+            .map_err(|error| self.error(error))?;
         pass.failed.into_iter().next().map_or(Ok(()), |error| Err(self.error(error)))
+    }
+
+    /// How many members were listed just now, if they stood still in the process groups: they need not be looked for
+    /// again. Whom somebody else had go on, and leave meanwhile, the next strike meets.
+    pub(super) fn take_together(&self) -> Option<usize> {
+        let listed = self.together().take();
+        listed.filter(|(when, _)| when.elapsed() < JUST_NOW).map(|(_, count)| count)
+    }
+
+    pub(super) fn together(&self) -> MutexGuard<'_, Option<(Instant, usize)>> {
+        self.together.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets that everybody stands still: somebody was told to go on, or begins.
+    pub(super) fn stirs(&self) {
+        self.held_still.store(false, Ordering::SeqCst);
+        self.together().take();
     }
 }
 

@@ -36,7 +36,7 @@ const HYBRID: &str = "hybrid: cgroup.kill, wait, rmdir twice";
 const FREEZING: &str = "v1: freeze, signal, thaw, wait, rmdir";
 const UNFROZEN: &str = "v1: list, signal by pidfd, wait, rmdir";
 const REAPING: &str = "killpg, and reap everybody as sub-reaper";
-const SWEEPING: &str = "a keeper by hand: killpg, who left, wait";
+const KEEPING: &str = "killpg, and wait for a keeper by hand";
 const LOOKING: &str = "killpg, and look through /proc";
 
 fn measure() -> Result<Found> {
@@ -106,8 +106,8 @@ impl Hosts {
             .way(Way::floor(LOOKING, || scene.by_hand(&self.group, kill_and_look)))
             .way(scene.way(&self.group).at_most(near, LOOKING))
             .way(Way::floor(REAPING, || scene.by_hand(&self.group, kill_and_reap)))
-            .way(Way::floor(SWEEPING, || scene.swept()))
-            .way(scene.way(&self.kept).at_most(near, SWEEPING).beside(REAPING))
+            .way(Way::floor(KEEPING, || scene.kept_by_hand()))
+            .way(scene.way(&self.kept).at_most(near, REAPING).beside(KEEPING))
             .way(Way::peer(peers::PROCESS_WRAP, peers::WRAPPED, || scene.wrapped()).beside(REAPING))
             .run()
     }
@@ -167,12 +167,12 @@ impl Scene {
     }
 
     /// A crowd below a keeper, ended by bare calls.
-    fn swept(self) -> Result<Duration> {
+    fn kept_by_hand(self) -> Result<Duration> {
         let (line, keeper) = self.gather(|mut command| Ok(command.arg("kept").spawn()?))?;
         let keeper = Pid::from_child(&keeper);
         let pids = line.gather(self.size)?;
         std::thread::sleep(self.rest);
-        let ((), time) = timed(|| floors::kill_and_sweep(keeper, pids[0]))?;
+        let ((), time) = timed(|| floors::kill_below(keeper, pids[0]))?;
         crowd::settle(&pids)?;
         Ok(time)
     }

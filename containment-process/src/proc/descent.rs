@@ -23,7 +23,7 @@ const WALKS: usize = 3;
 /// are too many, or where the kernel lists no children (`CONFIG_PROC_CHILDREN`).
 ///
 /// Who is re-parented while it is looked for, or has a sibling that is reaped meanwhile, may be missed (proc(5)),
-/// so the children of all are looked at twice at least.
+/// so the children of all who have any are looked at twice at least.
 pub(super) fn below(roots: &[Pid], others: &[Pid]) -> io::Result<Option<Vec<Stat>>> {
     if !lists_children() {
         return Ok(None);
@@ -31,16 +31,19 @@ pub(super) fn below(roots: &[Pid], others: &[Pid]) -> io::Result<Option<Vec<Stat
     let proc = open_proc()?;
     let mut buffer = [0; LONGEST];
     let mut pids = roots.to_vec();
-    let mut met: Vec<Option<Stat>> = Vec::new();
+    let mut met: Vec<Option<Met>> = Vec::new();
     for _ in 0..WALKS {
         let before = met.len();
         let mut next = 0;
         while let Some(pid) = pids.get(next).copied() {
             if next == met.len() {
-                met.push(read(&proc, pid, &mut buffer)?);
+                let stat = read(&proc, pid, &mut buffer)?;
+                met.push(stat.map(|stat| Met { stat, may_have_children: !others.contains(&pid) }));
             }
-            if let Some(stat) = met[next].as_ref().filter(|_| !others.contains(&pid)) {
-                for child in children(&proc, stat)? {
+            if let Some(parent) = met[next].as_mut().filter(|met| met.may_have_children) {
+                let children = children(&proc, &parent.stat)?;
+                parent.may_have_children = !children.is_empty();
+                for child in children {
                     if !pids.contains(&child) {
                         pids.push(child);
                     }
@@ -55,7 +58,15 @@ pub(super) fn below(roots: &[Pid], others: &[Pid]) -> io::Result<Option<Vec<Stat
             break;
         }
     }
-    Ok(Some(met.into_iter().flatten().collect()))
+    Ok(Some(met.into_iter().flatten().map(|met| met.stat).collect()))
+}
+
+/// A process that was met.
+struct Met {
+    stat: Stat,
+    /// Where there was none at the last look, nobody lives below it who could be re-parented to it, and whom it starts
+    /// after that is a birth that this look need not know.
+    may_have_children: bool,
 }
 
 fn lists_children() -> bool {

@@ -16,6 +16,7 @@ use containment_process::code::release_code;
 use containment_process::pidfd::PidFd;
 use containment_process::reap::{Children, become_sub_reaper, reap_children};
 use containment_process::signals::{Inbox, set_mask};
+use containment_process::spawn::make_ready;
 use containment_process::worker;
 use rustix::net::SocketType;
 use rustix::net::sockopt::socket_type;
@@ -117,6 +118,8 @@ impl Server {
         kept.extend(lock.iter().map(OwnerLock::descriptor));
         worker::detach(&kept).map_err(failed)?;
         become_sub_reaper().map_err(failed)?;
+        // The keepers'.
+        make_ready().map_err(failed)?;
         let inbox = Inbox::open_all(SignalSet::default().with(Signal::CHLD)).map_err(failed)?;
         let owner = hello.owner;
         Ok(Self {

@@ -160,6 +160,11 @@ pub fn spawn(launch: &Launch<'_>) -> Result<PidFd, Failure> {
     verdict(&process, &region)
 }
 
+/// Maps the stack that the next spawn takes: whoever forks processes that are to spawn does it once for all of them.
+pub fn make_ready() -> io::Result<()> {
+    Region::map(Memory::Share).map(drop)
+}
+
 /// Makes the child, and what it tells by. One that shares our memory has executed or died by then.
 fn clone_on(memory: Memory, launch: &Launch<'_>) -> Result<(Cloned, Region), Failure> {
     let mut image = Image::prepare(launch.program).map_err(Failure::Prepare)?;

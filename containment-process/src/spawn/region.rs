@@ -84,7 +84,7 @@ impl Region {
         Ok(region)
     }
 
-    fn map(memory: Memory) -> io::Result<Self> {
+    pub(super) fn map(memory: Memory) -> io::Result<Self> {
         let prot = ProtFlags::READ | ProtFlags::WRITE;
         let flags = match memory {
             Memory::Share => MapFlags::PRIVATE,

@@ -45,6 +45,10 @@ pub(crate) type Helpers = Arc<Mutex<Vec<(Role, Weak<Helper>)>>>;
 /// How long a helper that has nothing left to do may take to end.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long its keepers may take to end once it is let go: who has learned how a program ended comes here while its keeper
+/// does its last steps.
+const MOMENT: Duration = Duration::from_millis(20);
+
 /// Helpers that nobody asks for any more, and that have keepers still: children of ours, to be reaped one day.
 static RETIRED: Mutex<Vec<PidFd>> = Mutex::new(Vec::new());
 
@@ -157,6 +161,19 @@ impl Helper {
 }
 
 impl Running {
+    /// Whether its keepers have ended, or do so in a moment.
+    fn keepers_end(&self, waiter: &SystemWaiter) -> bool {
+        let until = waiter.now() + MOMENT;
+        loop {
+            let living = self.keepers.iter().filter(|keeper| !keeper.has_ended().unwrap_or(true));
+            let living: Vec<_> = living.map(PidFd::source).collect();
+            if living.is_empty() || waiter.now() >= until {
+                return living.is_empty();
+            }
+            waiter.wait(until, &Watch::Sources(living));
+        }
+    }
+
     fn answer(&self) -> Result<PidFd> {
         let failed = |error: std::io::Error| Error::from_io(Operation::Spawn, &error);
         let lost = || {
@@ -200,10 +217,10 @@ impl Drop for Running {
         }
         // A helper that cannot be told is gone, or ends with us.
         let _ = self.control.send(END, &[]);
-        if self.keepers.iter().any(|keeper| !keeper.has_ended().unwrap_or(true)) {
+        let waiter = SystemWaiter::new();
+        if !self.keepers_end(&waiter) {
             return retire(Some(self.process.clone()));
         }
-        let waiter = SystemWaiter::new();
         waiter.wait(waiter.now() + PATIENCE, &Watch::Sources(vec![self.process.source()]));
         let ended = self.process.has_ended().and_then(|ended| {
             if !ended {

@@ -28,6 +28,7 @@ use crate::selection::{Rejected, Systemd, none_left};
 ///     .keeper(Keeper::None)
 ///     .systemd(Systemd::Never)
 ///     .measuring(Set::EMPTY.with(Measure::Memory))
+///     .sampling()
 ///     .limits(&Limits::new().memory_max(Bytes::gib(2)))
 ///     .best_effort()
 ///     .proof(Proof::OnUse);
@@ -193,6 +194,15 @@ impl Builder {
     #[must_use]
     pub fn measuring(mut self, figures: Set<Measure>) -> Self {
         self.place.figures = figures.iter().fold(self.place.figures, Set::with);
+        self
+    }
+
+    /// Makes groups that keep the files of their figures open once they were read, for who looks at them again and
+    /// again: each further look is one `pread` a file. A group that is measured takes up to thirty descriptors more,
+    /// but never the last one: where they run out, files are opened for each look.
+    #[must_use]
+    pub fn sampling(mut self) -> Self {
+        self.place.sampling = true;
         self
     }
 

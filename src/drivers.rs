@@ -49,6 +49,8 @@ pub(crate) struct Place {
     pub(crate) recorder: Option<Arc<dyn Recorder>>,
     /// The figures that groups have to show, where each has its price.
     pub(crate) figures: Set<Measure>,
+    /// Whether groups keep the files of their figures open.
+    pub(crate) sampling: bool,
     /// What groups had better give, and what of it they have to.
     pub(crate) wanted: Wanted,
     pub(crate) required: Wanted,
@@ -65,6 +67,7 @@ impl Place {
             spawner: None,
             recorder: None,
             figures: Set::EMPTY,
+            sampling: false,
             wanted: Wanted::NOTHING,
             required: Wanted::NOTHING,
             systemd: Systemd::Never,
@@ -117,9 +120,15 @@ impl Host for ThisHost {
                 let (driver, base) = scope::v2(place)?;
                 return Ok(Found { driver: Arc::new(driver), base });
             }
-            Backend::CgroupV1 => Arc::new(CgroupV1::probe(base.clone())?.measuring(place.figures)?),
+            Backend::CgroupV1 => {
+                let driver = CgroupV1::probe(base.clone())?.measuring(place.figures)?;
+                Arc::new(if place.sampling { driver.sampling()? } else { driver })
+            }
             Backend::ProcessGroup => process_groups(place)?,
-            Backend::Hybrid => Arc::new(Hybrid::probe(base.clone())?.measuring(place.figures)),
+            Backend::Hybrid => {
+                let driver = Hybrid::probe(base.clone())?.measuring(place.figures);
+                Arc::new(if place.sampling { driver.sampling() } else { driver })
+            }
             Backend::Fake => {
                 let why = "no host has it; pass it to Containment::with";
                 return Err(unusable(backend, why));

@@ -62,7 +62,8 @@ impl Wanted {
 /// was found on.
 pub(crate) fn v2(place: &Place) -> Result<(CgroupV2, Base)> {
     let find = |base: Base| {
-        CgroupV2::probe(base.clone()).map(|driver| (driver.measuring(place.figures), base))
+        let driver = CgroupV2::probe(base.clone())?.measuring(place.figures);
+        Ok((if place.sampling { driver.sampling() } else { driver }, base))
     };
     let own = find(place.base.clone());
     let has = own.as_ref().ok().map(|(driver, _)| driver.capabilities());

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use containment::{Pid, Signal};
+use containment_core::SignalSet;
 use containment_process::pidfd::PidFd;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -16,6 +17,25 @@ use super::{SETTINGS, binary, deadline, eventually, traces};
 
 /// The variable that marks every process of a job.
 const MARK: &str = "CONTAIN_TEST_MARK";
+
+/// What is given to this runs in a session of its own, by these options of `setsid`; with the default actions of signals,
+/// whatever whoever runs the tests ignores: by `nohup`, or in the background of a script.
+pub(crate) fn in_a_session(options: &[&str]) -> Command {
+    let mut command = Command::new("setsid");
+    command.args(options);
+    if ignores_signals() {
+        command.args(["env", "--default-signal"]);
+    }
+    command
+}
+
+fn ignores_signals() -> bool {
+    let status = fs::read_to_string("/proc/self/status").expect("/proc is mounted");
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    let ignored = SignalSet::from_bits(ignored.expect("it tells what is ignored"));
+    [Signal::HUP, Signal::INT, Signal::QUIT].iter().any(|signal| ignored.contains(*signal))
+}
 
 /// A run that can be told from every other one. Whatever carries its mark is killed when it is dropped.
 #[derive(Debug)]
@@ -136,7 +156,7 @@ impl Job {
     /// `contain`, with the mark and files for the streams.
     pub(crate) fn bare_command(&self) -> Command {
         let file = |name| File::create(self.path(name)).expect("the directory is ours");
-        let mut command = Command::new("setsid");
+        let mut command = in_a_session(&[]);
         command.args(&self.prefix).arg(&self.binary);
         command.stdin(Stdio::null()).stdout(file("stdout")).stderr(file("stderr"));
         self.settle(&mut command);
@@ -154,7 +174,7 @@ impl Job {
 
     /// What PROGRAM writes to stdout when it runs behind the same words without `contain`.
     pub(crate) fn directly(&self, program: &[&str]) -> String {
-        let mut command = Command::new("setsid");
+        let mut command = in_a_session(&[]);
         command.args(&self.prefix).args(program).stdin(Stdio::null());
         let output = command.output().expect("the program can be run");
         String::from_utf8(output.stdout).expect("output is UTF-8")

@@ -4,14 +4,14 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, ExitStatus};
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use super::deadline;
-use super::job::Job;
+use super::job::{Job, in_a_session};
 
 /// What is typed to interrupt.
 pub(crate) const CTRL_C: &str = "\x03";
@@ -45,8 +45,8 @@ impl Terminal {
         let name = ptsname(&master, Vec::new()).expect("it has a name").into_bytes();
         let path = PathBuf::from(std::ffi::OsString::from_vec(name));
         let open = || File::options().read(true).write(true).open(&path).expect("it is ours");
-        let mut command = Command::new("setsid");
-        command.arg("-c").args(words).env("PS1", "READY> ").env_remove("ENV");
+        let mut command = in_a_session(&["-c"]);
+        command.args(words).env("PS1", "READY> ").env_remove("ENV");
         job.settle(&mut command);
         let leader = command.stdin(open()).stdout(open()).stderr(open()).spawn();
         let leader = leader.expect("setsid can be run");

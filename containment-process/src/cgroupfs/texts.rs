@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 
 use containment_core::ErrorKind;
-use rustix::io::{Errno, pread, read};
+use rustix::io::{Errno, fcntl_dupfd_cloexec, pread, read};
 
 use super::parse::Parsed;
 use super::{Access, Dir, Failure, Result};
@@ -76,7 +76,8 @@ impl Texts for Dir {
     }
 }
 
-/// The same files kept open once they were read: one `pread` each from then on, and one descriptor.
+/// The same files kept open once they were read: one `pread` each from then on, and one descriptor. None takes
+/// the last descriptor: where they run out, files are opened for each reading.
 #[derive(Debug)]
 pub struct KeptOpen {
     dir: Dir,
@@ -116,7 +117,13 @@ impl Texts for KeptOpen {
         let place = if let Some(place) = known {
             place
         } else {
-            files.push((file, if_any(self.dir.open_file(file, Access::Read))?));
+            let opened = self.dir.open_file(file, Access::Read);
+            if is_last_descriptor(&opened) {
+                drop(opened);
+                files.clear();
+                return self.dir.with_text(file, understand);
+            }
+            files.push((file, if_any(opened)?));
             files.len() - 1
         };
         let Some(open) = &files[place].1 else { return Ok(None) };
@@ -150,6 +157,15 @@ fn whole<T>(
         Ok(text) => Ok(Some(understand(text))),
         Err(Errno::OPNOTSUPP) => Ok(None),
         Err(errno) => Err(dir.file_failure(file, errno)),
+    }
+}
+
+/// Whether there was none left for the file, or none is now. One is left to others, or for the next file.
+fn is_last_descriptor(opened: &Result<OwnedFd>) -> bool {
+    let short = [Errno::MFILE, Errno::NFILE];
+    match opened {
+        Ok(open) => fcntl_dupfd_cloexec(open, 0).is_err_and(|errno| short.contains(&errno)),
+        Err(failure) => short.iter().any(|errno| failure.errno() == Some(errno.raw_os_error())),
     }
 }
 

@@ -17,10 +17,14 @@ use containment::{
     Backend, Builder, Bytes, ContainChildren, Containment, ErrorKind, HowHeld, Limits, Outcome,
     Pid, Policy, Program, Signal,
 };
+use containment_process::heap::Heap;
 use containment_process::pidfd::{PidFd, Waited};
 use containment_process::worker;
 use libtest_mimic::{Arguments, Trial};
 use support::{backends, eventually, traces};
+
+#[global_allocator]
+static HEAP: Heap = Heap::new();
 
 /// Names the scenario that this process is to be, and the backend that it is played on.
 const SCENARIO: &str = "CONTAIN_TEST_SCENARIO";
@@ -37,7 +41,7 @@ struct Scenario {
     ended_by: Option<Signal>,
 }
 
-static SCENARIOS: [Scenario; 16] = [
+static SCENARIOS: [Scenario; 17] = [
     in_a_group("children_are_contained_whoever_starts_them", whoever_starts_them),
     in_a_group("dropping_ends_the_children", dropping_ends),
     in_a_group("the_process_comes_back_with_all_its_threads", with_all_threads),
@@ -60,6 +64,7 @@ static SCENARIOS: [Scenario; 16] = [
     on_pgrp("a_sweep_by_drop_ends_a_daemon", a_sweep_by_drop),
     on_pgrp("one_call_does_nothing_where_it_could_hit_others", one_call_does_nothing),
     on_pgrp("a_worker_that_panics_ends_itself_alone", a_worker_that_panics),
+    on_pgrp("a_worker_that_is_given_no_memory_ends_itself_alone", a_worker_without_memory),
 ];
 
 const fn in_a_group(name: &'static str, run: fn()) -> Scenario {
@@ -439,6 +444,16 @@ fn a_worker_that_panics() {
     let work = || {
         let _unwound = Unwound;
         panic!("as it was told")
+    };
+    let worker = worker::fork_apart(work).unwrap();
+    assert_eq!(worker.wait().unwrap(), Waited::Ended(Outcome::Exited(125)));
+}
+
+/// As in `contain`, with whose allocator: who is given nothing aborts.
+fn a_worker_without_memory() {
+    let work = || {
+        std::hint::black_box(Vec::<u8>::with_capacity(1 << 62));
+        0
     };
     let worker = worker::fork_apart(work).unwrap();
     assert_eq!(worker.wait().unwrap(), Waited::Ended(Outcome::Exited(125)));

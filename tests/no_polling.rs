@@ -20,6 +20,17 @@ fn a_program_that_ends_is_waited_for_by_events() {
     }
 }
 
+/// Enough for the kernel to tell of its births while it runs.
+const FORKS: &str = "until grep -q ') S ' /proc/$PPID/stat; do :; done; \
+    i=0; while [ $i -lt 300 ]; do (:); i=$((i + 1)); done; exit 0";
+
+#[test]
+fn births_are_no_reason_to_look_at_the_group() {
+    for backend in ["cgroup-v2", "hybrid", "cgroup-v1"] {
+        run_on(backend, |backend| check(backend, FORKS, 0, 0));
+    }
+}
+
 #[test]
 fn a_left_over_that_is_killed_is_waited_for_by_events() {
     for backend in ["cgroup-v2", "hybrid"] {

@@ -11,6 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use dlmalloc::{Allocator, Dlmalloc};
 use rustix::mm::{MapFlags, MremapFlags, ProtFlags, mmap_anonymous, mremap, munmap};
 
+use crate::worker;
+
 /// What the allocator asks for at a time, unless it needs more: what a short run needs, and no less than a page,
 /// which is larger on other architectures.
 const PIECE: usize = if cfg!(target_arch = "x86_64") { 16 * 1024 } else { 64 * 1024 };
@@ -49,12 +51,12 @@ impl std::fmt::Debug for Heap {
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's layout is not empty.
-        unsafe { self.lock().malloc(layout.size(), layout.align()) }
+        given(unsafe { self.lock().malloc(layout.size(), layout.align()) })
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's layout is not empty.
-        unsafe { self.lock().calloc(layout.size(), layout.align()) }
+        given(unsafe { self.lock().calloc(layout.size(), layout.align()) })
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
@@ -64,8 +66,16 @@ unsafe impl GlobalAlloc for Heap {
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: the caller got this block from here, by this layout, and the new size is not 0.
-        unsafe { self.lock().realloc(block, layout.size(), layout.align(), size) }
+        given(unsafe { self.lock().realloc(block, layout.size(), layout.align(), size) })
     }
+}
+
+/// Whoever is given nothing aborts. A worker that stands apart is ended before.
+fn given(block: *mut u8) -> *mut u8 {
+    if block.is_null() {
+        worker::exit_if_apart();
+    }
+    block
 }
 
 /// The kernel's pages.

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use containment_core::Pid;
 
@@ -47,9 +48,20 @@ pub fn fork_apart(work: impl FnOnce() -> u8) -> io::Result<PidFd> {
     let worker = unsafe { clone_memory(0) }?;
     Ok(worker.unwrap_or_else(|| {
         // Its libc, which did not fork, may take it for its parent: what `abort` sends to itself would go there.
+        IS_APART.store(true, Ordering::Relaxed);
         std::panic::set_hook(Box::new(|_| exit(PANICKED)));
         run(work)
     }))
+}
+
+/// Whether this process is what [`fork_apart`] forked.
+static IS_APART: AtomicBool = AtomicBool::new(false);
+
+/// Ends such a process, which must not abort.
+pub(crate) fn exit_if_apart() {
+    if IS_APART.load(Ordering::Relaxed) {
+        exit(PANICKED);
+    }
 }
 
 fn refuse_threads() -> io::Result<()> {

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use containment::{
     Backend, Backoff, Child, Containment, Error, Group, Look, Outcome, Overrun, Policy, Result,
-    Signal, Time, Waiter, Watch, Watchdog,
+    Signal, Source, Time, Waiter, Watch, Watchdog,
 };
+use rustix::event::{Timespec, poll};
 
 use super::end::{End, Reason};
 use super::resources::Resources;
@@ -139,8 +140,8 @@ impl<'a> Supervisor<'a> {
         Ok(self.resources.engine.is_gone().then_some(Ending::Abandoned))
     }
 
-    /// Waits for `on`, at most until `until`; besides for signals to us, for the end of the guardian, and for what
-    /// the kernel tells of ancestors.
+    /// Waits for `on`, at most until `until`; besides for signals to us, and for the end of the guardian. What the
+    /// kernel tells of ancestors is taken in meanwhile.
     pub(super) fn wait(&self, until: Time, on: Watch) {
         // Zombies that are left to reap are announced no more.
         let until = if self.behind.get() { Time::ZERO } else { until };
@@ -150,10 +151,24 @@ impl<'a> Supervisor<'a> {
         };
         sources.push(self.resources.inbox.source());
         sources.extend(self.resources.post.source());
-        sources.extend(self.resources.ancestry.sources());
-        self.waiter.wait(until, &Watch::Sources(sources));
-        self.resources.ancestry.catch_up();
+        loop {
+            let births = self.resources.ancestry.sources();
+            let listens = !births.is_empty();
+            let all = sources.iter().cloned().chain(births).collect();
+            self.waiter.wait(until, &Watch::Sources(all));
+            self.resources.ancestry.catch_up();
+            // That somebody was born is no reason to look at the group.
+            if !listens || self.waiter.now() >= until || is_any_ready(&sources) {
+                return;
+            }
+        }
     }
+}
+
+/// Where that cannot be told, one is.
+fn is_any_ready(sources: &[Source]) -> bool {
+    let mut fds: Vec<_> = sources.iter().map(Source::poll_fd).collect();
+    poll(&mut fds, Some(&Timespec::default())) != Ok(0)
 }
 
 /// Members are asked to end by the signal that was chosen, else by the one that was sent to us. Where

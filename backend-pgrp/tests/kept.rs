@@ -310,6 +310,8 @@ fn its_keeper_is_not_told_that_a_program_stops_and_goes_on() {
     let keeper = Pid::new(stat(program.pid()).parent).unwrap();
     let send = |pid, signal| assert!(PidFd::open(pid).unwrap().unwrap().signal(signal).unwrap());
     let awaits_stop = |pid| eventually("it is stopped", || stat(pid).state.is_stopped());
+    // What it does last before it waits.
+    eventually("it is ready", || !signals(keeper, "SigBlk:").contains(Signal::CONT));
     send(keeper, Signal::STOP);
     awaits_stop(keeper);
     send(program.pid(), Signal::STOP);

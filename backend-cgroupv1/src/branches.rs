@@ -225,18 +225,13 @@ impl Branches {
     /// Every process of the subtrees. One that stands in one hierarchy and not in another was moved
     /// by somebody, and is a member all the same.
     pub(crate) fn pids(&self) -> Result<Vec<Pid>, Failure> {
-        pids_of(&self.all)
-    }
-
-    /// Every process of the first hierarchy that has any: all but who was moved out of it.
-    pub(crate) fn first_pids(&self) -> Result<Vec<Pid>, Failure> {
-        for branch in self.all.chunks(1) {
-            let pids = pids_of(branch)?;
-            if !pids.is_empty() {
-                return Ok(pids);
-            }
-        }
-        Ok(Vec::new())
+        let (mut pids, mut known) = (Vec::new(), HashSet::new());
+        self.walk(|dir| {
+            let listed = dir.pids("cgroup.procs")?.pids;
+            pids.extend(listed.into_iter().filter(|pid| known.insert(*pid)));
+            Ok(())
+        })?;
+        Ok(pids)
     }
 
     /// Those of `asked` that are in the subtrees. Only as many hierarchies are listed as it takes to see them all.
@@ -289,17 +284,6 @@ impl Branches {
         let known = self.joined();
         remove_all(&top.belonging_to(self.identity(), &self.name, &self.name, &known)?)
     }
-}
-
-fn pids_of(branches: &[Branch]) -> Result<Vec<Pid>, Failure> {
-    let (mut pids, mut known) = (Vec::new(), HashSet::new());
-    let mut list = |dir: &Dir| {
-        let listed = dir.pids("cgroup.procs")?.pids;
-        pids.extend(listed.into_iter().filter(|pid| known.insert(*pid)));
-        Ok(())
-    };
-    branches.iter().try_for_each(|branch| branch.walk(&mut list))?;
-    Ok(pids)
 }
 
 /// The last first.

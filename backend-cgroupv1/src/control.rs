@@ -48,12 +48,7 @@ impl Watched {
 
 impl V1Group {
     pub(crate) fn pids(&self, operation: Operation) -> Result<Vec<Pid>> {
-        self.seen(operation, self.branches.pids())
-    }
-
-    /// Who was listed, by a group that is there.
-    fn seen(&self, operation: Operation, listed: Result<Vec<Pid>, Failure>) -> Result<Vec<Pid>> {
-        let pids = listed.map_err(|failure| self.failed(operation, failure))?;
+        let pids = self.branches.pids().map_err(|failure| self.failed(operation, failure))?;
         // What was removed lists as what is empty does.
         if pids.is_empty() && self.branches.are_gone() {
             return Err(self.error(Error::new(ErrorKind::Gone, operation)));
@@ -91,12 +86,12 @@ impl V1Group {
             .map(|pass| pass.described(|error| self.error(error)))
     }
 
-    /// First signals everybody as they run: as safe as a freeze, by pidfd, and twice as fast; one hierarchy shows all
-    /// but who was moved out of it. Only where members were left are forks stopped, and the group is frozen.
+    /// First signals everybody as they run: as safe as a freeze, by pidfd, and twice as fast. Only
+    /// where members were left are forks stopped, and the group is frozen.
     pub(crate) fn kill_step(&self) -> Result<KillStep> {
         self.kills.fetch_add(1, Ordering::SeqCst);
         if !self.struck.swap(true, Ordering::SeqCst) {
-            return self.strike(self.seen(Operation::Kill, self.branches.first_pids())?);
+            return self.strike(self.pids(Operation::Kill)?);
         }
         self.refuse_own(Operation::Kill)?;
         let failed = |failure| self.failed(Operation::Kill, failure);

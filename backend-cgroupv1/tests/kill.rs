@@ -185,24 +185,6 @@ fn b7_every_hierarchy_is_cleaned_though_one_cannot_be() {
     stranger.wait().unwrap();
 }
 
-/// The first strike lists one hierarchy; who was moved out of it is struck by the next.
-#[test]
-fn who_was_moved_out_of_one_hierarchy_dies_with_the_others() {
-    let Some(bench) = bench("moved") else { return };
-    let group = bench.group();
-    let child = group.spawn(&sleeper()).unwrap();
-    let stray = group.spawn(&sleeper()).unwrap();
-    let outside = directory(&bench, "freezer").parent().unwrap().join("cgroup.procs");
-    fs::write(outside, stray.pid().to_string()).unwrap();
-    let step = group.ops().kill().unwrap();
-    assert!(matches!(step, KillStep::Signalled(pass) if pass.count == 1 && pass.failed.is_empty()));
-    child.wait().unwrap();
-    assert!(group.ops().populated().unwrap(), "the stray lives");
-    let report = group.terminate(&Policy::kill()).unwrap();
-    assert!(report.is_clean(), "{report:?}");
-    assert_eq!(stray.wait().unwrap(), Outcome::Signaled(Signal::KILL));
-}
-
 /// K13: groups inside vanish while they are looked at.
 #[test]
 fn k13_groups_that_vanish_are_no_error() {

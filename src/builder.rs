@@ -199,7 +199,7 @@ impl Builder {
 
     /// Makes groups that keep the files of their figures open once they were read, for who looks at them again and
     /// again: each further look is one `pread` a file. A group that is measured takes up to thirty descriptors more,
-    /// but never the last one: where they run out, files are opened for each look.
+    /// as long as half of those that this process may have are left; beyond that, files are opened for each look.
     #[must_use]
     pub fn sampling(mut self) -> Self {
         self.place.sampling = true;

@@ -227,6 +227,24 @@ fn k50_links_and_pipes_in_it_are_not_followed() {
     assert!(elsewhere.exists());
 }
 
+/// Somebody struck it off, and another group has the name.
+#[test]
+fn what_is_released_or_noted_late_is_not_the_entry_of_a_namesake() {
+    let directory = directory();
+    let registry = open(&directory);
+    let mut first = claim(&registry, "job", Tenure::Lasting);
+    registry.forget(&name("job")).unwrap();
+    let second = claim(&registry, "job", Tenure::Lasting);
+    let text = || fs::read(file(directory.path(), "group-")).unwrap();
+    let before = text();
+    let late = first.identify(Identity::Cgroup(7)).unwrap_err();
+    assert_eq!(late.errno(), Some(rustix::io::Errno::NOENT.raw_os_error()));
+    first.release().unwrap();
+    assert_eq!(text(), before);
+    second.release().unwrap();
+    assert!(registry.entries().unwrap().is_empty());
+}
+
 #[test]
 fn what_dead_processes_left_is_tidied_away_and_nothing_else() {
     let directory = directory();

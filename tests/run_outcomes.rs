@@ -21,6 +21,7 @@ use support::{deadline, eventually, scaled, traces};
 on_each_backend!(
     the_exit_status_is_the_programs,
     a_program_that_dies_of_a_signal_ends_the_run_with_128_and_its_number,
+    a_limit_on_the_size_of_files_is_an_error_and_ends_nobody_but_the_program,
     a_time_limit_ends_even_what_ignores_term,
     a_time_limit_that_is_not_reached_does_nothing,
     what_the_program_leaves_behind_is_ended_at_once_when_it_dies_of_term,
@@ -71,6 +72,16 @@ fn a_program_that_dies_of_a_signal_ends_the_run_with_128_and_its_number(backend:
 }
 
 /// The best of three counts: on a machine that is busy with something else a run may be late.
+/// The report cannot be written, nor anything be put on record, which only makes a warning.
+fn a_limit_on_the_size_of_files_is_an_error_and_ends_nobody_but_the_program(backend: &str) {
+    let limited = ["sh", "-c", "ulimit -c 0; ulimit -f 0; exec \"$@\"", "sh"];
+    Job::on(backend).behind(&limited).run(&[], &["true"]).expect(125);
+    let dies = "ulimit -c 0; kill -XFSZ $$; sleep 1000.MARK";
+    Job::on(backend).sh(&[], dies).expect(128 + 25);
+    let ignores = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"];
+    Job::on(backend).behind(&ignores).sh(&[], "kill -XFSZ $$; exit 3").expect(3);
+}
+
 fn a_time_limit_ends_even_what_ignores_term(backend: &str) {
     let run = |_| {
         let options = ["--timeout", "1s", "--grace", "200ms"];

@@ -96,7 +96,9 @@ impl V1Group {
         self.refuse_own(Operation::Kill)?;
         let failed = |failure| self.failed(Operation::Kill, failure);
         self.with_pids(brake::apply).map_err(failed)?;
-        let Some(freezer) = self.branches.serving("freezer") else {
+        // Members may have left it, and somebody removed it.
+        let freezer = self.branches.serving("freezer").filter(|branch| !branch.dir.is_gone());
+        let Some(freezer) = freezer else {
             // Nothing thaws such a group, so nothing else would let it fork again.
             let step = self.strike(self.pids(Operation::Kill)?);
             self.with_pids(brake::release).map_err(failed)?;
@@ -125,8 +127,12 @@ impl V1Group {
             .map(KillStep::Signalled)
     }
 
+    /// Where that directory was removed there is nothing to do.
     fn with_pids(&self, act: fn(&Dir) -> Result<(), Failure>) -> Result<(), Failure> {
-        self.branches.serving("pids").map_or(Ok(()), |pids| act(&pids.dir))
+        match self.branches.serving("pids").map_or(Ok(()), |pids| act(&pids.dir)) {
+            Err(failure) if failure.is_gone() => Ok(()),
+            done => done,
+        }
     }
 
     /// The supervisor is never killed with what it supervises (K38).

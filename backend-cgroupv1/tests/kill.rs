@@ -185,6 +185,24 @@ fn b7_every_hierarchy_is_cleaned_though_one_cannot_be() {
     stranger.wait().unwrap();
 }
 
+/// Its members left one hierarchy, and somebody removed the directory there.
+#[test]
+fn a_group_that_lost_a_hierarchy_is_struck_in_the_others() {
+    for (lost, kept) in [("freezer", "pids"), ("pids", "freezer")] {
+        let Some(bench) = bench(&format!("lost-{lost}")) else { return };
+        let group = bench.group();
+        // The first strike is over: the next ones stop forks, and freeze.
+        strike(&group);
+        fs::remove_dir(directory(&bench, lost)).unwrap();
+        let mut stranger = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let procs = directory(&bench, kept).join("cgroup.procs");
+        fs::write(procs, stranger.id().to_string()).unwrap();
+        let report = group.terminate(&Policy::kill()).unwrap();
+        assert!(report.is_clean() && report.errors.is_empty(), "{lost}: {report:?}");
+        stranger.wait().unwrap();
+    }
+}
+
 /// K13: groups inside vanish while they are looked at.
 #[test]
 fn k13_groups_that_vanish_are_no_error() {

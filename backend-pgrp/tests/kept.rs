@@ -13,14 +13,15 @@ use std::time::Duration;
 
 use backend_pgrp::{Keeper, KeeperConfig, KeeperSpawner, Order, ProcessGroups, keep};
 use containment_core::{
-    Error, ErrorKind, Group, KillStep, Member, Outcome, Pid, ProcessGroup, Program, Result, Signal,
-    SignalSet, Standing,
+    Change, Error, ErrorKind, Group, KillStep, Member, Outcome, Pid, ProcessGroup, Program, Result,
+    Signal, SignalSet, Source, Standing, Watch,
 };
 use containment_process::pidfd::PidFd;
 use containment_process::proc::Stat;
 use containment_process::reap::become_sub_reaper;
 use containment_process::worker;
 use libtest_mimic::{Arguments, Failed, Trial};
+use rustix::event::{Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getpgrp, getrlimit, setrlimit};
 use support::{
@@ -48,6 +49,7 @@ const CASES: &[Case] = cases![
     a_program_that_joined_another_process_group_is_met_by_the_first_kill,
     who_left_the_process_group_of_a_program_that_came_after_the_list_is_met_by_the_first_kill,
     who_ended_or_began_since_a_freeze_is_known_to_the_next_list,
+    a_keeper_that_is_over_wakes_nobody_who_waits_for_others,
     its_keeper_is_not_told_that_a_program_stops_and_goes_on,
     what_lets_its_keeper_go_on_is_not_kept_for_it,
     what_a_program_used_counts_once_beside_a_crowd,
@@ -296,6 +298,24 @@ fn who_ended_or_began_since_a_freeze_is_known_to_the_next_list() {
     group.ops().request_freeze().unwrap();
     let second = group.spawn(&Program::new("sleep").arg("1000")).unwrap();
     assert_eq!(listed(), BTreeSet::from([program.pid(), second.pid()]));
+    clean_kill(group);
+}
+
+/// Whose end is announced for as long as it is known.
+fn a_keeper_that_is_over_wakes_nobody_who_waits_for_others() {
+    let driver = driver();
+    let group = create(&driver, "over");
+    group.spawn(&Program::new("true")).unwrap().wait().unwrap();
+    let other = group.spawn(&Program::new("sleep").arg("1000")).unwrap();
+    let is_announced = || {
+        let watch = group.ops().watch(Change::Empty).unwrap();
+        assert!(group.ops().populated().unwrap());
+        let Watch::Sources(sources) = watch else { panic!("{watch:?}") };
+        let mut fds: Vec<_> = sources.iter().map(Source::poll_fd).collect();
+        poll(&mut fds, Some(&Timespec::default())).unwrap() > 0
+    };
+    eventually("all of the first is over", || !is_announced());
+    drop(other);
     clean_kill(group);
 }
 

@@ -35,7 +35,7 @@ const PANICKED: i32 = 101;
 #[doc(hidden)]
 pub unsafe fn begin(count: c_int, words: *const *const c_char, main: fn(&[OsString]) -> u8) -> ! {
     give_standard_streams();
-    signals::ignore_sigpipe();
+    signals::ignore_failed_writes();
     let word = |at| {
         // SAFETY: the caller's promise, for each of so many.
         let word = unsafe { CStr::from_ptr(*words.add(at)) };

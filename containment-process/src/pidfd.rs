@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use containment_core::{Outcome, Pid, Signal, Source};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, waitid};
 
 /// A process, by pidfd. The descriptor is shared, so that a waiter can keep it open.
@@ -125,7 +125,8 @@ impl PidFd {
     /// Whether the process has ended, reaped or not.
     pub fn has_ended(&self) -> io::Result<bool> {
         let mut fds = [PollFd::new(&*self.fd, PollFlags::IN)];
-        Ok(poll(&mut fds, Some(&Timespec::default()))? > 0)
+        // Also a poll that does not wait is interrupted.
+        Ok(retry_on_intr(|| poll(&mut fds, Some(&Timespec::default())))? > 0)
     }
 
     /// Looks, without waiting, whether this child has ended.

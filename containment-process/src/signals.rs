@@ -147,11 +147,13 @@ pub fn is_ignored(signal: Signal) -> bool {
     done == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
 }
 
-/// Has a write to a pipe that nobody reads fail instead of ending this process.
-pub(crate) fn ignore_sigpipe() {
-    let ignored = SIGPIPE.map_or(Ok(()), |signal| dispose(signal, libc::SIG_IGN, 0));
-    if let Err(error) = ignored {
-        tracing::warn!(%error, "SIGPIPE is not ignored");
+/// Has a write fail instead of ending this process: one to a pipe that nobody reads, and one beyond the limit on
+/// the size of files.
+pub(crate) fn ignore_failed_writes() {
+    for signal in FAILED_WRITES.into_iter().flatten() {
+        if let Err(error) = dispose(signal, libc::SIG_IGN, 0) {
+            tracing::warn!(%error, %signal, "a signal is not ignored");
+        }
     }
 }
 
@@ -175,21 +177,21 @@ fn dispose(signal: Signal, how: libc::sighandler_t, flags: libc::c_int) -> io::R
     }
 }
 
-/// SIGPIPE and SIGCHLD, as far as they were ignored when this process was started. Rust's runtime, or
-/// [`entry`](mod@crate::entry), ignores the first before `main`, an [`Inbox`] sets the second to its default.
+/// SIGPIPE, SIGXFSZ and SIGCHLD, as far as they were ignored when this process was started. Rust's runtime ignores
+/// the first before `main`, [`entry`](mod@crate::entry) the first two; an [`Inbox`] sets the last to its default.
 static IGNORED_AT_START: AtomicU64 = AtomicU64::new(0);
 
-const SIGPIPE: Option<Signal> = Signal::new(libc::SIGPIPE);
+const FAILED_WRITES: [Option<Signal>; 2] = [Signal::new(libc::SIGPIPE), Signal::new(libc::SIGXFSZ)];
 
-/// Which of SIGPIPE and SIGCHLD were ignored when this process was started: what a program that we
+/// Which of SIGPIPE, SIGXFSZ and SIGCHLD were ignored when this process was started: what a program that we
 /// start inherits, whatever became of our own dispositions.
 pub fn ignored_at_start() -> SignalSet {
     SignalSet::from_bits(IGNORED_AT_START.load(Ordering::Relaxed))
 }
 
 extern "C" fn remember_ignored() {
-    let ignored = SIGPIPE.into_iter().chain([Signal::CHLD]).filter(|signal| is_ignored(*signal));
-    let ignored: SignalSet = ignored.collect();
+    let asked = FAILED_WRITES.into_iter().flatten().chain([Signal::CHLD]);
+    let ignored: SignalSet = asked.filter(|signal| is_ignored(*signal)).collect();
     IGNORED_AT_START.store(ignored.bits(), Ordering::Relaxed);
 }
 

@@ -374,6 +374,33 @@ fn k02_groups_and_files_that_their_owner_shut_are_opened_up() {
     });
 }
 
+/// Also one with nothing in it, of which nobody lists the directories.
+#[test]
+fn k02_a_leaf_that_its_owner_shut_is_looked_into() {
+    use rustix::fs::{Mode, chmod};
+
+    on_each_version(|dir| {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let leaf = nest(dir, "leaf");
+                let shut = || chmod(leaf.handle_path(), Mode::empty()).unwrap();
+                heed_permissions();
+                shut();
+                assert!(!leaf.is_gone());
+                shut();
+                assert!(leaf.pids("cgroup.procs").unwrap().is_empty());
+                shut();
+                let notes = leaf.leave_mark("ours").unwrap();
+                shut();
+                assert_eq!(leaf.mark().unwrap(), notes.then(|| "ours".to_owned()));
+                shut();
+                dir.remove_tree("leaf").unwrap();
+                assert!(leaf.is_gone());
+            });
+        });
+    });
+}
+
 /// A read-only mount takes a namespace: `tests/host_shapes.rs` of the workspace makes one.
 #[test]
 fn a_directory_that_we_may_not_write_to_is_told() {

@@ -56,16 +56,18 @@ impl Claim {
     /// next [`tidy`](super::Registry::tidy), unless [`Registry::forget`](super::Registry::forget) did so.
     ///
     /// # Errors
-    /// Those of the state directory. That somebody else has struck the group off is none.
+    /// Those of the state directory. That somebody else has struck the group off, and maybe given its name to another
+    /// one, is none.
     pub fn release(self) -> Result<()> {
-        self.dir.remove(&entry_file(&self.entry.name))
+        self.dir.remove_marked(&entry_file(&self.entry.name), &self.entry.told_mark())
     }
 
     /// After what is there already, which stays what counts until this is whole: to replace a file makes some
     /// file systems write it to the disk at once.
     fn write(&mut self) -> Result<()> {
         let text = self.entry.to_text()?;
-        self.dir.extend(&entry_file(&self.entry.name), self.length, &text)?;
+        let file = entry_file(&self.entry.name);
+        self.dir.extend(&file, &self.entry.told_mark(), self.length, &text)?;
         self.length += text.len() as u64;
         Ok(())
     }

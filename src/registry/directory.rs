@@ -30,6 +30,9 @@ pub(crate) struct StateDir {
 /// The most that a file in it may hold.
 const LONGEST: u64 = 1 << 20;
 
+/// By here an entry has told its mark: a name is at most 255 bytes long.
+const MARKED: usize = 1024;
+
 impl StateDir {
     /// Opens the directory that was named, or the first default one that can be used; makes it where it
     /// is missing.
@@ -100,12 +103,35 @@ impl StateDir {
 
     /// Writes more text at the end of the file `name`, which is at `end`. Who reads it meanwhile, or after we
     /// were killed here, may see a part of that.
-    pub(crate) fn extend(&self, name: &str, end: u64, text: &[u8]) -> Result<()> {
-        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.fd, name, flags, Mode::empty());
-        let file = file.map_err(|errno| self.failure(errno, name))?;
-        let written = File::from(file).write_all_at(text, end);
-        written.map_err(|error| self.failure(errno_of(&error), name))
+    ///
+    /// # Errors
+    /// With `ENOENT` where there is no such file with `mark` in it, or it was replaced.
+    pub(crate) fn extend(&self, name: &str, mark: &str, end: u64, text: &[u8]) -> Result<()> {
+        let failed = |errno| self.failure(errno, name);
+        let file = self.open_marked(name, mark).map_err(failed)?;
+        let length = rustix::fs::fstat(&file).map_err(failed)?.st_size;
+        if u64::try_from(length) != Ok(end) {
+            return Err(failed(Errno::NOENT));
+        }
+        file.write_all_at(text, end).map_err(|error| failed(errno_of(&error)))
+    }
+
+    /// Removes the file `name` if it has `mark` in it: the name may have been given to another group.
+    pub(crate) fn remove_marked(&self, name: &str, mark: &str) -> Result<()> {
+        match self.open_marked(name, mark) {
+            // No entry is a link.
+            Ok(_) | Err(Errno::LOOP) => self.remove(name),
+            Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(self.failure(errno, name)),
+        }
+    }
+
+    fn open_marked(&self, name: &str, mark: &str) -> rustix::io::Result<File> {
+        let file = File::from(self.open_file(name, false)?);
+        let mut start = [0; MARKED];
+        let length = file.read_at(&mut start, 0).map_err(|error| errno_of(&error))?;
+        let is_marked = start[..length].windows(mark.len()).any(|window| window == mark.as_bytes());
+        if is_marked { Ok(file) } else { Err(Errno::NOENT) }
     }
 
     /// Gives the file `name` this text, at once.

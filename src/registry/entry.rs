@@ -101,6 +101,11 @@ impl Entry {
         serde_json::to_vec_pretty(&written).map_err(|error| malformed(&error.to_string()))
     }
 
+    /// How its text tells its mark, which no other one does.
+    pub(super) fn told_mark(&self) -> String {
+        format!("\"mark\": \"{}\"", self.mark)
+    }
+
     /// What was written last: a file holds an entry time after time, as more of it became known.
     ///
     /// # Errors

@@ -345,7 +345,8 @@ impl GroupOps for KeptGroup {
         for (line, keeping) in self.standing()? {
             match keeping {
                 Keeping::Goes => sources.push(line.source()),
-                // What is left of it is its exit.
+                // What is left of it is its exit, which is announced for ever once it came.
+                Keeping::Over(_) if line.has_keeper_ended()? => {}
                 Keeping::Over(_) => sources.push(line.keeper().source()),
                 Keeping::Lost => {
                     let members = self.members()?;

@@ -360,8 +360,12 @@ impl Teardown {
 
     /// Somebody else removed it. What was made besides it, levels above it for one, is still ours to remove.
     fn vanished(&mut self) -> Phase {
-        self.note_removed();
-        if self.policy.remove { Phase::Remove { tried: false } } else { Phase::Done }
+        self.report.emptied = true;
+        if self.policy.remove {
+            return Phase::Remove { tried: false };
+        }
+        self.report.removed = true;
+        Phase::Done
     }
 
     /// Watch, then read, then wait.

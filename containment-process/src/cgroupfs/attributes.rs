@@ -35,9 +35,10 @@ impl Dir {
         let mut value = [0; LONGEST];
         for namespace in NAMESPACES {
             let attribute = format!("{namespace}.{name}");
-            let read = rustix::fs::fgetxattr(&*self.fd, &attribute, &mut value[..]);
-            let read = self
-                .or_by_path(read, |path| rustix::fs::getxattr(path, &attribute, &mut value[..]));
+            let read = self.with_access(|| {
+                let read = rustix::fs::fgetxattr(&*self.fd, &attribute, &mut value[..]);
+                self.or_by_path(read, |path| rustix::fs::getxattr(path, &attribute, &mut value[..]))
+            });
             match read {
                 Ok(length) => return Ok(Some(value[..length].to_vec())),
                 Err(errno) if is_absent(errno) => {}
@@ -52,9 +53,10 @@ impl Dir {
         for namespace in NAMESPACES {
             let attribute = format!("{namespace}.{name}");
             let (value, flags) = (value.as_ref(), XattrFlags::empty());
-            let left = rustix::fs::fsetxattr(&*self.fd, &attribute, value, flags);
-            let left =
-                self.or_by_path(left, |path| rustix::fs::setxattr(path, &attribute, value, flags));
+            let left = self.with_access(|| {
+                let left = rustix::fs::fsetxattr(&*self.fd, &attribute, value, flags);
+                self.or_by_path(left, |path| rustix::fs::setxattr(path, &attribute, value, flags))
+            });
             match left {
                 Ok(()) => return Ok(true),
                 Err(errno) if is_absent(errno) => {}
@@ -68,8 +70,11 @@ impl Dir {
     pub fn remove_note(&self, name: &str) -> Result<()> {
         for namespace in NAMESPACES {
             let attribute = format!("{namespace}.{name}");
-            let removed = rustix::fs::fremovexattr(&*self.fd, &attribute);
-            match self.or_by_path(removed, |path| rustix::fs::removexattr(path, &attribute)) {
+            let removed = self.with_access(|| {
+                let removed = rustix::fs::fremovexattr(&*self.fd, &attribute);
+                self.or_by_path(removed, |path| rustix::fs::removexattr(path, &attribute))
+            });
+            match removed {
                 Err(errno) if !is_absent(errno) => return Err(self.note_failure(errno)),
                 Ok(()) | Err(_) => {}
             }

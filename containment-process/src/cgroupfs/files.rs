@@ -110,16 +110,16 @@ impl Dir {
 
     /// Whether the group has this file.
     pub fn exists(&self, file: &str) -> bool {
-        rustix::fs::statat(self, file, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+        self.stat(file).is_ok()
     }
 
     fn try_open(&self, file: &str, access: Access) -> rustix::io::Result<OwnedFd> {
-        beneath::open(self.as_fd(), Path::new(file), access.flags())
+        self.with_access(|| beneath::open(self.as_fd(), Path::new(file), access.flags()))
     }
 
     /// Adds the owner's permission. Whether that worked: only the owner may.
     fn unlock(&self, file: &str, access: Access) -> bool {
-        rustix::fs::statat(self, file, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
+        self.stat(file).is_ok_and(|stat| {
             let mode = Mode::from_raw_mode(stat.st_mode) | access.permission();
             rustix::fs::chmodat(self, file, mode, AtFlags::empty()).is_ok()
         })

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use containment_core::{ErrorKind, GroupName, Identity};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
 pub use failure::{Failure, Result, no_disk};
@@ -82,7 +82,7 @@ impl Dir {
     pub fn open_beneath(&self, relative: impl AsRef<Path>) -> Result<Self> {
         let relative = relative.as_ref();
         let path = self.join(relative);
-        beneath::open(self.fd.as_fd(), relative, HANDLE)
+        self.with_access(|| beneath::open(self.fd.as_fd(), relative, HANDLE))
             .map_err(|errno| Failure::of_directory(&path, errno))
             .and_then(|fd| Self::adopt(fd, path.into(), self.version))
     }
@@ -115,17 +115,14 @@ impl Dir {
     /// [`Busy`](ErrorKind::Busy), [`NotFound`](ErrorKind::NotFound).
     pub fn remove_child(&self, component: impl AsRef<OsStr>) -> Result<()> {
         let name = self.checked(component.as_ref())?;
-        rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR)
+        self.with_access(|| rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR))
             .map_err(|errno| Failure::of_directory(self.join(name), errno))
     }
 
     /// The names of the directories in this one; none once it was removed.
     pub fn subdirectories(&self) -> Result<Vec<OsString>> {
-        match self.list() {
+        match self.with_access(|| self.list()) {
             Err(Errno::NOENT | Errno::NODEV) => Ok(Vec::new()),
-            Err(Errno::ACCESS) if self.restore_access() => {
-                self.list().map_err(|errno| Failure::of_directory(&*self.path, errno))
-            }
             listed => listed.map_err(|errno| Failure::of_directory(&*self.path, errno)),
         }
     }
@@ -160,7 +157,7 @@ impl Dir {
     /// Whether the group was removed, even if one of the same name exists again.
     pub fn is_gone(&self) -> bool {
         // Every group of either version has this file, and it cannot be removed.
-        !self.exists("cgroup.procs")
+        matches!(self.stat("cgroup.procs"), Err(Errno::NOENT | Errno::NODEV))
     }
 
     /// Tells a read-only mount and a directory of another user apart, which look alike to mkdir.
@@ -223,8 +220,24 @@ impl Dir {
         Ok(names)
     }
 
-    /// Gives ourselves the right to list and enter this directory, which a program of the same user
-    /// may have taken away. Whether that worked.
+    /// What is there by that name.
+    fn stat(&self, name: &str) -> rustix::io::Result<Stat> {
+        self.with_access(|| rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW))
+    }
+
+    /// Does something in this directory. Where that is denied, ourselves are given the right to list, enter and
+    /// change it, which a program of the same user may have taken away to escape its end, and it is done again.
+    fn with_access<T>(
+        &self,
+        mut act: impl FnMut() -> rustix::io::Result<T>,
+    ) -> rustix::io::Result<T> {
+        match act() {
+            Err(Errno::ACCESS) if self.restore_access() => act(),
+            done => done,
+        }
+    }
+
+    /// Whether that worked: only the owner may.
     fn restore_access(&self) -> bool {
         let open_up = |mode: Mode| rustix::fs::chmod(self.handle_path(), mode | Mode::RWXU);
         rustix::fs::fstat(&self.fd)

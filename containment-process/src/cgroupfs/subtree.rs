@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use containment_core::GroupName;
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::retry_on_intr;
 
 use super::{Dir, Failure, HANDLE, Result};
@@ -67,8 +67,7 @@ impl Dir {
     /// Whether the group directly in this one was removed, with nothing below it, which takes no
     /// descriptor: it works when none is left. Why it did not, the longer way tells.
     fn remove_at_once(&self, name: &str, inode: u64) -> bool {
-        let found = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW);
-        found.is_ok_and(|found| found.st_ino == inode) && self.remove_child(name).is_ok()
+        self.stat(name).is_ok_and(|found| found.st_ino == inode) && self.remove_child(name).is_ok()
     }
 
     fn traverse(

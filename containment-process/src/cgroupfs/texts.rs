@@ -5,7 +5,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 
 use containment_core::ErrorKind;
-use rustix::io::{Errno, fcntl_dupfd_cloexec, pread, read};
+use rustix::io::{Errno, pread, read};
+use rustix::process::{Resource, getrlimit};
 
 use super::parse::Parsed;
 use super::{Access, Dir, Failure, Result};
@@ -76,8 +77,8 @@ impl Texts for Dir {
     }
 }
 
-/// The same files kept open once they were read: one `pread` each from then on, and one descriptor. None takes
-/// the last descriptor: where they run out, files are opened for each reading.
+/// The same files kept open once they were read: one `pread` each from then on, and one descriptor, but for
+/// the upper half of those that this process may have: beyond that, files are opened for each reading.
 #[derive(Debug)]
 pub struct KeptOpen {
     dir: Dir,
@@ -118,7 +119,7 @@ impl Texts for KeptOpen {
             place
         } else {
             let opened = self.dir.open_file(file, Access::Read);
-            if is_last_descriptor(&opened) {
+            if !may_be_kept(&opened) {
                 drop(opened);
                 files.clear();
                 return self.dir.with_text(file, understand);
@@ -160,12 +161,16 @@ fn whole<T>(
     }
 }
 
-/// Whether there was none left for the file, or none is now. One is left to others, or for the next file.
-fn is_last_descriptor(opened: &Result<OwnedFd>) -> bool {
-    let short = [Errno::MFILE, Errno::NFILE];
+/// Whether a file may be kept open: what is in the upper half of the descriptors is left to others, who may have more to
+/// do than to measure, and to the end of the group. There may have been none for it.
+fn may_be_kept(opened: &Result<OwnedFd>) -> bool {
+    let short = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
     match opened {
-        Ok(open) => fcntl_dupfd_cloexec(open, 0).is_err_and(|errno| short.contains(&errno)),
-        Err(failure) => short.iter().any(|errno| failure.errno() == Some(errno.raw_os_error())),
+        Ok(open) => {
+            let limit = getrlimit(Resource::Nofile).current;
+            limit.is_none_or(|limit| u64::try_from(open.as_raw_fd()).is_ok_and(|fd| fd < limit / 2))
+        }
+        Err(failure) => !short.contains(&failure.errno()),
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) struct Plan<'a> {
     mark: Option<Mark<'a>>,
     process_group: Option<i32>,
     mask: u64,
-    /// SIGPIPE and SIGCHLD, as far as this process was started with them ignored.
+    /// SIGPIPE, SIGXFSZ and SIGCHLD, as far as this process was started with them ignored.
     ignored: SignalSet,
     /// Whether the kernel resets handlers (`CLONE_CLEAR_SIGHAND`), so that the child need not.
     pub(super) handlers_cleared: bool,
@@ -170,15 +170,18 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// Handlers to the default; ignored signals stay ignored, but SIGPIPE and SIGCHLD are as this
+    /// Handlers to the default; ignored signals stay ignored, but SIGPIPE, SIGXFSZ and SIGCHLD are as this
     /// process got them; then the mask. Signal numbers are valid, so none of these calls can fail.
     fn reset_signals(&self) {
         if !self.handlers_cleared {
             (1..=64).for_each(reset_handler);
         }
-        let sigpipe =
-            if self.ignored_at_start(libc::SIGPIPE) { libc::SIG_IGN } else { libc::SIG_DFL };
-        dispose(libc::SIGPIPE, sigpipe);
+        for signal in [libc::SIGPIPE, libc::SIGXFSZ] {
+            dispose(
+                signal,
+                if self.ignored_at_start(signal) { libc::SIG_IGN } else { libc::SIG_DFL },
+            );
+        }
         if self.ignored_at_start(libc::SIGCHLD) {
             dispose(libc::SIGCHLD, libc::SIG_IGN);
         }

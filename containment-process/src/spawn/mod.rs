@@ -7,7 +7,7 @@
 //! block all signals                     write "0" to the group's files      (Entry::SelfMove)
 //! clone3(VM|VFORK|PIDFD|…) ───────────► was the group killed meanwhile?     (Mark)
 //!    suspended by the kernel            process group, descriptors, rlimits, directory
-//! read the Region's notes ◄──────────── no new privileges, SIGPIPE, mask
+//! read the Region's notes ◄──────────── no new privileges, signals, mask
 //! restore the mask                      execve, or note the failed step and _exit
 //! ```
 //!

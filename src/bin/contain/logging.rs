@@ -39,6 +39,8 @@ impl Log {
                 .with_writer(stderr as fn() -> Stderr)
                 .with_ansi(wants_color())
                 .without_time()
+                // It would panic for what cannot be written.
+                .log_internal_errors(false)
                 .finish()
         })
     }

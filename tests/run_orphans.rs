@@ -118,6 +118,41 @@ fn a_guardian_that_is_killed_is_replaced() {
     }
 }
 
+/// Stopped it cannot end anything; `gc`, which leaves to a guardian what is its, has it go on. The kernel does, too, when
+/// it is left alone in its session: whoever stops it has to be quick.
+#[test]
+fn a_guardian_that_was_stopped_goes_on_with_gc() {
+    for backend in CGROUPS {
+        run_on(backend, |backend| assert!((0..50).any(|_| is_stopped_and_goes_on(backend))));
+    }
+}
+
+/// Whether it stood still when `contain` was dead.
+fn is_stopped_and_goes_on(backend: &str) -> bool {
+    let job = Job::on(backend);
+    let contain = started(&job, &[]);
+    let guardian = guardian_of(&job, contain).expect("there is a guardian");
+    let stop = || {
+        // It may have ended.
+        let guardian = guardian.to_string();
+        std::process::Command::new("kill")
+            .args(["-STOP", &guardian])
+            .output()
+            .expect("kill can be run")
+    };
+    stop();
+    signal(contain, Signal::KILL);
+    stop();
+    let state = support::traces::state;
+    eventually("contain is dead", || state(contain).is_none_or(|state| state == 'Z'));
+    stop();
+    let stands_still = state(guardian) == Some('T');
+    let mut gc = job.bare_command();
+    assert!(gc.arg("gc").status().expect("contain can be run").success());
+    nothing_left_soon(&job);
+    stands_still
+}
+
 /// A member moves `contain` itself into the group, which refuses to be killed by a member (K38): that is a
 /// loss of containment, and over once `contain` is gone.
 #[test]

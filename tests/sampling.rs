@@ -60,7 +60,13 @@ fn helper_samples_with_few_descriptors() {
         let taken = all_but_one();
         assert_eq!(shown(&first), shown(&group.usage().unwrap()), "{backend}, not yet open");
         drop(taken);
+        // What ends it needs some, too.
+        let family = Program::new("/bin/sh").args(["-c", "sleep 1000 & sleep 1000 & wait"]);
+        let children = [group.spawn(&family).unwrap(), group.spawn(&family).unwrap()];
+        support::eventually("all are there", || group.members().unwrap().len() == 6);
+        assert_eq!(shown(&first), shown(&group.usage().unwrap()), "{backend}, with members");
         end(group);
+        drop(children);
     }
 }
 

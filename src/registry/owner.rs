@@ -7,7 +7,8 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use containment_core::Result;
+use containment_core::{Error, Operation, Pid, Result, Signal};
+use containment_process::pidfd::PidFd;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use rustix::io::Errno;
@@ -86,8 +87,34 @@ pub(super) fn lives(dir: &StateDir, process: Process) -> Result<bool> {
         Err(Errno::NOENT) => return Ok(false),
         Err(errno) => return Err(failed(errno)),
     };
-    let held = |holder| is_held(file.as_fd(), holder).map_err(failed);
+    let held = |holder| held_by(file.as_fd(), holder).map(|pid| pid.is_some()).map_err(failed);
     Ok(held(Holder::Owner)? || held(Holder::Guardian)?)
+}
+
+/// Has the guardian of an owner that is dead go on, where somebody stopped it: it ends the groups then.
+pub(super) fn wake_guardian(dir: &StateDir, owner: Process) -> Result<()> {
+    let failed = |errno| dir.failure(errno, &file_name(owner));
+    let file = match dir.open_file(&file_name(owner), false) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(errno) => return Err(failed(errno)),
+    };
+    let held = |holder| held_by(file.as_fd(), holder).map_err(failed);
+    let guardian = held(Holder::Guardian)?;
+    if held(Holder::Owner)?.is_some() {
+        return Ok(());
+    }
+    // One of another pid namespace has none here.
+    let Some(pid) = guardian.and_then(Pid::new) else { return Ok(()) };
+    let of_io = |error: std::io::Error| Error::from_io(Operation::Register, &error).with_pid(pid);
+    let process = PidFd::open(pid).map_err(of_io)?;
+    // It holds the lock still, so that the pid is its own.
+    if let Some(process) =
+        process.filter(|_| held(Holder::Guardian).is_ok_and(|now| now == guardian))
+    {
+        process.signal(Signal::CONT).map_err(of_io)?;
+    }
+    Ok(())
 }
 
 /// The name of an owner's file.
@@ -114,10 +141,11 @@ fn lock(file: BorrowedFd<'_>, holder: Holder) -> rustix::io::Result<()> {
     fcntl(file, FcntlArg::F_SETLK(&range(holder))).map(drop).map_err(of_nix)
 }
 
-fn is_held(file: BorrowedFd<'_>, holder: Holder) -> rustix::io::Result<bool> {
+/// The pid of who holds it, if somebody does.
+fn held_by(file: BorrowedFd<'_>, holder: Holder) -> rustix::io::Result<Option<i32>> {
     let mut wanted = range(holder);
     fcntl(file, FcntlArg::F_GETLK(&mut wanted)).map_err(of_nix)?;
-    Ok(i32::from(wanted.l_type) != libc::F_UNLCK)
+    Ok((i32::from(wanted.l_type) != libc::F_UNLCK).then_some(wanted.l_pid))
 }
 
 fn of_nix(errno: nix::errno::Errno) -> Errno {

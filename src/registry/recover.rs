@@ -58,7 +58,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Registry {
     /// Ends and removes the groups whose owner is dead, its guardian too; never one with a living
-    /// owner, nor one that has none. With `dry_run` it only says which.
+    /// owner, nor one that has none. A guardian that was stopped and has outlived its owner is had go on, and ends
+    /// them itself. With `dry_run` it only says which.
     ///
     /// # Errors
     /// When the registry itself cannot be read; what fails with one group is listed.
@@ -68,7 +69,14 @@ impl Registry {
             match entry.and_then(|entry| Ok((self.owner(&entry)?, entry))) {
                 Ok((Owner::Dead, entry)) if dry_run => collected.removed.push(entry.name),
                 Ok((Owner::Dead, entry)) => dead.push(entry),
-                Ok((Owner::Alive | Owner::None, entry)) => collected.kept.push(entry.name),
+                Ok((Owner::Alive | Owner::None, entry)) => {
+                    if let Some(owner) = entry.owner.filter(|_| !dry_run)
+                        && let Err(error) = owner::wake_guardian(&self.dir, owner)
+                    {
+                        collected.errors.push(error.with_group(&entry.name));
+                    }
+                    collected.kept.push(entry.name);
+                }
                 Err(error) => collected.errors.push(error),
             }
         }

@@ -93,6 +93,10 @@ pub(super) fn lives(dir: &StateDir, process: Process) -> Result<bool> {
 
 /// Has the guardian of an owner that is dead go on, where somebody stopped it: it ends the groups then.
 pub(super) fn wake_guardian(dir: &StateDir, owner: Process) -> Result<()> {
+    // To close a descriptor of our own file would let go of our lock.
+    if Process::current()? == owner {
+        return Ok(());
+    }
     let failed = |errno| dir.failure(errno, &file_name(owner));
     let file = match dir.open_file(&file_name(owner), false) {
         Ok(file) => file,

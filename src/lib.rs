@@ -66,8 +66,8 @@
 //! # Ok::<(), containment::Error>(())
 //! ```
 //!
-//! [`Builder::measuring`] asks for figures that have a price, [`Builder::sampling`] keeps their files open,
-//! [`Sample`] makes rates of them, [`Topology`] deals out CPUs, and [`enclosing_limits`] are those that whoever holds us has set.
+//! [`Builder::measuring`] asks for figures that have a price, [`Builder::sampling`] keeps their files open, [`Sample`]
+//! makes rates of them, [`Topology`] deals out CPUs, and [`enclosing_limits`] are those that whoever holds us has set.
 //!
 //! # Freezing
 //! A group stands still until its [`FreezeGuard`] is dropped. A freeze that does not come about is undone, and

@@ -33,7 +33,7 @@ fn ended(backend: Backend) {
     let directories = groups_called(&name);
     assert!(!directories.is_empty());
     for directory in directories {
-        fs::set_permissions(directory, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o000)).unwrap();
     }
     // Capabilities are a thread's own.
     std::thread::scope(|scope| {

@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use containment_core::{Error, ErrorKind, FreezeState, Operation, Pid, Program, Result};
-use containment_process::cgroupfs::Failure;
+use containment_process::cgroupfs;
 use containment_process::child::Started;
 use containment_process::pidfd::{Look, PidFd};
 use containment_process::proc::cgroup;
-use containment_process::spawn::{Entry, Launch, Mark, Memory, spawn};
+use containment_process::spawn::{AskFrozen, Entry, Failure, Launch, Mark, Memory, spawn};
 use rustix::io::Errno;
 
 use crate::branch::Branch;
@@ -27,7 +27,9 @@ impl V1Group {
         let files = self.branches.entries();
         let files = files.map_err(|failure| self.failed(Operation::Place, failure))?;
         let files: Vec<_> = files.iter().map(OwnedFd::as_fd).collect();
-        let mut launch = Launch::into_cgroup(program, Entry::SelfMove(&files), mark);
+        let frozen = || self.state_at_entry();
+        let entry = Entry::SelfMove(&files);
+        let mut launch = Launch::into_cgroup(program, entry, mark, AskFrozen(&frozen));
         if let Some(cpuset) = self.branches.serving("cpuset") {
             let no_prefix = self.branches.place.hierarchies[cpuset.index].mounted.no_prefix;
             let rebinds = cpuset::rebinds_memory(&cpuset.dir, no_prefix);
@@ -35,21 +37,35 @@ impl V1Group {
                 launch.memory = Memory::Copy;
             }
         }
-        let process = spawn(&launch)
-            .map_err(|failure| self.error(place_error(failure.into_error(program))))?;
-        Ok(Started::new(process, Look::Reap, self.id.backend, &self.id.name))
+        let started = |process| Started::new(process, Look::Reap, self.id.backend, &self.id.name);
+        match spawn(&launch) {
+            Ok(process) => Ok(started(process)),
+            Err(Failure::Frozen(process)) => {
+                self.programs.add(started(process));
+                Err(self.is_frozen())
+            }
+            Err(failure) => Err(self.error(place_error(failure.into_error(program)))),
+        }
     }
 
-    /// A child that moves itself into a frozen group would hold this thread until somebody thaws the
-    /// group (K07).
+    /// A child that moves itself into a frozen group would keep us waiting (K07).
     fn refuse_frozen(&self) -> Result<()> {
-        if self.branches.serving("freezer").is_none()
-            || self.freeze_state(Operation::Place)? == FreezeState::Thawed
-        {
-            return Ok(());
+        match self.state_at_entry()? {
+            FreezeState::Thawed => Ok(()),
+            FreezeState::Freezing | FreezeState::Frozen => Err(self.is_frozen()),
         }
+    }
+
+    fn state_at_entry(&self) -> Result<FreezeState> {
+        match self.branches.serving("freezer") {
+            Some(_) => self.freeze_state(Operation::Place),
+            None => Ok(FreezeState::Thawed),
+        }
+    }
+
+    fn is_frozen(&self) -> Error {
         let error = self.error(Error::new(ErrorKind::Frozen, Operation::Place));
-        Err(error.advise("thaw it first, and the groups around it"))
+        error.advise("thaw it first, and the groups around it")
     }
 
     /// Moves a running process in, with all its threads. It is held by pidfd: if it still runs
@@ -125,7 +141,7 @@ pub(crate) fn place_error(error: Error) -> Error {
 }
 
 impl V1Group {
-    pub(crate) fn failed(&self, operation: Operation, failure: Failure) -> Error {
+    pub(crate) fn failed(&self, operation: Operation, failure: cgroupfs::Failure) -> Error {
         self.error(failure.during(operation))
     }
 }

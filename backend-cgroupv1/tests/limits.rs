@@ -10,10 +10,10 @@ use std::sync::atomic::AtomicU64;
 
 use backend_cgroupv1::V1Limits;
 use containment_core::{
-    Bytes, CgroupOps, ControllerSet, CpuSet, Cpus, Device, Element, Error, ErrorKind, GroupOps,
-    HugePage, IoMax, Limit, Limits, Measure, Most, Outcome, Pid, Rate, Set, Weight,
+    Bytes, CgroupOps, ControllerSet, CpuSet, Cpus, Device, Element, Error, ErrorKind, FreezeState,
+    GroupOps, HugePage, IoMax, Limit, Limits, Measure, Most, Outcome, Pid, Rate, Set, Weight,
 };
-use containment_process::spawn::{Entry, Launch, Mark, spawn};
+use containment_process::spawn::{AskFrozen, Entry, Launch, Mark, spawn};
 use support::*;
 
 fn read(bench: &Bench, controller: &str, file: &str) -> String {
@@ -299,7 +299,8 @@ fn limits_serve_groups_of_another_driver() {
     let files = group.entries().unwrap();
     let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
     let program = sleeper();
-    let launch = Launch::into_cgroup(&program, Entry::SelfMove(&files), Mark::read(&kills));
+    let (entry, mark) = (Entry::SelfMove(&files), Mark::read(&kills));
+    let launch = Launch::into_cgroup(&program, entry, mark, AskFrozen(&|| Ok(FreezeState::Thawed)));
     let process = spawn(&launch).unwrap();
     assert_eq!(group.pids().unwrap(), [process.pid()]);
     assert_eq!(group.usage().unwrap().pids, Some(1));

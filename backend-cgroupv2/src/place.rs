@@ -4,7 +4,7 @@ use containment_core::{Error, ErrorKind, Operation, Pid, Program, Result};
 use containment_process::child::Started;
 use containment_process::pidfd::{Look, PidFd};
 use containment_process::proc::Stat;
-use containment_process::spawn::{Entry, Failure, Launch, Mark, Memory, spawn};
+use containment_process::spawn::{AskFrozen, Entry, Failure, Launch, Mark, Memory, spawn};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
@@ -23,10 +23,15 @@ impl V2Group {
     pub(crate) fn start(&self, program: &Program, also: &[OwnedFd]) -> Result<Started> {
         self.refuse_frozen()?;
         let mark = Mark::read(&self.kills);
+        let frozen = || self.freeze_state(Operation::Place);
+        let launch = |entry, memory| {
+            let launch = Launch::into_cgroup(program, entry, mark, AskFrozen(&frozen));
+            spawn(&Launch { memory, ..launch })
+        };
         let also: Vec<_> = also.iter().map(AsFd::as_fd).collect();
         if !self.self_move.load(Ordering::Relaxed) && !self.confined.at_all() {
             let born = Entry::Born(self.dir.as_fd(), &also);
-            match launch(program, born, mark, Memory::Share) {
+            match launch(born, Memory::Share) {
                 Err(Failure::KilledAtBirth(_)) if !mark.is_stale() => {}
                 Err(Failure::Clone(error)) if is_missing(&error) => {}
                 result => return self.verdict(result, program),
@@ -35,26 +40,31 @@ impl V2Group {
         }
         let procs = self.dir.open_file("cgroup.procs", Access::Write);
         let procs = procs.map_err(|failure| self.error(failure.during(Operation::Place)))?;
-        let files: Vec<_> = also.into_iter().chain([procs.as_fd()]).collect();
+        let files: Vec<_> = also.iter().copied().chain([procs.as_fd()]).collect();
         let memory = if self.confined.to_nodes() { Memory::Copy } else { Memory::Share };
-        let moved = launch(program, Entry::SelfMove(&files), mark, memory);
-        self.verdict(moved, program)
+        self.verdict(launch(Entry::SelfMove(&files), memory), program)
     }
 
     fn verdict(&self, result: Result<PidFd, Failure>, program: &Program) -> Result<Started> {
-        let process =
-            result.map_err(|failure| self.error(place_error(failure.into_error(program))))?;
-        Ok(Started::new(process, Look::Reap, self.id.backend, &self.id.name))
+        let started = |process| Started::new(process, Look::Reap, self.id.backend, &self.id.name);
+        match result {
+            Ok(process) => Ok(started(process)),
+            Err(Failure::Frozen(process)) => {
+                self.programs.add(started(process));
+                Err(self.is_frozen())
+            }
+            Err(failure) => Err(self.error(place_error(failure.into_error(program)))),
+        }
     }
 
-    /// A child born frozen would hold this thread until somebody thaws the group (K07).
+    /// A child born frozen would keep us waiting (K07).
     fn refuse_frozen(&self) -> Result<()> {
-        if self.read_event(|events| events.frozen, Operation::Place)? {
-            return Err(self
-                .error(Error::new(ErrorKind::Frozen, Operation::Place))
-                .advise("thaw it first"));
-        }
-        Ok(())
+        let frozen = self.read_event(|events| events.frozen, Operation::Place)?;
+        if frozen { Err(self.is_frozen()) } else { Ok(()) }
+    }
+
+    fn is_frozen(&self) -> Error {
+        self.error(Error::new(ErrorKind::Frozen, Operation::Place)).advise("thaw it first")
     }
 
     /// Moves a running process in.
@@ -88,15 +98,6 @@ pub(crate) fn move_into(dir: &Dir, pid: Pid) -> Result<()> {
         return Err(unlisted());
     }
     if process.has_ended().map_err(failed)? { Err(gone()) } else { Ok(()) }
-}
-
-fn launch(
-    program: &Program,
-    entry: Entry<'_>,
-    mark: Mark<'_>,
-    memory: Memory,
-) -> Result<PidFd, Failure> {
-    spawn(&Launch { memory, ..Launch::into_cgroup(program, entry, mark) })
 }
 
 /// The kernel lacks the flag, or a seccomp filter refuses the call: no verdict on the group.

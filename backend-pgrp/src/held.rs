@@ -230,6 +230,7 @@ impl GroupOps for HeldGroup {
             entry: Entry::Nowhere,
             process_group: Some(leader),
             mark: None,
+            frozen: None,
             memory: Memory::Share,
         });
         let process = process.map_err(|failure| self.error(failure.into_error(program)))?;

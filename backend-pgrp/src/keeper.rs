@@ -246,6 +246,7 @@ fn start(order: &Order<'_>, inherited: SignalSet) -> Result<PidFd, Failure> {
         entry: Entry::Nowhere,
         process_group: Some(order.process_group),
         mark: None,
+        frozen: None,
         memory: Memory::Share,
     })
 }

@@ -60,6 +60,8 @@ impl Message {
             Self::Failed(Failure::KilledAtBirth(signal)) => {
                 [4, signal.map_or(0, |signal| word(signal.as_raw())), 0]
             }
+            // A keeper asks nobody whether its group is frozen.
+            Self::Failed(Failure::Frozen(_)) => [4, word(Signal::KILL.as_raw()), 0],
             Self::Failed(Failure::Step(step, error)) => [5, errno(error), step.to_raw().into()],
             Self::Ended(Outcome::Exited(status)) => [6, word(*status), 0],
             Self::Ended(Outcome::Signaled(signal)) => [7, word(signal.as_raw()), 0],

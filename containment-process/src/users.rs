@@ -163,6 +163,7 @@ fn ask(question: &[&str]) -> Result<Answer> {
         entry: Entry::Nowhere,
         process_group: None,
         mark: None,
+        frozen: None,
         memory: Memory::Share,
     };
     let process = match spawn(&launch) {

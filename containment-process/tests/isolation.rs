@@ -23,7 +23,7 @@ use containment_process::spawn::{
 
 fn launch(program: &Program) -> Launch<'_> {
     let entry = Entry::Nowhere;
-    Launch { program, entry, process_group: None, mark: None, memory: Memory::Share }
+    Launch { program, entry, process_group: None, mark: None, frozen: None, memory: Memory::Share }
 }
 
 fn shell(script: &str) -> Program {

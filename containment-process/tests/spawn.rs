@@ -1,17 +1,21 @@
 //! The spawn engine, on real programs: what they see, and what comes back when they cannot run.
 
-use std::io::{PipeReader, Read, pipe};
-use std::os::fd::AsRawFd;
+use std::cell::Cell;
+use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use containment_core::{ErrorKind, Outcome, Program, Signal, SignalSet, Stream};
+use containment_core::{
+    ErrorKind, FreezeState, Outcome, Pid, ProcessState, Program, Signal, SignalSet, Stream,
+};
 use containment_process::pidfd::{PidFd, Waited};
-use containment_process::spawn::{Entry, Failure, Launch, Mark, Memory, Step, spawn};
+use containment_process::proc::Stat;
+use containment_process::spawn::{AskFrozen, Entry, Failure, Launch, Mark, Memory, Step, spawn};
 
 const BOTH: [Memory; 2] = [Memory::Share, Memory::Copy];
 
 fn launch(program: &Program, memory: Memory) -> Launch<'_> {
-    Launch { program, entry: Entry::Nowhere, process_group: None, mark: None, memory }
+    Launch { program, entry: Entry::Nowhere, process_group: None, mark: None, frozen: None, memory }
 }
 
 fn start(program: &Program, memory: Memory) -> PidFd {
@@ -239,4 +243,109 @@ fn a_zero_byte_is_refused_before_anything_runs() {
     let argument = std::ffi::OsString::from_vec(b"a\0b".to_vec());
     let failure = spawn(&launch(&shell("true").arg(argument), Memory::Share)).unwrap_err();
     assert!(matches!(failure, Failure::Prepare(_)), "{failure:?}");
+}
+
+/// A pipe that takes nothing more: whoever is to enter a group by writing to it stays between clone and exec.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = pipe().unwrap();
+    let size = rustix::pipe::fcntl_getpipe_size(&writer).unwrap();
+    writer.write_all(&vec![0; size]).unwrap();
+    (reader, writer)
+}
+
+fn drain(reader: &mut PipeReader) {
+    assert!(reader.read(&mut vec![0; 1 << 16]).unwrap() > 0);
+}
+
+#[test]
+fn who_stays_frozen_is_ended_and_who_started_it_goes_on() {
+    let (_reader, writer) = full_pipe();
+    let program = shell("exit 0");
+    for memory in BOTH {
+        let asked = Cell::new(0);
+        let frozen = || {
+            asked.set(asked.get() + 1);
+            Ok(FreezeState::Frozen)
+        };
+        let files = [writer.as_fd()];
+        let launch = Launch {
+            entry: Entry::SelfMove(&files),
+            frozen: Some(AskFrozen(&frozen)),
+            ..launch(&program, memory)
+        };
+        let Err(Failure::Frozen(process)) = spawn(&launch) else { panic!("it never gets on") };
+        assert!(asked.get() > 1, "a moment is ridden out");
+        assert_eq!(process.wait().unwrap(), Waited::Ended(Outcome::Signaled(Signal::KILL)));
+        let error = Failure::Frozen(process).into_error(&program);
+        assert_eq!(error.kind(), ErrorKind::Frozen);
+        // The memory that it was on serves the next one.
+        let next = start(&program, memory);
+        assert_eq!(next.wait().unwrap(), Waited::Ended(Outcome::Exited(0)));
+    }
+}
+
+#[test]
+fn who_is_frozen_for_a_moment_or_slow_is_waited_for() {
+    let program = shell("exit 0");
+    for memory in BOTH {
+        let (mut reader, writer) = full_pipe();
+        let asked = Cell::new(0);
+        let frozen = || {
+            asked.set(asked.get() + 1);
+            if asked.get() == 2 {
+                drain(&mut reader.try_clone().unwrap());
+            }
+            Ok(if asked.get() < 2 { FreezeState::Frozen } else { FreezeState::Thawed })
+        };
+        let files = [writer.as_fd()];
+        let launch = Launch {
+            entry: Entry::SelfMove(&files),
+            frozen: Some(AskFrozen(&frozen)),
+            ..launch(&program, memory)
+        };
+        let process = spawn(&launch).expect("it gets on when the pipe is drained");
+        assert_eq!(process.wait().unwrap(), Waited::Ended(Outcome::Exited(0)));
+        assert!(asked.get() >= 2, "{}", asked.get());
+        drain(&mut reader);
+    }
+}
+
+#[test]
+fn who_is_stopped_before_it_executes_is_told_to_go_on() {
+    let program = shell("exit 0");
+    for (memory, name) in BOTH.into_iter().zip(["stop-shared", "stop-copied"]) {
+        let (mut reader, writer) = full_pipe();
+        let files = [writer.as_fd()];
+        std::thread::scope(|scope| {
+            // Its child has the name of the thread until it executes.
+            let starts = std::thread::Builder::new().name(name.into()).spawn_scoped(scope, || {
+                let entry = Entry::SelfMove(&files);
+                spawn(&Launch { entry, ..launch(&program, memory) })
+            });
+            let child = loop {
+                if let Some(child) = child_called(name) {
+                    break PidFd::open(child).unwrap().expect("it waits for the pipe");
+                }
+            };
+            while Stat::read(child.pid()).unwrap().unwrap().state != ProcessState('S') {
+                std::thread::yield_now();
+            }
+            child.signal(Signal::STOP).unwrap();
+            drain(&mut reader);
+            let process = starts.unwrap().join().unwrap().expect("it is continued");
+            assert_eq!(process.wait().unwrap(), Waited::Ended(Outcome::Exited(0)));
+        });
+    }
+}
+
+/// A child of this process, found by its name.
+fn child_called(name: &str) -> Option<Pid> {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let children = threads
+        .filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("children")).ok());
+    let pids: Vec<Pid> = children
+        .flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        .filter_map(|pid| Pid::new(pid.parse().ok()?))
+        .collect();
+    pids.into_iter().find(|pid| Stat::read(*pid).unwrap().is_some_and(|stat| stat.comm == name))
 }

@@ -115,8 +115,9 @@ impl Helper {
             .stdout(Stream::Null)
             .signal_mask(SignalSet::ALL);
         let (entry, memory) = (Entry::Nowhere, Memory::Share);
+        let process_group = Some(0);
         let launch =
-            Launch { program: &program, entry, process_group: Some(0), mark: None, memory };
+            Launch { program: &program, entry, process_group, mark: None, frozen: None, memory };
         let process = spawn(&launch).map_err(|failure| failure.into_error(&program))?;
         Ok(Running { process, control, keepers: Vec::new(), owner: Pid::current() })
     }

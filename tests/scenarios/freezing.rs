@@ -1,8 +1,11 @@
 //! Groups that are frozen: when they are killed, when their supervisor dies, when a program is to enter.
 
+use std::process::Command;
+
 use crate::stage::{contain, create, document, exec, sleepers, three};
-use crate::support::eventually;
+use crate::support::backends::have;
 use crate::support::job::Job;
+use crate::support::{binary, eventually};
 
 pub(crate) fn k01_a_frozen_group_dies(backend: &str) {
     let job = Job::on(backend);
@@ -51,4 +54,28 @@ pub(crate) fn k07_a_frozen_group_takes_no_program_and_nobody_hangs(backend: &str
     assert_eq!(job.text("ran"), "ran\n");
     contain(&job, &["rm", job.name()]).expect(0);
     job.check_nothing_left();
+}
+
+/// Its number on every architecture.
+const CLONE3: &str = "435 ";
+
+/// `contain` is delayed between its look at the group and the clone of the program, and the group is frozen then.
+pub(crate) fn k07_who_is_frozen_before_the_exec_holds_nobody(backend: &str) {
+    if !have("strace", &["strace"]) {
+        return;
+    }
+    let delay = "inject=clone3:delay_enter=1000000";
+    let job =
+        Job::on(backend).behind(&["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", delay]);
+    let running = job.start_sh(&[], "echo ran >DIR/ran");
+    let call = format!("/proc/{}/syscall", running.pid());
+    eventually("it is about to clone", || {
+        std::fs::read_to_string(&call).is_ok_and(|call| call.starts_with(CLONE3))
+    });
+    let mut freeze = Command::new(binary());
+    job.settle(&mut freeze);
+    assert!(freeze.args(["freeze", job.name()]).status().unwrap().success());
+    let refused = running.finish().expect(125);
+    assert!(refused.error_line().contains("frozen"), "{}", refused.stderr);
+    assert_eq!(job.text("ran"), "", "it must not run");
 }

@@ -75,6 +75,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario!(freezing::k01_a_frozen_group_dies),
     scenario!(freezing::k02_a_nested_frozen_group_dies, except NO_EMPTY_GROUPS),
     scenario!(freezing::k06_what_was_frozen_when_its_supervisor_died_is_ended_by_gc),
+    scenario!(freezing::k07_who_is_frozen_before_the_exec_holds_nobody, except NO_EMPTY_GROUPS),
     scenario!(freezing::k07_a_frozen_group_takes_no_program_and_nobody_hangs, except NO_EMPTY_GROUPS),
     scenario!(groups::k08_a_name_that_is_taken_is_refused_and_nothing_in_it_touched),
     scenario!(groups::k11_five_levels_with_live_members_are_refused_and_then_removed, except NO_EMPTY_GROUPS),

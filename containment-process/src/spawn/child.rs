@@ -1,7 +1,7 @@
 //! What runs between clone and exec, on the parent's memory or a copy of it.
 //!
 //! Only system calls, made directly: no allocation, no lock, no libc function that may take one.
-//! On shared memory `errno` is the parent thread's; that thread is suspended until this code is done.
+//! On shared memory `errno` is the parent thread's; that thread waits without it until this code is done.
 
 use std::os::fd::AsRawFd;
 use std::ptr;
@@ -275,7 +275,7 @@ fn check(step: Step, result: libc::c_long) -> Result<i32, Failed> {
 }
 
 fn errno() -> i32 {
-    // SAFETY: the thread's errno. On shared memory it is that of the parent's thread, which is suspended;
+    // SAFETY: the thread's errno. On shared memory it is that of the parent's thread, which waits;
     // on a copy it is ours alone.
     unsafe { *libc::__errno_location() }
 }

@@ -14,8 +14,7 @@ use crate::pidfd::{PidFd, checked_pid};
 #[derive(Debug)]
 pub(super) struct Cloned {
     pub(super) process: PidFd,
-    /// On memory of its own: where it waits for us. Otherwise it has executed or died: the kernel held
-    /// us until then (`CLONE_VFORK`).
+    /// On memory of its own: where it waits for us. Otherwise it is on ours, until it executes or dies.
     pub(super) gate: Option<Gate>,
 }
 
@@ -41,7 +40,11 @@ const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// Clones a child, on this memory or on a copy of it, that carries out `plan`.
-pub(super) fn clone(
+///
+/// # Safety
+/// `plan` and `region` stay as they are until a child on this memory left it, as the region's notes tell, or
+/// until it can run no instruction any more.
+pub(super) unsafe fn clone(
     plan: &mut Plan<'_>,
     entry: Entry<'_>,
     region: &Region,
@@ -49,7 +52,8 @@ pub(super) fn clone(
 ) -> io::Result<Cloned> {
     match memory {
         Memory::Share => {
-            let process = clone_on_stack(plan, entry, region, SHARING)?;
+            // SAFETY: the caller keeps plan and region.
+            let process = unsafe { clone_on_stack(plan, entry, region, Memory::Share) }?;
             Ok(Cloned { process, gate: None })
         }
         Memory::Copy => clone_apart(plan, entry, region),
@@ -59,7 +63,8 @@ pub(super) fn clone(
 /// On memory of its own, where it waits at the gate.
 fn clone_apart(plan: &mut Plan<'_>, entry: Entry<'_>, region: &Region) -> io::Result<Cloned> {
     plan.gate = Some(Gate::new(|number| plan.gives(number))?);
-    let process = match clone_on_stack(plan, entry, region, 0) {
+    // SAFETY: the child has a copy of the plan and of its stack.
+    let process = match unsafe { clone_on_stack(plan, entry, region, Memory::Copy) } {
         Err(error) if is_missing(&error) && !matches!(entry, Entry::Born(..)) => {
             clone_as_ever(plan)
         }
@@ -74,44 +79,59 @@ pub(super) fn is_missing(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM | libc::EINVAL | libc::E2BIG))
 }
 
-/// On the parent's memory, and the parent suspended meanwhile.
-const SHARING: u64 = (libc::CLONE_VM | libc::CLONE_VFORK) as u64;
+/// On the parent's memory, and a word of it tells until when. Not `CLONE_VFORK`: who is suspended by that can do
+/// nothing about a child that is stopped or frozen.
+const SHARING: u64 =
+    (libc::CLONE_VM | libc::CLONE_PARENT_SETTID | libc::CLONE_CHILD_CLEARTID) as u64;
 
 /// On a stack of its own.
+///
+/// # Safety
+/// On this memory `plan` and `region` have to stay until the child left it.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-fn clone_on_stack(
+unsafe fn clone_on_stack(
     plan: &mut Plan<'_>,
     entry: Entry<'_>,
     region: &Region,
-    memory: u64,
+    memory: Memory,
 ) -> io::Result<PidFd> {
     let mut pidfd: libc::c_int = -1;
     let mut args = CloneArgs {
-        flags: memory | libc::CLONE_PIDFD as u64 | CLONE_CLEAR_SIGHAND,
+        flags: libc::CLONE_PIDFD as u64 | CLONE_CLEAR_SIGHAND,
         pidfd: (&raw mut pidfd) as u64,
         exit_signal: libc::SIGCHLD as u64,
         stack: region.stack() as u64,
         stack_size: Region::stack_size() as u64,
         ..CloneArgs::default()
     };
+    if memory == Memory::Share {
+        args.flags |= SHARING;
+        let aboard = region.notes().aboard() as u64;
+        (args.parent_tid, args.child_tid) = (aboard, aboard);
+    }
     if let Entry::Born(cgroup, _) = entry {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = u64::try_from(cgroup.as_raw_fd()).map_err(io::Error::other)?;
     }
     plan.handlers_cleared = true;
-    // SAFETY: the stack is mapped and unused. The plan outlives the child's use of it: either
-    // CLONE_VFORK suspends us until it executed or died, or it has a copy. `run_plan` never returns.
+    // SAFETY: the stack is mapped and unused. The plan outlives the child's use of it: the caller keeps it, or the
+    // child has a copy. `run_plan` never returns.
     let pid = unsafe { clone3_on_stack(&args, run_plan, std::ptr::from_mut(plan).cast()) };
     cloned(pid, pidfd)
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn clone_on_stack(_: &mut Plan<'_>, _: Entry<'_>, _: &Region, _: u64) -> io::Result<PidFd> {
+unsafe fn clone_on_stack(
+    _: &mut Plan<'_>,
+    _: Entry<'_>,
+    _: &Region,
+    _: Memory,
+) -> io::Result<PidFd> {
     Err(io::Error::from_raw_os_error(libc::ENOSYS))
 }
 
 extern "C" fn run_plan(plan: *mut libc::c_void) -> ! {
-    // SAFETY: `clone_on_stack` passed a `Plan` that it keeps alive and does not touch meanwhile.
+    // SAFETY: `clone_on_stack` passed a `Plan` that is kept alive and not touched meanwhile.
     let plan = unsafe { &mut *plan.cast::<Plan<'_>>() };
     plan.run()
 }
@@ -120,8 +140,8 @@ extern "C" fn run_plan(plan: *mut libc::c_void) -> ! {
 /// pid or a negated errno.
 ///
 /// # Safety
-/// `args` must name a valid unused stack and, with `CLONE_VM`, have `CLONE_VFORK` too; `argument`
-/// must be what `entry` takes.
+/// `args` must name a valid unused stack, and `argument` be what `entry` takes; with `CLONE_VM` both have to
+/// stay until the child left this memory.
 #[cfg(target_arch = "x86_64")]
 unsafe fn clone3_on_stack(
     args: &CloneArgs,
@@ -157,8 +177,8 @@ unsafe fn clone3_on_stack(
 /// pid or a negated errno.
 ///
 /// # Safety
-/// `args` must name a valid unused stack and, with `CLONE_VM`, have `CLONE_VFORK` too; `argument`
-/// must be what `entry` takes.
+/// `args` must name a valid unused stack, and `argument` be what `entry` takes; with `CLONE_VM` both have to
+/// stay until the child left this memory.
 #[cfg(target_arch = "aarch64")]
 unsafe fn clone3_on_stack(
     args: &CloneArgs,

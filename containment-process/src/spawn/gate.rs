@@ -3,26 +3,18 @@
 //! One end of a socket pair is the child's until its exec closes it, or its death does: that is how the
 //! parent learns of either. Through it the child also asks whether the group was killed meanwhile: on
 //! a copy of the memory it would look at an old counter. A child that the target user stops is told to
-//! go on.
+//! go on (the `silence` module).
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use containment_core::Signal;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::net::{recv, send, socketpair};
 
 use super::Mark;
-use crate::pidfd::PidFd;
-
-/// How long a child may keep silent until it is taken for stopped.
-const SILENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
-/// The same once it was: it may be stopped again and again, and gets on a little each time.
-const AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000 };
-/// After so many quick looks there is a long one: the file system may be what is slow.
-const QUICK: u32 = 64;
+use super::silence::{Seen, Silence};
 
 /// Both ends, until the clone.
 #[derive(Debug)]
@@ -58,20 +50,23 @@ impl Gate {
         matches!(answered, Ok((_, 1)))
     }
 
-    /// In the parent: answers the child, and returns once it executed or died. `false` when it was
-    /// turned away.
-    pub(super) fn keep(self, process: &PidFd, mark: Option<Mark<'_>>) -> io::Result<bool> {
+    /// In the parent: answers the child, and returns once it executed or died, or was turned away, or when it
+    /// may be frozen for ever.
+    pub(super) fn keep(self, mut silence: Silence<'_>, mark: Option<Mark<'_>>) -> io::Result<Seen> {
         let Self { ours, childs } = self;
         drop(childs);
         loop {
-            await_word(&ours, process)?;
+            match await_word(&ours, &mut silence)? {
+                Seen::Aboard => {}
+                seen => return Ok(seen),
+            }
             let mut word = [0];
             match recv(&ours, &mut word, RecvFlags::empty()) {
-                Ok((_, 0)) | Err(Errno::CONNRESET) => return Ok(true),
+                Ok((_, 0)) | Err(Errno::CONNRESET) => return Ok(Seen::Left),
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
                 // A closed line turns the child away.
-                Ok(_) if mark.is_some_and(|mark| mark.is_stale()) => return Ok(false),
+                Ok(_) if mark.is_some_and(|mark| mark.is_stale()) => return Ok(Seen::TurnedAway),
                 Ok(_) => match send(&ours, b"!", SendFlags::NOSIGNAL) {
                     // It died meanwhile, which the next word tells.
                     Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => {}
@@ -82,16 +77,15 @@ impl Gate {
     }
 }
 
-fn await_word(ours: &OwnedFd, process: &PidFd) -> io::Result<()> {
-    let mut silences: u32 = 0;
+/// Until there is a word; another verdict than [`Seen::Aboard`] when there will be none.
+fn await_word(ours: &OwnedFd, silence: &mut Silence<'_>) -> io::Result<Seen> {
     loop {
-        let pause = if silences.is_multiple_of(QUICK) { &SILENCE } else { &AGAIN };
-        match poll(&mut [PollFd::new(ours, PollFlags::IN)], Some(pause)) {
-            Ok(0) => {
-                silences = silences.wrapping_add(1);
-                process.signal(Signal::CONT)?;
-            }
-            Ok(_) => return Ok(()),
+        match poll(&mut [PollFd::new(ours, PollFlags::IN)], Some(&silence.pause())) {
+            Ok(0) => match silence.look() {
+                Seen::Aboard => {}
+                seen => return Ok(seen),
+            },
+            Ok(_) => return Ok(Seen::Aboard),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }

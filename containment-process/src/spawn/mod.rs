@@ -5,17 +5,20 @@
 //! parent                                child (shares memory, own stack, all signals blocked)
 //! prepare Image, Region                 started := 1
 //! block all signals                     write "0" to the group's files      (Entry::SelfMove)
-//! clone3(VM|VFORK|PIDFD|…) ───────────► was the group killed meanwhile?     (Mark)
-//!    suspended by the kernel            process group, descriptors, rlimits, directory
-//! read the Region's notes ◄──────────── no new privileges, signals, mask
-//! restore the mask                      execve, or note the failed step and _exit
+//! clone3(VM|PIDFD|…) ─────────────────► was the group killed meanwhile?     (Mark)
+//! wait for the word that the kernel     process group, descriptors, rlimits, directory
+//!    clears when the child has left     no new privileges, signals, mask
+//! read the Region's notes ◄──────────── execve, or note the failed step and _exit
+//! restore the mask
 //! ```
 //!
 //! The child allocates nothing, takes no lock and calls nothing that is not async-signal-safe.
 //!
+//! The parent is not suspended by the kernel as in vfork(2): who is hangs on a child that is stopped, or frozen
+//! with its group, with its time limits and signals. Of one that keeps silent it asks both (the `silence` module).
+//!
 //! A program that changes user, has a root or binds, or is sealed, is started on a **copy** of the
-//! memory instead, at the price of a fork, and the parent is not suspended but waits by event (the
-//! `gate` module): the target user could stop the child and so hold a suspended thread, and on shared
+//! memory instead, at the price of a fork, and the parent keeps step by messages (the `gate` module): on shared
 //! memory it would be in reach of what the child's credentials open. Between descriptors and rlimits
 //! stand then the mount and cgroup namespaces (the group becomes the latter's root), seal, root and
 //! binds; after the rlimits, while there are privileges, the bounding set and the user; the directory is
@@ -30,21 +33,23 @@ mod image;
 mod mounts;
 mod region;
 mod seal;
+mod silence;
 mod step;
 mod sys;
 
+use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use containment_core::{Outcome, ProcessGroup, Program, Signal};
+use containment_core::{FreezeState, Outcome, ProcessGroup, Program, Signal};
 
 use crate::pidfd::{PidFd, Waited};
 use crate::signals::AllBlocked;
 use clone::Cloned;
-use gate::Gate;
 use image::Image;
 use region::Region;
+use silence::{Seen, Silence};
 
 pub use seal::separates_processes;
 pub use step::{Failure, Step};
@@ -62,6 +67,7 @@ pub use step::{Failure, Step};
 ///     entry: Entry::Nowhere,
 ///     process_group: Some(0),
 ///     mark: None,
+///     frozen: None,
 ///     memory: Memory::Share,
 /// };
 /// let process = spawn(&launch).map_err(|failure| failure.into_error(&shell))?;
@@ -78,19 +84,27 @@ pub struct Launch<'a> {
     pub process_group: Option<i32>,
     /// The group's kill mark: when it changes while the spawn is under way, the program never runs.
     pub mark: Option<Mark<'a>>,
+    /// Asked about a child that keeps silent: a group that stays frozen has it ended.
+    pub frozen: Option<AskFrozen<'a>>,
     /// Whose memory the child runs on until it executes.
     pub memory: Memory,
 }
 
 impl<'a> Launch<'a> {
     /// A launch on shared memory into a cgroup, in the process group that the program asks for.
-    pub fn into_cgroup(program: &'a Program, entry: Entry<'a>, mark: Mark<'a>) -> Self {
+    pub fn into_cgroup(
+        program: &'a Program,
+        entry: Entry<'a>,
+        mark: Mark<'a>,
+        frozen: AskFrozen<'a>,
+    ) -> Self {
         let process_group = match program.group() {
             ProcessGroup::Auto | ProcessGroup::Inherit => None,
             ProcessGroup::Lead => Some(0),
             ProcessGroup::Join(leader) => Some(leader.as_raw()),
         };
-        Self { program, entry, process_group, mark: Some(mark), memory: Memory::Share }
+        let (mark, frozen) = (Some(mark), Some(frozen));
+        Self { program, entry, process_group, mark, frozen, memory: Memory::Share }
     }
 }
 
@@ -135,6 +149,16 @@ impl<'a> Mark<'a> {
     }
 }
 
+/// Tells whether the group is frozen, or is being.
+#[derive(Clone, Copy)]
+pub struct AskFrozen<'a>(pub &'a dyn Fn() -> containment_core::Result<FreezeState>);
+
+impl fmt::Debug for AskFrozen<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AskFrozen")
+    }
+}
+
 /// Starts the program. Returns once it was executed, or has failed to be.
 ///
 /// A program that changes user or has mounts of its own is started on a copy of the memory, whatever
@@ -142,22 +166,17 @@ impl<'a> Mark<'a> {
 pub fn spawn(launch: &Launch<'_>) -> Result<PidFd, Failure> {
     let own = launch.program.isolation().needs_own_memory();
     let memory = if own { Memory::Copy } else { launch.memory };
-    let cloned = match clone_on(memory, launch) {
+    match start_on(memory, launch) {
         // A birth in a cgroup needs the call that is missing; the caller then lets the child move itself.
         Err(Failure::Clone(error))
             if memory == Memory::Share
                 && clone::is_missing(&error)
                 && !matches!(launch.entry, Entry::Born(..)) =>
         {
-            clone_on(Memory::Copy, launch)
+            start_on(Memory::Copy, launch)
         }
-        cloned => cloned,
-    };
-    let (Cloned { process, gate }, region) = cloned?;
-    if let Some(gate) = gate {
-        see_through(gate, &process, launch.mark)?;
+        started => started,
     }
-    verdict(&process, &region)
 }
 
 /// Maps the stack that the next spawn takes: whoever forks processes that are to spawn does it once for all of them.
@@ -165,27 +184,46 @@ pub fn make_ready() -> io::Result<()> {
     Region::map(Memory::Share).map(drop)
 }
 
-/// Makes the child, and what it tells by. One that shares our memory has executed or died by then.
-fn clone_on(memory: Memory, launch: &Launch<'_>) -> Result<(Cloned, Region), Failure> {
+/// Makes the child, and sees it through until it executed or died.
+fn start_on(memory: Memory, launch: &Launch<'_>) -> Result<PidFd, Failure> {
     let mut image = Image::prepare(launch.program).map_err(Failure::Prepare)?;
     let region = Region::take(memory).map_err(Failure::Prepare)?;
     let blocked = AllBlocked::new().map_err(Failure::Prepare)?;
     let mask = launch.program.mask().unwrap_or(blocked.before());
     let mut plan = child::Plan::new(&mut image, launch, region.notes(), mask);
-    let cloned = clone::clone(&mut plan, launch.entry, &region, memory).map_err(Failure::Clone)?;
-    Ok((cloned, region))
-}
-
-/// Waits until a child on memory of its own has executed or died; nothing is left of one that may not.
-fn see_through(gate: Gate, process: &PidFd, mark: Option<Mark<'_>>) -> Result<(), Failure> {
-    let failure = match gate.keep(process, mark) {
-        Ok(true) => return Ok(()),
-        Ok(false) => Failure::Step(Step::Mark, io::Error::from_raw_os_error(libc::ECANCELED)),
+    // SAFETY: the region is dropped before plan and image are, whatever happens, and waits for who is on it.
+    let cloned = unsafe { clone::clone(&mut plan, launch.entry, &region, memory) };
+    let Cloned { process, gate } = cloned.map_err(Failure::Clone)?;
+    let silence = Silence::new(&process, launch.frozen, memory);
+    let seen = match gate {
+        None => Ok(region.notes().await_departure(silence)),
+        Some(gate) => {
+            drop(blocked);
+            gate.keep(silence, launch.mark)
+        }
+    };
+    let failure = match seen {
+        Ok(Seen::Aboard | Seen::Left) => return verdict(&process, &region),
+        Ok(Seen::Frozen) => return Err(Failure::Frozen(end_frozen(process, region))),
+        Ok(Seen::TurnedAway) => {
+            Failure::Step(Step::Mark, io::Error::from_raw_os_error(libc::ECANCELED))
+        }
         Err(error) => Failure::Clone(error),
     };
     process.signal(Signal::KILL).map_err(Failure::Clone)?;
-    reap(process)?;
+    reap(&process)?;
     Err(failure)
+}
+
+/// Ends a child whose group is frozen, which may die of it only when that is thawed.
+fn end_frozen(process: PidFd, region: Region) -> PidFd {
+    if silence::end(&process) {
+        region.notes().forget_child();
+    } else {
+        // It is on it as long as it is frozen.
+        std::mem::forget(region);
+    }
+    process
 }
 
 /// Reads off the notes what became of the child: it has executed the program, or it is dead.

@@ -10,9 +10,12 @@ use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
 
+use rustix::io::Errno;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
+use rustix::thread::futex::{self, Timespec};
 
 use super::Memory;
+use super::silence::{Seen, Silence};
 
 /// Large enough for the largest page size of Linux (64 KiB).
 const PAGE: usize = 64 * 1024;
@@ -25,10 +28,11 @@ const _: () = assert!(size_of::<Notes>() <= NOTES && align_of::<Notes>() <= NOTE
 /// The one that is kept, unless a spawn is using it.
 static SPARE: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
 
-/// What the child tells.
+/// What the child tells, and the kernel of it.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(super) struct Notes {
+    aboard: AtomicU32,
     started: AtomicU32,
     step: AtomicU32,
     errno: AtomicI32,
@@ -39,6 +43,44 @@ impl Notes {
         self.started.store(0, Ordering::SeqCst);
         self.errno.store(0, Ordering::SeqCst);
         self.step.store(0, Ordering::SeqCst);
+    }
+
+    /// The word that the kernel sets when a child begins to share this memory (`CLONE_PARENT_SETTID`), and clears,
+    /// waking who waits for that, when the child executed or died (`CLONE_CHILD_CLEARTID`).
+    pub(super) fn aboard(&self) -> *mut u32 {
+        self.aboard.as_ptr()
+    }
+
+    /// Waits until the child left this memory, however slow it is, or may be frozen for ever.
+    pub(super) fn await_departure(&self, mut silence: Silence<'_>) -> Seen {
+        loop {
+            match self.sleep(Some(&silence.pause())) {
+                Ok(false) => return Seen::Left,
+                Err(Errno::TIMEDOUT) => match silence.look() {
+                    Seen::Aboard => {}
+                    Seen::Left => self.forget_child(),
+                    seen => return seen,
+                },
+                // Woken, for whatever reason: the word tells.
+                Ok(true) | Err(_) => {}
+            }
+        }
+    }
+
+    /// It is dead. Some kernels do not clear the word for one that dumps its core.
+    pub(super) fn forget_child(&self) {
+        self.aboard.store(0, Ordering::SeqCst);
+    }
+
+    /// Sleeps while a child is aboard; `false` where none is.
+    fn sleep(&self, timeout: Option<&Timespec>) -> Result<bool, Errno> {
+        match self.aboard.load(Ordering::SeqCst) {
+            0 => Ok(false),
+            // The kernel wakes those who wait for the word wherever it is mapped: not PRIVATE.
+            child => {
+                futex::wait(&self.aboard, futex::Flags::empty(), child, timeout).map(|()| true)
+            }
+        }
     }
 
     pub(super) fn set_started(&self) {
@@ -63,7 +105,7 @@ impl Notes {
     }
 }
 
-/// The mapping.
+/// The mapping. To drop it is to wait for a child on it.
 #[derive(Debug)]
 pub(super) struct Region {
     base: NonNull<u8>,
@@ -118,15 +160,16 @@ impl Region {
 }
 
 impl Drop for Region {
+    /// Not under a child that is on it.
     fn drop(&mut self) {
+        while self.notes().sleep(None) != Ok(false) {}
         let (none, base) = (std::ptr::null_mut(), self.base.as_ptr());
         if self.is_to_be_kept
             && SPARE.compare_exchange(none, base, Ordering::SeqCst, Ordering::SeqCst).is_ok()
         {
             return;
         }
-        // SAFETY: the mapping is ours, and a child that shares our memory has left it: it executed or
-        // died before the clone returned.
+        // SAFETY: the mapping is ours, and a child that shares our memory has left it.
         if let Err(errno) = unsafe { munmap(self.base.as_ptr().cast(), SIZE) } {
             tracing::warn!(%errno, "cannot unmap the stack of a spawn");
         }

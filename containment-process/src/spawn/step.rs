@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use containment_core::{Error, ErrorKind, Operation, Program, Signal};
 
+use crate::pidfd::PidFd;
+
 macro_rules! steps {
     ($($(#[$doc:meta])* $name:ident $(($index:ident))? = $code:literal),+ $(,)?) => {
         /// The steps of the child that can fail, in their order. A number says which of several.
@@ -99,6 +101,8 @@ pub enum Failure {
     Clone(io::Error),
     /// The child was killed before its first instruction, by this signal.
     KilledAtBirth(Option<Signal>),
+    /// Its group stayed frozen. The child was killed, and may die of it only once it is thawed: it is to be waited for.
+    Frozen(PidFd),
     /// A step of the child failed.
     Step(Step, io::Error),
 }
@@ -116,6 +120,7 @@ impl Failure {
             Self::KilledAtBirth(_) | Self::Step(Step::Mark, _) => {
                 Error::new(ErrorKind::Killed, Operation::Spawn)
             }
+            Self::Frozen(_) => Error::new(ErrorKind::Frozen, Operation::Place),
             Self::Step(Step::Exec, error) => exec_error(&error).with_path(program.name()),
             Self::Step(step, error) => step_error(step, &error, program),
         }

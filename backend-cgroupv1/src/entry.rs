@@ -130,9 +130,7 @@ pub(crate) fn place_error(error: Error) -> Error {
             .with_kind(ErrorKind::InvalidInput)
             .because("the kernel does not move it: a kernel thread, one of real-time priority, or just being born")
             .advise("try again; a real-time process needs cpu.rt_runtime_us of the group"),
-        Some(Errno::NODEV | Errno::NOENT) => error
-            .with_kind(ErrorKind::Gone)
-            .advise("somebody removed the group meanwhile: make it again, or take another name"),
+        Some(Errno::NODEV | Errno::NOENT) => error.with_kind(ErrorKind::Gone),
         Some(Errno::ACCESS | Errno::PERM) => error
             .with_kind(ErrorKind::PermissionDenied)
             .advise("as root: chown this user to a group of each hierarchy, and name it with --parent PATH"),

@@ -117,14 +117,8 @@ fn exit(status: u8) -> ! {
 /// streams lead nowhere, and the directory is `/`. Objects that own the closed descriptors must be
 /// forgotten, not dropped.
 pub fn detach(keep: &[impl AsRawFd]) -> io::Result<()> {
-    let mut kept: Vec<_> = keep.iter().map(AsRawFd::as_raw_fd).collect();
+    let mut kept: Vec<_> = keep.iter().map(AsRawFd::as_raw_fd).filter(|fd| *fd > 2).collect();
     std::env::set_current_dir("/")?;
-    let null = nowhere()?;
-    rustix::stdio::dup2_stdin(&null)?;
-    rustix::stdio::dup2_stdout(&null)?;
-    rustix::stdio::dup2_stderr(&null)?;
-    drop(null);
-    kept.retain(|fd| *fd > 2);
     kept.sort_unstable();
     kept.dedup();
     let mut first = 3;
@@ -132,7 +126,13 @@ pub fn detach(keep: &[impl AsRawFd]) -> io::Result<()> {
         close_range(first, fd - 1)?;
         first = fd + 1;
     }
-    close_range(first, i32::MAX)
+    close_range(first, i32::MAX)?;
+    // Now that others are closed, however few it may have open.
+    let null = nowhere()?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    Ok(())
 }
 
 /// `/dev/null`; where there is none, as in a bare root directory, a file without a name.

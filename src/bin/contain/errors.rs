@@ -58,6 +58,9 @@ fn usual_remedy(error: &Error) -> Option<&'static str> {
                 "it is on record alone: contain rm strikes it off, contain gc if its owner is dead",
             )
         }
+        ErrorKind::Gone => {
+            Some("somebody removed the group meanwhile: make it again, or take another name")
+        }
         ErrorKind::InvalidInput if error.path().is_some() => Some("check the path"),
         ErrorKind::InvalidInput => Some("see `contain run --help`"),
         ErrorKind::Unsupported => Some("take another backend with --backend"),
@@ -111,6 +114,16 @@ mod tests {
         assert!(line(&error).ends_with("; mount it"));
         let error = Error::new(ErrorKind::Unusable, Operation::Probe);
         assert!(line(&error).ends_with("; see `contain doctor`"));
+    }
+
+    #[test]
+    fn who_lost_his_group_is_told_what_to_do() {
+        let on_record = Error::new(ErrorKind::Gone, Operation::Open).with_group("x");
+        assert!(line(&on_record).contains("; it is on record alone"), "{}", line(&on_record));
+        for operation in [Operation::Place, Operation::Usage] {
+            let error = Error::new(ErrorKind::Gone, operation).with_group("x").with_path("/x/y");
+            assert!(line(&error).contains("; somebody removed the group"), "{}", line(&error));
+        }
     }
 
     #[test]

@@ -88,7 +88,16 @@ impl Branches {
                 return Err(place_error(failure.during(Operation::Attach)));
             }
         }
-        if process.has_ended().map_err(failed)? { Err(gone()) } else { Ok(()) }
+        if !process.has_ended().map_err(failed)? {
+            return Ok(());
+        }
+        // Another one may have got its pid and been moved instead. It was born where its parent is.
+        let is_in = |branch: &&Branch| {
+            branch.dir.pids("cgroup.procs").is_ok_and(|listed| listed.pids.contains(&pid))
+        };
+        let parents = cgroup::read_of_parent(pid).map_err(failed)?.unwrap_or_default();
+        self.all.iter().filter(is_in).for_each(|branch| self.move_back(branch, pid, &parents));
+        Err(gone())
     }
 
     /// Undoes a move, as `/proc/PID/cgroup` was before.

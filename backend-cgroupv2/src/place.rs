@@ -4,6 +4,7 @@ use containment_core::{Error, ErrorKind, Operation, Pid, Program, Result};
 use containment_process::child::Started;
 use containment_process::pidfd::{Look, PidFd};
 use containment_process::proc::Stat;
+use containment_process::proc::cgroup::{self, Membership};
 use containment_process::spawn::{AskFrozen, Entry, Failure, Launch, Mark, Memory, spawn};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
@@ -67,9 +68,33 @@ impl V2Group {
         self.error(Error::new(ErrorKind::Frozen, Operation::Place)).advise("thaw it first")
     }
 
-    /// Moves a running process in.
+    /// Moves a running process in. Where it ended meanwhile and another one got its pid, that one is let go.
     pub(crate) fn move_in(&self, pid: Pid) -> Result<()> {
-        move_into(&self.dir, pid).map_err(|error| self.error(error).with_pid(pid))
+        move_into(&self.dir, pid).map_err(|error| {
+            if error.errno() == Some(Errno::SRCH.raw_os_error())
+                && let Err(error) = self.let_go(pid)
+            {
+                let error = self.error(error);
+                tracing::warn!(%error, %pid, "a stranger may be in the group; move it out by hand");
+            }
+            self.error(error).with_pid(pid)
+        })
+    }
+
+    /// Moves whoever bears this pid, if a member, to where its parent is: it was born there.
+    fn let_go(&self, stranger: Pid) -> Result<()> {
+        let failed = |failure: cgroupfs::Failure| failure.during(Operation::Attach);
+        if !self.dir.pids("cgroup.procs").map_err(failed)?.pids.contains(&stranger) {
+            return Ok(());
+        }
+        let parents = cgroup::read_of_parent(stranger)
+            .map_err(|error| Error::from_io(Operation::Attach, &error))?
+            .unwrap_or_default();
+        let born = cgroup::memberships(&parents).find(Membership::is_unified);
+        let born = born.and_then(|born| cgroup::below_mount(born.path, &self.place.mount_root));
+        let unknown = || Error::new(ErrorKind::NotFound, Operation::Attach);
+        let born = self.place.mount.open_beneath(born.ok_or_else(unknown)?).map_err(failed)?;
+        born.write("cgroup.procs", stranger.to_string()).map_err(failed)
     }
 }
 

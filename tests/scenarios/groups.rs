@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use crate::stage::{contain, create, exec, sleepers, three};
+use crate::support::backends::have;
 use crate::support::job::Job;
-use crate::support::{eventually, traces};
+use crate::support::{binary, eventually, traces};
 
 pub(crate) fn k08_a_name_that_is_taken_is_refused_and_nothing_in_it_touched(backend: &str) {
     let job = Job::on(backend);
@@ -136,5 +138,36 @@ pub(crate) fn k42_a_killed_group_runs_the_next_program_once(backend: &str) {
     exec(&job, &inner, "echo ran >>DIR/ran; exit 4").finish_unchecked().expect(4);
     assert_eq!(job.text("ran"), "ran\nran\n");
     contain(&job, &["rm", job.name()]).expect(0);
+    job.check_nothing_left();
+}
+
+/// In a process namespace of its own, where nobody else takes a pid. `contain attach` is delayed between its look at
+/// the process and the move; a stranger has the pid by then, and lives on outside of the group.
+pub(crate) fn k20_who_got_the_pid_of_one_to_be_attached_is_let_go(backend: &str) {
+    const SCRIPT: &str = r#"
+        sleep 1000.$MARK & pid=$!
+        procs=$(find /sys/fs/cgroup -type d -name "$NAME" | head -n 1)/cgroup.procs
+        strace -D -f -qq -o /dev/null -P "$procs" -e inject=write:delay_enter=1000000 \
+            "$CONTAIN" attach "$NAME" $pid & contain=$!
+        until grep -qE '^(1|64) ' /proc/$contain/syscall; do kill -0 $contain || exit 9; done
+        kill -KILL $pid; wait $pid
+        echo $((pid - 1)) >/proc/sys/kernel/ns_last_pid
+        sleep 1001.$MARK & stranger=$!
+        wait $contain; echo "$((stranger - pid)) $?"
+        "$CONTAIN" rm "$NAME"; echo "$?"
+        kill -KILL $stranger"#;
+    if !have("recycled-pid", &["strace", "unshare", "bash"]) {
+        return;
+    }
+    let job = Job::on(backend);
+    create(&job, backend, job.name());
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c", SCRIPT]);
+    command.env("CONTAIN", binary()).env("NAME", job.name()).env("MARK", job.mark());
+    job.settle(&mut command);
+    let said = command.output().expect("unshare can be run");
+    let said = (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    assert_eq!(said.0, "0 1\n0\n", "{}", said.1);
+    assert!(said.1.contains("it has ended"), "{}", said.1);
     job.check_nothing_left();
 }

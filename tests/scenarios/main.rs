@@ -81,6 +81,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario!(groups::k11_five_levels_with_live_members_are_refused_and_then_removed, except NO_EMPTY_GROUPS),
     scenario!(groups::k12_a_threaded_group_is_listed_and_killed, except NO_THREADED_GROUPS),
     scenario!(groups::k15_an_invalid_domain_is_a_typed_error, except NO_THREADED_GROUPS),
+    scenario!(groups::k20_who_got_the_pid_of_one_to_be_attached_is_let_go, except NO_EMPTY_GROUPS),
     scenario!(groups::k30_an_oom_at_an_ancestor_is_told_by_its_kill, except NO_EMPTY_GROUPS, needs Some("memory")),
     scenario!(groups::k33_each_controller_is_resolved_by_itself, except NO_EMPTY_GROUPS),
     scenario!(groups::k37_figures_of_a_name_that_is_used_again_are_its_own),

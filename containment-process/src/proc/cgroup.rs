@@ -11,6 +11,7 @@ use std::sync::Mutex;
 use containment_core::Pid;
 use rustix::io::Errno;
 
+use super::stat::Stat;
 use super::text::{self, number};
 use crate::malformed::Malformed;
 use crate::pidfd::PidFd;
@@ -53,6 +54,12 @@ pub fn read(pid: Pid) -> io::Result<Option<Vec<u8>>> {
         Err(error) if is_gone(&error) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// The text for the parent of another process, in whose groups that was born; `None` when one of them is gone.
+pub fn read_of_parent(pid: Pid) -> io::Result<Option<Vec<u8>>> {
+    let parent = Stat::read(pid)?.and_then(|stat| Pid::new(stat.parent));
+    parent.map_or(Ok(None), read)
 }
 
 fn read_checked(path: &str) -> io::Result<Vec<u8>> {

@@ -48,7 +48,7 @@ pub(crate) fn is_of(user: u32, pid: Pid) -> bool {
 }
 
 impl Tree {
-    fn living(&self, operation: Operation) -> Result<Vec<Stat>> {
+    pub(crate) fn living(&self, operation: Operation) -> Result<Vec<Stat>> {
         let mut all = self.all(operation)?.1;
         all.retain(|stat| !stat.is_dead());
         Ok(all)
@@ -96,29 +96,7 @@ impl Tree {
     /// The members; who left the process group of every program has escaped. Who has ended but for the
     /// kernel's last steps still counts as alive, until its resources are free, and is listed no more.
     pub(crate) fn members(&self, trunks: &[Trunk], operation: Operation) -> Result<Vec<Member>> {
-        self.look(trunks, operation).map(|(members, _)| members)
-    }
-
-    /// The members, and whether each of them is in the process group of a program, programs too.
-    pub(crate) fn look(
-        &self,
-        trunks: &[Trunk],
-        operation: Operation,
-    ) -> Result<(Vec<Member>, bool)> {
-        let is_inside = |stat: &Stat| trunks.iter().any(|trunk| trunk.group.as_raw() == stat.group);
-        let standing = |stat: &Stat| {
-            if trunks.iter().any(|trunk| trunk.program == stat.pid) {
-                Standing::Program
-            } else if is_inside(stat) {
-                Standing::Inside
-            } else {
-                Standing::Escaped
-            }
-        };
-        let living = self.living(operation)?;
-        let running: Vec<_> = living.iter().filter(|stat| !stat.has_ended()).collect();
-        let are_together = running.iter().all(|stat| is_inside(stat));
-        Ok((running.iter().map(|stat| stat.member(standing(stat))).collect(), are_together))
+        self.living(operation).map(|living| members(&living, trunks).0)
     }
 
     /// One pass of a signal, `first` before the others, over who has not got it with its process group. A member
@@ -130,18 +108,45 @@ impl Tree {
         first: &[Pid],
         struck: &Struck,
     ) -> Result<Signalled> {
-        let mut living = self.living(Operation::Signal)?;
-        let all = living.len();
-        living.retain(|stat| !struck.has_reached(stat));
-        let done = all - living.len();
-        let pass = signal_known(signal, first, &living)?;
-        Ok(Signalled { count: pass.count + done, ..pass })
+        signal_living(signal, first, struck, self.living(Operation::Signal)?)
     }
 
     /// Frozen when every member is stopped.
     pub(crate) fn frozen(&self) -> Result<FreezeState> {
         Ok(freeze_state(&self.living(Operation::Freeze)?))
     }
+}
+
+/// The same pass over these.
+pub(crate) fn signal_living(
+    signal: Signal,
+    first: &[Pid],
+    struck: &Struck,
+    mut living: Vec<Stat>,
+) -> Result<Signalled> {
+    let all = living.len();
+    living.retain(|stat| !struck.has_reached(stat));
+    let done = all - living.len();
+    let pass = signal_known(signal, first, &living)?;
+    Ok(Signalled { count: pass.count + done, ..pass })
+}
+
+/// Those of the living who are members still, and whether each of them is in the process group of a program,
+/// programs too.
+pub(crate) fn members(living: &[Stat], trunks: &[Trunk]) -> (Vec<Member>, bool) {
+    let is_inside = |stat: &Stat| trunks.iter().any(|trunk| trunk.group.as_raw() == stat.group);
+    let standing = |stat: &Stat| {
+        if trunks.iter().any(|trunk| trunk.program == stat.pid) {
+            Standing::Program
+        } else if is_inside(stat) {
+            Standing::Inside
+        } else {
+            Standing::Escaped
+        }
+    };
+    let running: Vec<_> = living.iter().filter(|stat| !stat.has_ended()).collect();
+    let are_together = running.iter().all(|stat| is_inside(stat));
+    (running.iter().map(|stat| stat.member(standing(stat))).collect(), are_together)
 }
 
 /// What the living of these use now: resident memory, which counts what is shared with each that has it,

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use backend_pgrp::{Keeper, KeeperConfig, KeeperSpawner, Order, ProcessGroups, keep};
 use containment_core::{
-    Change, Error, ErrorKind, Group, KillStep, Member, Outcome, Pid, ProcessGroup, Program, Result,
-    Signal, SignalSet, Source, Standing, Watch,
+    Change, Error, ErrorKind, FreezeState, Group, KillStep, Member, Outcome, Pid, ProcessGroup,
+    Program, Result, Signal, SignalSet, Source, Standing, Watch,
 };
 use containment_process::pidfd::PidFd;
 use containment_process::proc::Stat;
@@ -49,6 +49,7 @@ const CASES: &[Case] = cases![
     a_program_that_joined_another_process_group_is_met_by_the_first_kill,
     who_left_the_process_group_of_a_program_that_came_after_the_list_is_met_by_the_first_kill,
     who_ended_or_began_since_a_freeze_is_known_to_the_next_list,
+    who_was_stopped_with_the_process_group_is_listed_by_that,
     a_keeper_that_is_over_wakes_nobody_who_waits_for_others,
     its_keeper_is_not_told_that_a_program_stops_and_goes_on,
     what_lets_its_keeper_go_on_is_not_kept_for_it,
@@ -298,6 +299,32 @@ fn who_ended_or_began_since_a_freeze_is_known_to_the_next_list() {
     group.ops().request_freeze().unwrap();
     let second = group.spawn(&Program::new("sleep").arg("1000")).unwrap();
     assert_eq!(listed(), BTreeSet::from([program.pid(), second.pid()]));
+    clean_kill(group);
+}
+
+/// Whoever has left has to be stopped first, and may have started others meanwhile.
+fn who_was_stopped_with_the_process_group_is_listed_by_that() {
+    let driver = driver();
+    let group = create(&driver, "still");
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let start = sh("sleep 1000 & echo $!; read line; setsid sleep 1000 & exec sleep 1000");
+    let (stdin, mut line) = std::io::pipe().unwrap();
+    let program = group.spawn(&start.stdin(stdin).stdout(writer)).unwrap();
+    let child = told_pid(&mut reader);
+    let ops = group.ops();
+    let listed = ops.hold_still().unwrap();
+    // Where the signal to a process group reaches all of it for certain (Linux 6.9, as root).
+    if let Some(listed) = &listed {
+        let pids: BTreeSet<Pid> = listed.iter().map(|member| member.pid).collect();
+        assert_eq!(pids, BTreeSet::from([program.pid(), child]));
+    }
+    eventually("both stand still", || ops.frozen().unwrap() == FreezeState::Frozen);
+    ops.request_thaw().unwrap();
+    writeln!(line, "go").unwrap();
+    let has_left = |member: &Member| member.standing == Standing::Escaped;
+    eventually("one has left", || ops.members().unwrap().iter().any(has_left));
+    assert_eq!(ops.hold_still().unwrap(), None);
+    eventually("all stand still", || ops.frozen().unwrap() == FreezeState::Frozen);
     clean_kill(group);
 }
 

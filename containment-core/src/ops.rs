@@ -93,6 +93,7 @@ pub trait CgroupOps: Debug + Send + Sync {
 /// assert!(group.set_limits(&Limits::new())?.refused.is_empty());
 /// assert_eq!((group.usage()?.pids, group.oom_kills()?), (Some(2), 0));
 ///
+/// assert_eq!(group.hold_still()?, None, "the fake looks for nobody to freeze");
 /// group.request_freeze()?;
 /// assert_eq!(group.frozen()?, FreezeState::Frozen);
 /// group.request_thaw()?;
@@ -137,8 +138,7 @@ pub trait GroupOps: Debug + Send + Sync {
     /// Those of every call.
     fn mark(&self) -> Result<Option<String>>;
     /// Starts a program that is a member before its first instruction. A group that is frozen is
-    /// refused; one that is frozen while the spawn is under way holds the calling thread until it is
-    /// thawed or killed.
+    /// refused; so is one that is frozen while the spawn is under way, and stays so for half a second.
     ///
     /// # Errors
     /// In [`Operation::Place`](crate::Operation::Place) what kept the program out of the group:
@@ -216,6 +216,14 @@ pub trait GroupOps: Debug + Send + Sync {
     /// [`Unsupported`](crate::ErrorKind::Unsupported) where members cannot be frozen;
     /// [`HoldsCaller`](crate::ErrorKind::HoldsCaller).
     fn request_freeze(&self) -> Result<()>;
+    /// Asks for the same so that members hold still while they are listed and signalled, which nobody waits for. Who
+    /// they are, where they had to be looked for anyway and need no second look.
+    ///
+    /// # Errors
+    /// As [`request_freeze`](Self::request_freeze).
+    fn hold_still(&self) -> Result<Option<Vec<Member>>> {
+        self.request_freeze().map(|()| None)
+    }
     /// Asks for the subtree to be thawed, sub-groups that were frozen by others included.
     ///
     /// # Errors

@@ -67,7 +67,7 @@ fn a_group_in_which_somebody_lives_whom_nobody_sees_was_not_emptied() {
     ops.expect_reap().returning(|| Ok(Reaped::default()));
     ops.expect_populated().returning(|| Ok(true));
     ops.expect_members().returning(|| Ok(Vec::new()));
-    ops.expect_request_freeze().returning(|| Ok(()));
+    ops.expect_hold_still().returning(|| Ok(None));
     ops.expect_request_thaw().returning(|| Ok(()));
     ops.expect_kill().returning(|| Ok(KillStep::Killed));
     ops.expect_watch().returning(|_| Ok(Watch::Backoff));

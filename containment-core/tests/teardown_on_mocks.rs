@@ -8,8 +8,8 @@ use common::mock::{
 };
 use common::{ms, secs};
 use containment_core::{
-    Capabilities, Change, ErrorKind, FreezeState, KillStep, Operation, Policy, Signal, Signalled,
-    Standing, Step, Teardown, TeardownReport, Time,
+    Capabilities, Change, ErrorKind, FreezeState, KillStep, Member, Operation, Policy, Signal,
+    Signalled, Standing, Step, Teardown, TeardownReport, Time,
 };
 
 /// The calls of a list of parts.
@@ -27,11 +27,11 @@ fn one(call: Expect) -> [Expect; 1] {
 
 /// The beginning, with members that are held still and looked at once.
 fn begins() -> Vec<Expect> {
-    calls![alive(), freezes(), one(members())]
+    calls![alive(), holds_still(), one(members())]
 }
 
-fn freezes() -> [Expect; 1] {
-    one(Expect::Freeze(Ok(())))
+fn holds_still() -> [Expect; 1] {
+    one(Expect::HoldStill(Ok(None)))
 }
 
 fn members() -> Expect {
@@ -97,6 +97,24 @@ fn what_dies_during_the_watch_is_not_waited_for() {
     ];
     let (report, waits) = drive(Teardown::new(Policy::kill().measuring()), &group(atomic(), calls));
     assert!(report.is_clean() && waits.is_empty());
+}
+
+#[test]
+fn who_was_listed_while_told_to_hold_still_is_not_looked_for_again() {
+    let listed = vec![member(7, Standing::Inside), member(8, Standing::Escaped)];
+    let calls = calls![
+        alive(),
+        one(Expect::HoldStill(Ok(Some(listed)))),
+        kills(KillStep::Killed),
+        one(announced(Change::Empty)),
+        dead(),
+        removal(),
+    ];
+    let mock = group(atomic(), calls);
+    let (report, _) = drive(Teardown::new(Policy::kill().measuring()), &mock);
+    let pids = |members: &[Member]| members.iter().map(|it| it.pid.as_raw()).collect::<Vec<_>>();
+    assert_eq!(pids(&report.escaped), [8]);
+    assert_eq!(pids(&report.left_behind), [7], "its program has ended");
 }
 
 #[test]
@@ -236,7 +254,7 @@ fn a_group_that_is_gone_at_any_step_is_done_without_an_error() {
             "at listing",
             calls![
                 alive(),
-                freezes(),
+                holds_still(),
                 one(Expect::Members(Err(gone(Operation::Members)))),
                 one(Expect::Kill(Err(gone(Operation::Kill)))),
                 one(announced(Change::Empty)),

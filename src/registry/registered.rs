@@ -269,6 +269,10 @@ impl GroupOps for RegisteredGroup {
         self.group.request_freeze()
     }
 
+    fn hold_still(&self) -> Result<Option<Vec<Member>>> {
+        self.group.hold_still()
+    }
+
     fn request_thaw(&self) -> Result<()> {
         self.group.request_thaw()
     }

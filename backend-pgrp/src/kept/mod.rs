@@ -24,7 +24,7 @@ use crate::keepers::KeeperSource;
 use crate::lacking::{OfProcesses, lacking};
 use crate::line::{Keeping, Kept, Line, Unopened};
 use crate::names::Claim;
-use crate::tree::{Struck, Tree, Trunk, usage_now};
+use crate::tree::{self, Struck, Tree, Trunk, usage_now};
 use strikes::{Whom, signals_everybody};
 
 /// A group whose members descend from keepers.
@@ -240,8 +240,8 @@ impl GroupOps for KeptGroup {
     fn members(&self) -> Result<Vec<Member>> {
         self.refuse_removed(Operation::Members)?;
         self.together().take();
-        let seen = self.tree()?.look(&self.trunks(), Operation::Members);
-        let (members, are_together) = seen.map_err(|error| self.error(error))?;
+        let living = self.tree()?.living(Operation::Members).map_err(|error| self.error(error))?;
+        let (members, are_together) = tree::members(&living, &self.trunks());
         // A spawn that comes between opens its line before it has them stir.
         let mut together = self.together();
         if are_together && self.held_still.load(Ordering::SeqCst) {
@@ -289,10 +289,11 @@ impl GroupOps for KeptGroup {
     }
 
     fn request_freeze(&self) -> Result<()> {
-        let pass = self.strike(Signal::STOP, Operation::Freeze, Whom::WhoLeft)?;
-        // Whom it did not reach goes on, and may leave.
-        self.held_still.store(pass.failed.is_empty(), Ordering::SeqCst);
-        Ok(())
+        self.hold_still().map(drop)
+    }
+
+    fn hold_still(&self) -> Result<Option<Vec<Member>>> {
+        self.stop_all()
     }
 
     fn request_thaw(&self) -> Result<()> {

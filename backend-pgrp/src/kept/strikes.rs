@@ -6,12 +6,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use containment_core::{Operation, Pid, Result, Signal, Signalled};
+use containment_core::{Member, Operation, Pid, Result, Signal, Signalled};
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::KeptGroup;
 use crate::line::Line;
-use crate::tree::{Struck, Tree};
+use crate::tree::{self, Struck, Tree, signal_living};
 
 /// Whom a strike looks for, besides the process groups that programs lead.
 #[derive(Debug, Clone, Copy)]
@@ -36,20 +36,50 @@ impl KeptGroup {
         operation: Operation,
         whom: Whom,
     ) -> Result<Signalled> {
+        let (struck, all) = self.strike_groups(signal)?;
+        match whom {
+            Whom::Together(count) if all => {
+                self.refuse_removed(operation)?;
+                Ok(Signalled { count, failed: Vec::new() })
+            }
+            Whom::Together(_) | Whom::WhoLeft => self.pass(signal, operation, &struck),
+            Whom::Each => self.pass(signal, operation, &Struck { groups: Vec::new(), ..struck }),
+        }
+    }
+
+    /// A signal to every process group that a program leads, and whether everybody in them got it: whom it did not
+    /// reach is not told.
+    fn strike_groups(&self, signal: Signal) -> Result<(Struck, bool)> {
         let struck: Result<Vec<_>> =
             self.lines().open.iter().map(|line| line.signal_process_group(signal)).collect();
         let struck = struck?;
-        // Whom a process group's signal did not reach is not told.
-        let reached = self.user.is_none() && struck.iter().all(Option::is_some);
-        let groups = match whom {
-            Whom::Together(count) if reached && !self.orphans.load(Ordering::Acquire) => {
-                self.refuse_removed(operation)?;
-                return Ok(Signalled { count, failed: Vec::new() });
-            }
-            Whom::Together(_) | Whom::WhoLeft => struck.into_iter().flatten().collect(),
-            Whom::Each => Vec::new(),
-        };
-        self.pass(signal, operation, &Struck { groups, user: self.user })
+        let all = self.user.is_none()
+            && struck.iter().all(Option::is_some)
+            && !self.orphans.load(Ordering::Acquire);
+        Ok((Struck { groups: struck.into_iter().flatten().collect(), user: self.user }, all))
+    }
+
+    /// Stops everybody as a strike does. Who they are, where all of them were stopped with their process groups: they
+    /// were listed after that, to see whether somebody had left.
+    pub(super) fn stop_all(&self) -> Result<Option<Vec<Member>>> {
+        self.refuse_removed(Operation::Freeze)?;
+        let trunks = self.trunks();
+        let (struck, all) = self.strike_groups(Signal::STOP)?;
+        let living = self.tree()?.living(Operation::Freeze).map_err(|error| self.error(error))?;
+        let (members, are_together) = tree::members(&living, &trunks);
+        // A program that begins meanwhile has its line opened under this lock, and has them stir.
+        let lines = self.lines();
+        if all && are_together && lines.open.len() == trunks.len() {
+            self.held_still.store(true, Ordering::SeqCst);
+            *self.together() = Some((Instant::now(), members.len()));
+            return Ok(Some(members));
+        }
+        drop(lines);
+        let pass = signal_living(Signal::STOP, &self.programs()?, &struck, living);
+        let pass = pass.map_err(|error| self.error(error))?;
+        // Whom it did not reach goes on, and may leave.
+        self.held_still.store(pass.failed.is_empty(), Ordering::SeqCst);
+        Ok(None)
     }
 
     /// One pass of a signal over everybody who has not got it already.

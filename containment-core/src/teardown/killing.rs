@@ -146,10 +146,8 @@ impl Teardown {
     /// One kill step, and when to make the next.
     fn kill_once(&mut self, now: Time, killing: &mut Killing, group: &dyn GroupOps) {
         if killing.begun && is_swept(group) {
-            if !self.held_still {
-                self.hold_still(group);
-            }
-            self.note_members(group);
+            let listed = if self.held_still { None } else { self.hold_still(group) };
+            self.note_members(group, listed);
         }
         killing.begun = true;
         let step = group.kill();

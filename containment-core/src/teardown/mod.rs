@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    Backoff, Change, Error, ErrorKind, Escape, Freeze, GroupOps, Signal, Time, Waiter, Watch,
-    Witness,
+    Backoff, Change, Error, ErrorKind, Escape, Freeze, GroupOps, Member, Signal, Time, Waiter,
+    Watch, Witness,
 };
 use killing::Killing;
 pub use policy::Policy;
@@ -229,19 +229,23 @@ impl Teardown {
         if let Some(end) = self.emptied(group) {
             return Next::Phase(end);
         }
-        self.hold_still(group);
-        self.note_members(group);
+        let listed = self.hold_still(group);
+        self.note_members(group, listed);
         self.phase = Phase::Ask;
         Next::Again
     }
 
     /// Stops members from forking, and from taking our share of the processors, while they are listed
-    /// and signalled. Nobody waits for it: it need not be complete to help.
-    fn hold_still(&mut self, group: &dyn GroupOps) {
+    /// and signalled. Nobody waits for it: it need not be complete to help. Who they are, where that was seen.
+    fn hold_still(&mut self, group: &dyn GroupOps) -> Option<Vec<Member>> {
         self.held_still = true;
-        if group.capabilities().freeze != Freeze::None {
-            self.note_failure(group.request_freeze());
+        if group.capabilities().freeze == Freeze::None {
+            return None;
         }
+        group.hold_still().unwrap_or_else(|error| {
+            self.note_failure(Err(error));
+            None
+        })
     }
 
     fn ask(&mut self, now: Time, group: &dyn GroupOps) -> Next {
@@ -265,7 +269,7 @@ impl Teardown {
 
     fn grace(&mut self, now: Time, until: Time, group: &dyn GroupOps) -> Next {
         if !self.left_behind_known || is_swept(group) {
-            self.note_members(group);
+            self.note_members(group, None);
         }
         if now >= until {
             return Next::Phase(match self.ended(group) {

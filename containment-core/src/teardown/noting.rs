@@ -5,9 +5,9 @@ use crate::{GroupOps, Member, Result, Signalled, Standing};
 
 impl Teardown {
     /// Takes down who left the group's bounds, and who is alive once the program has ended by
-    /// itself or by what it was asked.
-    pub(super) fn note_members(&mut self, group: &dyn GroupOps) {
-        let members = match group.members() {
+    /// itself or by what it was asked; out of those who were just listed, if they were.
+    pub(super) fn note_members(&mut self, group: &dyn GroupOps, listed: Option<Vec<Member>>) {
+        let members = match listed.map_or_else(|| group.members(), Ok) {
             Ok(members) => members,
             Err(error) => return self.note_failure(Err(error)),
         };

@@ -22,7 +22,7 @@ pub(crate) enum Expect {
     Members(Result<Vec<Member>>),
     Signal(Signal, Result<Signalled>),
     Kill(Result<KillStep>),
-    Freeze(Result<()>),
+    HoldStill(Result<Option<Vec<Member>>>),
     Thaw(Result<()>),
     Frozen(Result<FreezeState>),
     Watch(Change, Result<Watch>),
@@ -185,9 +185,9 @@ pub(crate) fn acting_with(
         sent.note(if signal == Signal::KILL { "SIGKILL" } else { "signal" });
         Ok(passed())
     });
-    mock.expect_request_freeze().returning(move || {
+    mock.expect_hold_still().returning(move || {
         held();
-        Ok(())
+        Ok(None)
     });
     mock.expect_request_thaw().returning(move || {
         thawed();
@@ -232,8 +232,8 @@ fn expect(mock: &mut MockGroupOps, order: &mut Sequence, call: Expect) {
         Expect::Kill(answer) => {
             next!(expect_kill, move || answer);
         }
-        Expect::Freeze(answer) => {
-            next!(expect_request_freeze, move || answer);
+        Expect::HoldStill(answer) => {
+            next!(expect_hold_still, move || answer);
         }
         Expect::Thaw(answer) => {
             next!(expect_request_thaw, move || answer);

@@ -233,7 +233,7 @@ mod tests {
             group.expect_watch().returning(|_| Ok(Watch::Backoff));
             let uncounted = || Err(Error::new(ErrorKind::Unsupported, Operation::Usage));
             group.expect_oom_kills().returning(uncounted);
-            group.expect_request_freeze().returning(|| Ok(()));
+            group.expect_hold_still().returning(|| Ok(None));
             group.expect_request_thaw().returning(|| Ok(()));
             group.expect_populated().returning(move || Ok(!seen.load(Ordering::SeqCst)));
             group.expect_kill().returning(move || {

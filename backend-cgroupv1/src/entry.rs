@@ -30,6 +30,9 @@ impl V1Group {
         let frozen = || self.state_at_entry();
         let entry = Entry::SelfMove(&files);
         let mut launch = Launch::into_cgroup(program, entry, mark, AskFrozen(&frozen));
+        if self.branches.serving("memory").is_some() {
+            launch.memory = Memory::Vfork;
+        }
         if let Some(cpuset) = self.branches.serving("cpuset") {
             let no_prefix = self.branches.place.hierarchies[cpuset.index].mounted.no_prefix;
             let rebinds = cpuset::rebinds_memory(&cpuset.dir, no_prefix);

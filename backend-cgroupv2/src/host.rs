@@ -37,7 +37,7 @@ pub(crate) struct Place {
     /// Whether groups keep the files of their figures open.
     pub(crate) sampling: bool,
     /// Whether it was named to us, so that it is ours to arrange.
-    named: bool,
+    pub(crate) named: bool,
     /// Where this process stepped aside to, if it had to.
     leaf: Arc<Mutex<Option<Leaf>>>,
 }

@@ -29,10 +29,15 @@ impl V2Group {
             let launch = Launch::into_cgroup(program, entry, mark, AskFrozen(&frozen));
             spawn(&Launch { memory, ..launch })
         };
+        let shared = if also.is_empty() && self.shares_our_memory_limits() {
+            Memory::Share
+        } else {
+            Memory::Vfork
+        };
         let also: Vec<_> = also.iter().map(AsFd::as_fd).collect();
         if !self.self_move.load(Ordering::Relaxed) && !self.confined.at_all() {
             let born = Entry::Born(self.dir.as_fd(), &also);
-            match launch(born, Memory::Share) {
+            match launch(born, shared) {
                 Err(Failure::KilledAtBirth(_)) if !mark.is_stale() => {}
                 Err(Failure::Clone(error)) if is_missing(&error) => {}
                 result => return self.verdict(result, program),
@@ -42,7 +47,7 @@ impl V2Group {
         let procs = self.dir.open_file("cgroup.procs", Access::Write);
         let procs = procs.map_err(|failure| self.error(failure.during(Operation::Place)))?;
         let files: Vec<_> = also.iter().copied().chain([procs.as_fd()]).collect();
-        let memory = if self.confined.to_nodes() { Memory::Copy } else { Memory::Share };
+        let memory = if self.confined.to_nodes() { Memory::Copy } else { shared };
         self.verdict(launch(Entry::SelfMove(&files), memory), program)
     }
 
@@ -56,6 +61,14 @@ impl V2Group {
             }
             Err(failure) => Err(self.error(place_error(failure.into_error(program)))),
         }
+    }
+
+    /// Whether whoever runs out of memory in it does so in ours, too: no memory controller counts for it alone, nor
+    /// for a group between the two.
+    fn shares_our_memory_limits(&self) -> bool {
+        !self.place.named
+            && self.id.name.components().count() == 1
+            && !self.dir.exists("memory.max")
     }
 
     /// A child born frozen would keep us waiting (K07).

@@ -138,7 +138,8 @@ pub trait GroupOps: Debug + Send + Sync {
     /// Those of every call.
     fn mark(&self) -> Result<Option<String>>;
     /// Starts a program that is a member before its first instruction. A group that is frozen is
-    /// refused; so is one that is frozen while the spawn is under way, and stays so for half a second.
+    /// refused; so is one that is frozen while the spawn is under way, and stays so for half a second, unless it has a
+    /// memory controller of its own: that holds the calling thread until it is thawed or killed.
     ///
     /// # Errors
     /// In [`Operation::Place`](crate::Operation::Place) what kept the program out of the group:

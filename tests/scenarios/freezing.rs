@@ -60,14 +60,17 @@ pub(crate) fn k07_a_frozen_group_takes_no_program_and_nobody_hangs(backend: &str
 const CLONE3: &str = "435 ";
 
 /// `contain` is delayed between its look at the group and the clone of the program, and the group is frozen then.
+/// Without a report: a group with a memory controller of its own holds who starts a program in it.
 pub(crate) fn k07_who_is_frozen_before_the_exec_holds_nobody(backend: &str) {
     if !have("strace", &["strace"]) {
         return;
     }
     let delay = "inject=clone3:delay_enter=1000000";
-    let job =
-        Job::on(backend).behind(&["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", delay]);
-    let running = job.start_sh(&[], "echo ran >DIR/ran");
+    let tracer = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", delay];
+    let job = Job::on(backend).behind(&tracer);
+    let script = job.script("echo ran >DIR/ran");
+    let words = ["run", "--backend", backend, "--name", job.name(), "--", "sh", "-c", &script];
+    let running = job.launch(job.bare_command().args(words));
     let call = format!("/proc/{}/syscall", running.pid());
     eventually("it is about to clone", || {
         std::fs::read_to_string(&call).is_ok_and(|call| call.starts_with(CLONE3))
@@ -75,7 +78,8 @@ pub(crate) fn k07_who_is_frozen_before_the_exec_holds_nobody(backend: &str) {
     let mut freeze = Command::new(binary());
     job.settle(&mut freeze);
     assert!(freeze.args(["freeze", job.name()]).status().unwrap().success());
-    let refused = running.finish().expect(125);
+    let refused = running.finish_unchecked().expect(125);
     assert!(refused.error_line().contains("frozen"), "{}", refused.stderr);
     assert_eq!(job.text("ran"), "", "it must not run");
+    job.check_nothing_left();
 }

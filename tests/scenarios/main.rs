@@ -94,6 +94,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario!(escaping::k18_daemons_are_ended_and_reported),
     scenario!(escaping::k45_who_lost_parent_and_session_is_found),
     scenario!(supervising::k28_a_program_outlives_the_thread_that_spawned_it),
+    scenario!(supervising::k46_a_group_with_limited_memory_has_the_supervisor_in_vfork, except NO_EMPTY_GROUPS, needs Some("memory")),
     scenario!(supervising::k46_a_spawn_shares_the_memory_of_the_supervisor),
     scenario!(supervising::k48_an_ignored_sigchld_loses_nothing),
 ];

@@ -37,16 +37,31 @@ pub(crate) fn k46_a_spawn_shares_the_memory_of_the_supervisor(backend: &str) {
     if !have("strace", &["strace"]) {
         return;
     }
+    let spawn = traced_spawn(backend, &[]);
+    assert!(spawn.contains("CLONE_VM|"), "{spawn}");
+}
+
+/// The OOM killer takes whoever shares the memory of its victim, unless that is in vfork(2).
+pub(crate) fn k46_a_group_with_limited_memory_has_the_supervisor_in_vfork(backend: &str) {
+    if !have("strace", &["strace"]) {
+        return;
+    }
+    let spawn = traced_spawn(backend, &["--memory", "1G"]);
+    assert!(spawn.contains("CLONE_VM|") && spawn.contains("CLONE_VFORK"), "{spawn}");
+}
+
+/// The call by which a run with these options started its program.
+fn traced_spawn(backend: &str, options: &[&str]) -> String {
     let job = Job::on(backend);
     let mut traced = Command::new("strace");
     traced.args(["-f", "-e", "trace=clone3,execve", "-o"]).arg(job.path("trace")).arg(binary());
-    traced.args(["run", "--backend", backend, "--name", job.name(), "--", "true"]);
-    traced.env("CONTAIN_STATE_DIR", job.path("state"));
+    traced.args(["run", "--backend", backend, "--name", job.name()]).args(options);
+    traced.args(["--", "true"]).env("CONTAIN_STATE_DIR", job.path("state"));
     assert!(traced.status().expect("strace can be run").success());
+    eventually("nothing is left", || job.processes().is_empty());
     let trace = job.text("trace");
     let spawn = trace.lines().find(|line| line.contains("clone3(")).expect("it spawns by clone3");
-    assert!(spawn.contains("CLONE_VM|"), "{spawn}");
-    eventually("nothing is left", || job.processes().is_empty());
+    spawn.to_owned()
 }
 
 /// Who started `contain` ignores SIGCHLD, which children inherit.

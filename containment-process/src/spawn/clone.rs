@@ -51,9 +51,9 @@ pub(super) unsafe fn clone(
     memory: Memory,
 ) -> io::Result<Cloned> {
     match memory {
-        Memory::Share => {
+        Memory::Share | Memory::Vfork => {
             // SAFETY: the caller keeps plan and region.
-            let process = unsafe { clone_on_stack(plan, entry, region, Memory::Share) }?;
+            let process = unsafe { clone_on_stack(plan, entry, region, memory) }?;
             Ok(Cloned { process, gate: None })
         }
         Memory::Copy => clone_apart(plan, entry, region),
@@ -79,8 +79,7 @@ pub(super) fn is_missing(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM | libc::EINVAL | libc::E2BIG))
 }
 
-/// On the parent's memory, and a word of it tells until when. Not `CLONE_VFORK`: who is suspended by that can do
-/// nothing about a child that is stopped or frozen.
+/// On the parent's memory, and a word of it tells until when.
 const SHARING: u64 =
     (libc::CLONE_VM | libc::CLONE_PARENT_SETTID | libc::CLONE_CHILD_CLEARTID) as u64;
 
@@ -104,7 +103,10 @@ unsafe fn clone_on_stack(
         stack_size: Region::stack_size() as u64,
         ..CloneArgs::default()
     };
-    if memory == Memory::Share {
+    if memory == Memory::Vfork {
+        args.flags |= libc::CLONE_VFORK as u64;
+    }
+    if memory != Memory::Copy {
         args.flags |= SHARING;
         let aboard = region.notes().aboard() as u64;
         (args.parent_tid, args.child_tid) = (aboard, aboard);

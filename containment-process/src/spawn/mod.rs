@@ -14,8 +14,9 @@
 //!
 //! The child allocates nothing, takes no lock and calls nothing that is not async-signal-safe.
 //!
-//! The parent is not suspended by the kernel as in vfork(2): who is hangs on a child that is stopped, or frozen
-//! with its group, with its time limits and signals. Of one that keeps silent it asks both (the `silence` module).
+//! The parent is not suspended by the kernel as in vfork(2), if that can be done without: who is hangs on a child
+//! that is stopped, or frozen with its group, with its time limits and signals. Of one that keeps silent it asks both
+//! (the `silence` module). For where it cannot see [`Memory::Vfork`].
 //!
 //! A program that changes user, has a root or binds, or is sealed, is started on a **copy** of the
 //! memory instead, at the price of a fork, and the parent keeps step by messages (the `gate` module): on shared
@@ -114,6 +115,10 @@ pub enum Memory {
     /// The parent's, where the kernel and its filters allow it, else a copy: costs the same whatever
     /// the parent's size.
     Share,
+    /// The same for a child that enters a group with a memory controller of its own: the OOM killer takes whoever
+    /// shares its victim's memory, but passes over who is in vfork(2). So the kernel suspends the parent, which
+    /// hangs then on a child that is stopped or frozen.
+    Vfork,
     /// A copy of the parent's, as by fork: costs more the larger the parent is.
     Copy,
 }
@@ -169,7 +174,7 @@ pub fn spawn(launch: &Launch<'_>) -> Result<PidFd, Failure> {
     match start_on(memory, launch) {
         // A birth in a cgroup needs the call that is missing; the caller then lets the child move itself.
         Err(Failure::Clone(error))
-            if memory == Memory::Share
+            if memory != Memory::Copy
                 && clone::is_missing(&error)
                 && !matches!(launch.entry, Entry::Born(..)) =>
         {

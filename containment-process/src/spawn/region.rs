@@ -117,7 +117,9 @@ impl Region {
     /// For a child on this memory, or on a copy of it.
     pub(super) fn take(memory: Memory) -> io::Result<Self> {
         let spare = match memory {
-            Memory::Share => NonNull::new(SPARE.swap(std::ptr::null_mut(), Ordering::SeqCst)),
+            Memory::Share | Memory::Vfork => {
+                NonNull::new(SPARE.swap(std::ptr::null_mut(), Ordering::SeqCst))
+            }
             Memory::Copy => None,
         };
         let Some(base) = spare else { return Self::map(memory) };
@@ -129,7 +131,7 @@ impl Region {
     pub(super) fn map(memory: Memory) -> io::Result<Self> {
         let prot = ProtFlags::READ | ProtFlags::WRITE;
         let flags = match memory {
-            Memory::Share => MapFlags::PRIVATE,
+            Memory::Share | Memory::Vfork => MapFlags::PRIVATE,
             Memory::Copy => MapFlags::SHARED,
         };
         // SAFETY: a new anonymous mapping at an address of the kernel's choice touches nothing else.
@@ -138,7 +140,7 @@ impl Region {
         let mut region = Self { base, is_to_be_kept: false };
         // SAFETY: the page lies within the mapping and nothing is stored there.
         unsafe { mprotect(base.as_ptr().cast(), PAGE, MprotectFlags::empty())? };
-        region.is_to_be_kept = memory == Memory::Share;
+        region.is_to_be_kept = memory != Memory::Copy;
         Ok(region)
     }
 

@@ -54,7 +54,7 @@ impl<'a> Silence<'a> {
     /// How long to wait for a word of it now.
     pub(super) fn pause(&self) -> Timespec {
         let pause = match self.memory {
-            Memory::Share => SILENCE * (1 << self.looks.min(DOUBLINGS)),
+            Memory::Share | Memory::Vfork => SILENCE * (1 << self.looks.min(DOUBLINGS)),
             Memory::Copy if self.is_long() => SILENCE,
             Memory::Copy => AGAIN,
         };
@@ -63,7 +63,7 @@ impl<'a> Silence<'a> {
 
     /// Whether the pause that is over, or is next, is no quick one.
     fn is_long(&self) -> bool {
-        self.memory == Memory::Share || self.looks.is_multiple_of(QUICK)
+        self.memory != Memory::Copy || self.looks.is_multiple_of(QUICK)
     }
 
     /// There was none for so long: has it go on if it is stopped, and asks whether it ever will.

@@ -13,6 +13,7 @@ use containment_process::proc::Stat;
 use containment_process::spawn::{AskFrozen, Entry, Failure, Launch, Mark, Memory, Step, spawn};
 
 const BOTH: [Memory; 2] = [Memory::Share, Memory::Copy];
+const ALL: [Memory; 3] = [Memory::Share, Memory::Vfork, Memory::Copy];
 
 fn launch(program: &Program, memory: Memory) -> Launch<'_> {
     Launch { program, entry: Entry::Nowhere, process_group: None, mark: None, frozen: None, memory }
@@ -45,7 +46,7 @@ fn output(program: Program, memory: Memory) -> String {
 
 #[test]
 fn exit_statuses_and_signals_come_back() {
-    for memory in BOTH {
+    for memory in ALL {
         let child = start(&shell("exit 42"), memory);
         assert_eq!(child.wait().unwrap(), Waited::Ended(Outcome::Exited(42)));
         let child = start(&shell("kill -9 $$"), memory);
@@ -74,7 +75,7 @@ fn what_one_child_noted_is_not_read_for_the_next() {
 
 #[test]
 fn a_program_sees_its_arguments_environment_and_directory() {
-    for memory in BOTH {
+    for memory in ALL {
         let program = shell("echo \"$0 $1 $NAME ${HOME-unset}\"; pwd")
             .args(["zero", "one two"])
             .env_clear()
@@ -93,7 +94,7 @@ fn the_path_that_the_program_will_see_is_searched() {
     assert!(std::process::Command::new("sh").args(write).arg(&file).status().unwrap().success());
     std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let program = Program::new("unlikely-name").arg("x").env("PATH", directory.path());
-    for memory in BOTH {
+    for memory in ALL {
         assert_eq!(output(program.clone(), memory), "no shebang x\n");
     }
 }
@@ -101,7 +102,7 @@ fn the_path_that_the_program_will_see_is_searched() {
 #[test]
 fn descriptors_can_be_crossed() {
     // The writer of stderr becomes 1 and the reverse, and a third one becomes 3.
-    for memory in BOTH {
+    for memory in ALL {
         let (mut first, one) = pipe().unwrap();
         let (mut second, two) = pipe().unwrap();
         let (mut third, three) = pipe().unwrap();
@@ -132,7 +133,7 @@ fn a_failure_is_told_whichever_numbers_the_program_is_given() {
     for (target, source) in (first_free..).zip(sources) {
         program = program.descriptor(target, source);
     }
-    for memory in BOTH {
+    for memory in ALL {
         assert_eq!(refusal(&program, memory).kind(), ErrorKind::ProgramNotFound);
     }
 }
@@ -142,7 +143,7 @@ fn no_descriptor_of_ours_is_inherited() {
     let (reader, _writer) = pipe().unwrap();
     let link = format!("/proc/self/fd/{}", reader.as_raw_fd());
     let ours = std::fs::read_link(link).unwrap();
-    for memory in BOTH {
+    for memory in ALL {
         let listing = output(Program::new("ls").args(["-l", "/proc/self/fd"]), memory);
         assert!(listing.contains("pipe:"), "its own standard output is listed: {listing}");
         assert!(!listing.contains(ours.to_str().unwrap()), "{ours:?} in {listing}");
@@ -161,7 +162,7 @@ fn a_program_cannot_run_and_the_error_says_why() {
         ("/", ErrorKind::ProgramNotExecutable),
         ("", ErrorKind::ProgramNotFound),
     ];
-    for memory in BOTH {
+    for memory in ALL {
         for (name, kind) in cases {
             assert_eq!(refusal(&Program::new(name), memory).kind(), kind, "{name:?}");
         }
@@ -174,7 +175,7 @@ fn a_program_cannot_run_and_the_error_says_why() {
 #[test]
 fn signals_are_as_they_were_before_us() {
     let blocked = [Signal::USR2].into_iter().collect::<SignalSet>();
-    for memory in BOTH {
+    for memory in ALL {
         let program = Program::new("cat").arg("/proc/self/status").signal_mask(blocked);
         let status = output(program, memory);
         let field = |name: &str| {
@@ -195,7 +196,7 @@ fn signals_are_as_they_were_before_us() {
 
 #[test]
 fn a_program_can_lead_its_process_group() {
-    for memory in BOTH {
+    for memory in ALL {
         let program = Program::new("sleep").arg("1000");
         let mut order = launch(&program, memory);
         order.process_group = Some(0);
@@ -214,7 +215,7 @@ fn a_group_that_was_killed_meanwhile_runs_nothing() {
     let mark = Mark::read(&counter);
     counter.fetch_add(1, Ordering::SeqCst);
     let program = shell("exit 0");
-    for memory in BOTH {
+    for memory in ALL {
         let mut order = launch(&program, memory);
         order.mark = Some(mark);
         let failure = spawn(&order).unwrap_err();
@@ -282,6 +283,26 @@ fn who_stays_frozen_is_ended_and_who_started_it_goes_on() {
         let next = start(&program, memory);
         assert_eq!(next.wait().unwrap(), Waited::Ended(Outcome::Exited(0)));
     }
+}
+
+/// The stack that the child is on stays until it is dead.
+#[test]
+fn a_question_that_panics_ends_the_child_first() {
+    let (_reader, writer) = full_pipe();
+    let program = shell("exit 0");
+    let frozen = || panic!("nobody can tell");
+    let name = "asked-in-vain";
+    let files = [writer.as_fd()];
+    std::thread::scope(|scope| {
+        let starts = std::thread::Builder::new().name(name.into()).spawn_scoped(scope, || {
+            let entry = Entry::SelfMove(&files);
+            let frozen = Some(AskFrozen(&frozen));
+            spawn(&Launch { entry, frozen, ..launch(&program, Memory::Share) })
+        });
+        assert!(starts.unwrap().join().is_err(), "it panics");
+    });
+    assert_eq!(child_called(name), None);
+    assert_eq!(start(&program, Memory::Share).wait().unwrap(), Waited::Ended(Outcome::Exited(0)));
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub(crate) fn k46_a_spawn_shares_the_memory_of_the_supervisor(backend: &str) {
         return;
     }
     let spawn = traced_spawn(backend, &[]);
-    assert!(spawn.contains("CLONE_VM|"), "{spawn}");
+    assert!(spawn.contains("CLONE_VM|") && spawn.contains("CLONE_CHILD_CLEARTID"), "{spawn}");
 }
 
 /// The OOM killer takes whoever shares the memory of its victim, unless that is in vfork(2).

@@ -1,10 +1,9 @@
 //! What runs between clone and exec, on the parent's memory or a copy of it.
 //!
-//! Only system calls, made directly: no allocation, no lock, no libc function that may take one.
-//! On shared memory `errno` is the parent thread's; that thread waits without it until this code is done.
+//! Only system calls, made directly: no allocation, no lock, no libc function that may take one, and on shared memory
+//! no `errno`, which is the parent thread's.
 
 use std::os::fd::AsRawFd;
-use std::ptr;
 
 use containment_core::SignalSet;
 use rustix::thread::set_no_new_privs;
@@ -14,6 +13,7 @@ use super::image::Image;
 use super::mounts::at;
 use super::region::Notes;
 use super::seal::Seal;
+use super::sys;
 use super::{Entry, Launch, Mark, Step};
 use crate::signals;
 
@@ -28,7 +28,7 @@ pub(super) struct Plan<'a> {
     ignored: SignalSet,
     /// Whether the kernel resets handlers (`CLONE_CLEAR_SIGHAND`), so that the child need not.
     pub(super) handlers_cleared: bool,
-    /// Where it keeps step with a parent that is not suspended.
+    /// On a copy of the memory: where it keeps step with the parent.
     pub(super) gate: Option<Gate>,
     notes: &'a Notes,
 }
@@ -74,7 +74,7 @@ impl<'a> Plan<'a> {
         self.notes.fail(step, errno);
         loop {
             // SAFETY: ends this process, and nothing of the parent's.
-            unsafe { libc::syscall(libc::SYS_exit_group, 127) };
+            let _ = unsafe { sys::call(libc::SYS_exit_group, [127, 0, 0, 0]) };
         }
     }
 
@@ -86,6 +86,9 @@ impl<'a> Plan<'a> {
         self.set_up_descriptors()?;
         self.take_isolation()?;
         self.reset_signals();
+        if self.notes.is_cancelled() {
+            return Err((Step::Mark, 0));
+        }
         Err((Step::Exec, self.execute()))
     }
 
@@ -124,9 +127,13 @@ impl<'a> Plan<'a> {
         let (Entry::SelfMove(files) | Entry::Born(_, files)) = self.entry else { return Ok(()) };
         for file in files {
             // SAFETY: writes one byte of a constant to a descriptor that the parent holds.
-            check(Step::Enter, unsafe {
-                libc::syscall(libc::SYS_write, file.as_raw_fd(), c"0".as_ptr(), 1_usize)
-            })?;
+            let written = unsafe {
+                sys::call(
+                    libc::SYS_write,
+                    [word(file.as_raw_fd()), c"0".as_ptr().expose_provenance(), 1, 0],
+                )
+            };
+            check(Step::Enter, written)?;
         }
         Ok(())
     }
@@ -134,8 +141,8 @@ impl<'a> Plan<'a> {
     fn join_process_group(&self) -> Result<(), Failed> {
         let Some(group) = self.process_group else { return Ok(()) };
         // SAFETY: integers only.
-        check(Step::ProcessGroup, unsafe { libc::syscall(libc::SYS_setpgid, 0, group) })?;
-        Ok(())
+        let joined = unsafe { sys::call(libc::SYS_setpgid, [0, word(group), 0, 0]) };
+        check(Step::ProcessGroup, joined).map(drop)
     }
 
     /// Moves every source above all targets first, so that none is overwritten before its turn.
@@ -145,7 +152,8 @@ impl<'a> Plan<'a> {
             if *source < above && source != target {
                 // SAFETY: integers only; the new descriptor is in this process's own table.
                 *source = check(Step::Descriptors, unsafe {
-                    libc::syscall(libc::SYS_fcntl, *source, libc::F_DUPFD_CLOEXEC, above)
+                    let arguments = [*source, libc::F_DUPFD_CLOEXEC, above, 0].map(word);
+                    sys::call(libc::SYS_fcntl, arguments)
                 })?;
             }
         }
@@ -153,10 +161,10 @@ impl<'a> Plan<'a> {
             let (source, target) = (*source, *target);
             let done = if source == target {
                 // SAFETY: integers only; clears close-on-exec of a descriptor that stays in place.
-                unsafe { libc::syscall(libc::SYS_fcntl, target, libc::F_SETFD, 0) }
+                unsafe { sys::call(libc::SYS_fcntl, [target, libc::F_SETFD, 0, 0].map(word)) }
             } else {
                 // SAFETY: integers only; dup3 replaces a descriptor of this process's own table.
-                unsafe { libc::syscall(libc::SYS_dup3, source, target, 0) }
+                unsafe { sys::call(libc::SYS_dup3, [source, target, 0, 0].map(word)) }
             };
             check(Step::Descriptors, done)?;
         }
@@ -166,8 +174,10 @@ impl<'a> Plan<'a> {
     fn change_directory(&self) -> Result<(), Failed> {
         let Some(directory) = &self.image.directory else { return Ok(()) };
         // SAFETY: the path is a C string that the parent keeps.
-        check(Step::Directory, unsafe { libc::syscall(libc::SYS_chdir, directory.as_ptr()) })?;
-        Ok(())
+        let entered = unsafe {
+            sys::call(libc::SYS_chdir, [directory.as_ptr().expose_provenance(), 0, 0, 0])
+        };
+        check(Step::Directory, entered).map(drop)
     }
 
     /// Handlers to the default; ignored signals stay ignored, but SIGPIPE, SIGXFSZ and SIGCHLD are as this
@@ -186,14 +196,9 @@ impl<'a> Plan<'a> {
             dispose(libc::SIGCHLD, libc::SIG_IGN);
         }
         // SAFETY: reads the 8 bytes of the mask.
-        unsafe {
-            libc::syscall(
-                libc::SYS_rt_sigprocmask,
-                libc::SIG_SETMASK,
-                &raw const self.mask,
-                ptr::null_mut::<u64>(),
-                MASK_SIZE,
-            )
+        let _ = unsafe {
+            let mask = (&raw const self.mask).expose_provenance();
+            sys::call(libc::SYS_rt_sigprocmask, [word(libc::SIG_SETMASK), mask, 0, MASK_SIZE])
         };
     }
 
@@ -228,22 +233,18 @@ fn exec(
     argv: *const *const libc::c_char,
     envp: *const *const libc::c_char,
 ) -> i32 {
+    let (argv, envp) = (argv.expose_provenance(), envp.expose_provenance());
     // SAFETY: C strings and null-terminated arrays of them, kept by the parent.
-    unsafe { libc::syscall(libc::SYS_execve, file, argv, envp) };
-    errno()
+    let done = unsafe { sys::call(libc::SYS_execve, [file.expose_provenance(), argv, envp, 0]) };
+    done.err().unwrap_or_default()
 }
 
 fn reset_handler(signal: i32) {
     let mut old: KernelSigaction = [0; 8];
     // SAFETY: the kernel writes its sigaction, which is smaller than the buffer.
-    unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigaction,
-            signal,
-            ptr::null::<KernelSigaction>(),
-            &raw mut old,
-            MASK_SIZE,
-        )
+    let _ = unsafe {
+        let old = (&raw mut old).expose_provenance();
+        sys::call(libc::SYS_rt_sigaction, [word(signal), 0, old, MASK_SIZE])
     };
     if old[0] != libc::SIG_DFL && old[0] != libc::SIG_IGN {
         dispose(signal, libc::SIG_DFL);
@@ -256,26 +257,17 @@ fn dispose(signal: i32, disposition: libc::sighandler_t) {
     action[0] = disposition;
     // SAFETY: the kernel reads a sigaction without flags, of which the handler comes first.
     // Dispositions are not shared with the parent.
-    unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigaction,
-            signal,
-            &raw const action,
-            ptr::null_mut::<KernelSigaction>(),
-            MASK_SIZE,
-        )
+    let _ = unsafe {
+        let action = (&raw const action).expose_provenance();
+        sys::call(libc::SYS_rt_sigaction, [word(signal), action, 0, MASK_SIZE])
     };
 }
 
-fn check(step: Step, result: libc::c_long) -> Result<i32, Failed> {
-    match i32::try_from(result) {
-        Ok(value) if value >= 0 => Ok(value),
-        _ => Err((step, errno())),
-    }
+fn check(step: Step, result: Result<i32, i32>) -> Result<i32, Failed> {
+    result.map_err(|errno| (step, errno))
 }
 
-fn errno() -> i32 {
-    // SAFETY: the thread's errno. On shared memory it is that of the parent's thread, which waits;
-    // on a copy it is ours alone.
-    unsafe { *libc::__errno_location() }
+/// A descriptor, pid or number of ours as the kernel takes it.
+fn word(number: i32) -> usize {
+    (number as isize).cast_unsigned()
 }

@@ -80,8 +80,7 @@ pub(super) fn is_missing(error: &io::Error) -> bool {
 }
 
 /// On the parent's memory, and a word of it tells until when.
-const SHARING: u64 =
-    (libc::CLONE_VM | libc::CLONE_PARENT_SETTID | libc::CLONE_CHILD_CLEARTID) as u64;
+const SHARING: u64 = (libc::CLONE_VM | libc::CLONE_CHILD_CLEARTID) as u64;
 
 /// On a stack of its own.
 ///
@@ -108,8 +107,7 @@ unsafe fn clone_on_stack(
     }
     if memory != Memory::Copy {
         args.flags |= SHARING;
-        let aboard = region.notes().aboard() as u64;
-        (args.parent_tid, args.child_tid) = (aboard, aboard);
+        args.child_tid = region.notes().expect() as u64;
     }
     if let Entry::Born(cgroup, _) = entry {
         args.flags |= CLONE_INTO_CGROUP;
@@ -119,6 +117,9 @@ unsafe fn clone_on_stack(
     // SAFETY: the stack is mapped and unused. The plan outlives the child's use of it: the caller keeps it, or the
     // child has a copy. `run_plan` never returns.
     let pid = unsafe { clone3_on_stack(&args, run_plan, std::ptr::from_mut(plan).cast()) };
+    if pid < 0 {
+        region.notes().clear_aboard();
+    }
     cloned(pid, pidfd)
 }
 

@@ -14,7 +14,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::net::{recv, send, socketpair};
 
 use super::Mark;
-use super::silence::{Seen, Silence};
+use super::silence::{Look, Seen, Silence};
 
 /// Both ends, until the clone.
 #[derive(Debug)]
@@ -50,15 +50,14 @@ impl Gate {
         matches!(answered, Ok((_, 1)))
     }
 
-    /// In the parent: answers the child, and returns once it executed or died, or was turned away, or when it
-    /// may be frozen for ever.
+    /// In the parent: answers the child, and returns once it executed or died, was turned away, or has been frozen
+    /// for too long.
     pub(super) fn keep(self, mut silence: Silence<'_>, mark: Option<Mark<'_>>) -> io::Result<Seen> {
         let Self { ours, childs } = self;
         drop(childs);
         loop {
-            match await_word(&ours, &mut silence)? {
-                Seen::Aboard => {}
-                seen => return Ok(seen),
+            if let Some(seen) = await_word(&ours, &mut silence)? {
+                return Ok(seen);
             }
             let mut word = [0];
             match recv(&ours, &mut word, RecvFlags::empty()) {
@@ -77,15 +76,16 @@ impl Gate {
     }
 }
 
-/// Until there is a word; another verdict than [`Seen::Aboard`] when there will be none.
-fn await_word(ours: &OwnedFd, silence: &mut Silence<'_>) -> io::Result<Seen> {
+/// Until there is a word; what became of the child when there will be none.
+fn await_word(ours: &OwnedFd, silence: &mut Silence<'_>) -> io::Result<Option<Seen>> {
     loop {
         match poll(&mut [PollFd::new(ours, PollFlags::IN)], Some(&silence.pause())) {
             Ok(0) => match silence.look() {
-                Seen::Aboard => {}
-                seen => return Ok(seen),
+                Look::Silent => {}
+                Look::Dead => return Ok(Some(Seen::Left)),
+                Look::Frozen => return Ok(Some(Seen::Frozen)),
             },
-            Ok(_) => return Ok(Seen::Aboard),
+            Ok(_) => return Ok(None),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }

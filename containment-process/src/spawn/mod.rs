@@ -14,9 +14,9 @@
 //!
 //! The child allocates nothing, takes no lock and calls nothing that is not async-signal-safe.
 //!
-//! The parent is not suspended by the kernel as in vfork(2), if that can be done without: who is hangs on a child
-//! that is stopped, or frozen with its group, with its time limits and signals. Of one that keeps silent it asks both
-//! (the `silence` module). For where it cannot see [`Memory::Vfork`].
+//! The kernel does not suspend the parent as in vfork(2), but where it has to ([`Memory::Vfork`]): the parent looks
+//! after a child that keeps silent, which may be stopped, or frozen with its group (the `silence` module). One that is
+//! merely slow, as its file system is, is waited for, with all signals blocked in the calling thread.
 //!
 //! A program that changes user, has a root or binds, or is sealed, is started on a **copy** of the
 //! memory instead, at the price of a fork, and the parent keeps step by messages (the `gate` module): on shared
@@ -43,13 +43,13 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use containment_core::{FreezeState, Outcome, ProcessGroup, Program, Signal};
+use containment_core::{FreezeState, Outcome, ProcessGroup, Program};
 
 use crate::pidfd::{PidFd, Waited};
 use crate::signals::AllBlocked;
 use clone::Cloned;
 use image::Image;
-use region::Region;
+use region::{Notes, Region};
 use silence::{Seen, Silence};
 
 pub use seal::separates_processes;
@@ -196,10 +196,11 @@ fn start_on(memory: Memory, launch: &Launch<'_>) -> Result<PidFd, Failure> {
     let blocked = AllBlocked::new().map_err(Failure::Prepare)?;
     let mask = launch.program.mask().unwrap_or(blocked.before());
     let mut plan = child::Plan::new(&mut image, launch, region.notes(), mask);
-    // SAFETY: the region is dropped before plan and image are, whatever happens, and waits for who is on it.
+    // SAFETY: `passenger` is dropped before anything that the child uses, whatever happens until then.
     let cloned = unsafe { clone::clone(&mut plan, launch.entry, &region, memory) };
     let Cloned { process, gate } = cloned.map_err(Failure::Clone)?;
-    let silence = Silence::new(&process, launch.frozen, memory);
+    let passenger = Passenger { process: &process, notes: region.notes() };
+    let silence = Silence::new(&process, launch.frozen);
     let seen = match gate {
         None => Ok(region.notes().await_departure(silence)),
         Some(gate) => {
@@ -208,27 +209,50 @@ fn start_on(memory: Memory, launch: &Launch<'_>) -> Result<PidFd, Failure> {
         }
     };
     let failure = match seen {
-        Ok(Seen::Aboard | Seen::Left) => return verdict(&process, &region),
-        Ok(Seen::Frozen) => return Err(Failure::Frozen(end_frozen(process, region))),
+        Ok(Seen::Left) => return verdict(&process, &region),
+        Ok(Seen::Frozen) => None,
         Ok(Seen::TurnedAway) => {
-            Failure::Step(Step::Mark, io::Error::from_raw_os_error(libc::ECANCELED))
+            let cancelled = io::Error::from_raw_os_error(libc::ECANCELED);
+            Some(Failure::Step(Step::Mark, cancelled))
         }
-        Err(error) => Failure::Clone(error),
+        Err(error) => Some(Failure::Clone(error)),
     };
-    process.signal(Signal::KILL).map_err(Failure::Clone)?;
-    reap(&process)?;
-    Err(failure)
-}
-
-/// Ends a child whose group is frozen, which may die of it only when that is thawed.
-fn end_frozen(process: PidFd, region: Region) -> PidFd {
+    region.notes().cancel();
+    if memory != Memory::Copy && !region.notes().is_aboard() {
+        // It was thawed just now.
+        return verdict(&process, &region);
+    }
     if silence::end(&process) {
-        region.notes().forget_child();
-    } else {
-        // It is on it as long as it is frozen.
+        region.notes().clear_aboard();
+        let Some(failure) = failure else { return Err(Failure::Frozen(process.clone())) };
+        reap(&process)?;
+        return Err(failure);
+    }
+    // It comes back to no instruction of ours, but may be on that stack for as long as it is frozen.
+    std::mem::forget(passenger);
+    if memory != Memory::Copy {
         std::mem::forget(region);
     }
-    process
+    Err(Failure::Frozen(process.clone()))
+}
+
+/// A child that may be on our memory. What it uses stays for as long as this does.
+struct Passenger<'a> {
+    process: &'a PidFd,
+    notes: &'a Notes,
+}
+
+impl Drop for Passenger<'_> {
+    /// Somebody else's code, which is asked whether the group is frozen, may have panicked.
+    fn drop(&mut self) {
+        while self.notes.is_aboard() {
+            if silence::end(self.process) {
+                self.notes.clear_aboard();
+                // Nobody else has its descriptor.
+                let _ = self.process.wait();
+            }
+        }
+    }
 }
 
 /// Reads off the notes what became of the child: it has executed the program, or it is dead.

@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
 
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
-use rustix::thread::futex::{self, Timespec};
+use rustix::thread::futex;
 
 use super::Memory;
-use super::silence::{Seen, Silence};
+use super::silence::{Look, Seen, Silence};
 
 /// Large enough for the largest page size of Linux (64 KiB).
 const PAGE: usize = 64 * 1024;
@@ -33,6 +33,7 @@ static SPARE: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
 #[repr(C)]
 pub(super) struct Notes {
     aboard: AtomicU32,
+    cancelled: AtomicU32,
     started: AtomicU32,
     step: AtomicU32,
     errno: AtomicI32,
@@ -40,47 +41,55 @@ pub(super) struct Notes {
 
 impl Notes {
     fn clear(&self) {
+        self.cancelled.store(0, Ordering::SeqCst);
         self.started.store(0, Ordering::SeqCst);
         self.errno.store(0, Ordering::SeqCst);
         self.step.store(0, Ordering::SeqCst);
     }
 
-    /// The word that the kernel sets when a child begins to share this memory (`CLONE_PARENT_SETTID`), and clears,
-    /// waking who waits for that, when the child executed or died (`CLONE_CHILD_CLEARTID`).
-    pub(super) fn aboard(&self) -> *mut u32 {
+    /// A child is to share this memory. The kernel clears the word at this address, and wakes who waits for that,
+    /// when the child executed or died (`CLONE_CHILD_CLEARTID`). It is set here: what the kernel cannot write to
+    /// (`CLONE_PARENT_SETTID`) it leaves as it is, and says nothing.
+    pub(super) fn expect(&self) -> *mut u32 {
+        self.aboard.store(1, Ordering::SeqCst);
         self.aboard.as_ptr()
+    }
+
+    /// Whether a child shares this memory.
+    pub(super) fn is_aboard(&self) -> bool {
+        self.aboard.load(Ordering::SeqCst) != 0
+    }
+
+    /// There was none, or it is dead: some kernels do not clear the word for one that dumps its core.
+    pub(super) fn clear_aboard(&self) {
+        self.aboard.store(0, Ordering::SeqCst);
     }
 
     /// Waits until the child left this memory, however slow it is, or may be frozen for ever.
     pub(super) fn await_departure(&self, mut silence: Silence<'_>) -> Seen {
-        loop {
-            match self.sleep(Some(&silence.pause())) {
-                Ok(false) => return Seen::Left,
-                Err(Errno::TIMEDOUT) => match silence.look() {
-                    Seen::Aboard => {}
-                    Seen::Left => self.forget_child(),
-                    seen => return seen,
-                },
-                // Woken, for whatever reason: the word tells.
-                Ok(true) | Err(_) => {}
-            }
-        }
-    }
-
-    /// It is dead. Some kernels do not clear the word for one that dumps its core.
-    pub(super) fn forget_child(&self) {
-        self.aboard.store(0, Ordering::SeqCst);
-    }
-
-    /// Sleeps while a child is aboard; `false` where none is.
-    fn sleep(&self, timeout: Option<&Timespec>) -> Result<bool, Errno> {
-        match self.aboard.load(Ordering::SeqCst) {
-            0 => Ok(false),
+        while self.is_aboard() {
             // The kernel wakes those who wait for the word wherever it is mapped: not PRIVATE.
-            child => {
-                futex::wait(&self.aboard, futex::Flags::empty(), child, timeout).map(|()| true)
+            let pause = silence.pause();
+            let woken = futex::wait(&self.aboard, futex::Flags::empty(), 1, Some(&pause));
+            if woken == Err(Errno::TIMEDOUT) {
+                match silence.look() {
+                    Look::Silent => {}
+                    Look::Dead => self.clear_aboard(),
+                    Look::Frozen => return Seen::Frozen,
+                }
             }
         }
+        Seen::Left
+    }
+
+    /// The child is not to execute, if it has not yet.
+    pub(super) fn cancel(&self) {
+        self.cancelled.store(1, Ordering::SeqCst);
+    }
+
+    /// In the child.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::SeqCst) != 0
     }
 
     pub(super) fn set_started(&self) {
@@ -105,7 +114,7 @@ impl Notes {
     }
 }
 
-/// The mapping. To drop it is to wait for a child on it.
+/// The mapping.
 #[derive(Debug)]
 pub(super) struct Region {
     base: NonNull<u8>,
@@ -162,9 +171,7 @@ impl Region {
 }
 
 impl Drop for Region {
-    /// Not under a child that is on it.
     fn drop(&mut self) {
-        while self.notes().sleep(None) != Ok(false) {}
         let (none, base) = (std::ptr::null_mut(), self.base.as_ptr());
         if self.is_to_be_kept
             && SPARE.compare_exchange(none, base, Ordering::SeqCst, Ordering::SeqCst).is_ok()

@@ -6,18 +6,18 @@ use std::time::{Duration, Instant};
 use containment_core::{FreezeState, ProcessState, Signal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{AskFrozen, Memory};
+use super::AskFrozen;
 use crate::pidfd::PidFd;
 use crate::proc::Stat;
 
 /// How long a child may keep silent until it is looked after.
 const SILENCE: Duration = Duration::from_millis(20);
-/// The same on a copy of our memory once it was: the target user may stop it again and again, and it gets on a
-/// little each time that it is told to go on.
+/// The same once it was stopped: the target user may stop it again and again, and it gets on a little each time that
+/// it is told to go on.
 const AGAIN: Duration = Duration::from_micros(500);
 /// After so many quick looks there is a long one: the file system may be what is slow.
 const QUICK: u32 = 64;
-/// On shared memory pauses become longer, so many times by half of what they were.
+/// Pauses without a stop become longer: they double, so many times.
 const DOUBLINGS: u32 = 3;
 /// How long a group may be frozen until its child is not waited for any longer: a moment is ridden out, and
 /// whoever starts a program has an answer within a second.
@@ -26,12 +26,21 @@ const FROZEN: Duration = Duration::from_millis(500);
 /// What became of a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// It is on its way still.
-    Aboard,
     /// It executed or died.
     Left,
     /// It asked whether its group was killed, and was.
     TurnedAway,
+    /// Its group has been frozen for too long.
+    Frozen,
+}
+
+/// What a look at a silent child tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// It is on its way, as far as can be seen.
+    Silent,
+    /// It has died.
+    Dead,
     /// Its group has been frozen for too long.
     Frozen,
 }
@@ -41,51 +50,50 @@ pub(super) enum Seen {
 pub(super) struct Silence<'a> {
     process: &'a PidFd,
     frozen: Option<AskFrozen<'a>>,
-    memory: Memory,
     looks: u32,
+    was_stopped: bool,
     frozen_since: Option<Instant>,
 }
 
 impl<'a> Silence<'a> {
-    pub(super) fn new(process: &'a PidFd, frozen: Option<AskFrozen<'a>>, memory: Memory) -> Self {
-        Self { process, frozen, memory, looks: 0, frozen_since: None }
+    pub(super) fn new(process: &'a PidFd, frozen: Option<AskFrozen<'a>>) -> Self {
+        Self { process, frozen, looks: 0, was_stopped: false, frozen_since: None }
     }
 
     /// How long to wait for a word of it now.
     pub(super) fn pause(&self) -> Timespec {
-        let pause = match self.memory {
-            Memory::Share | Memory::Vfork => SILENCE * (1 << self.looks.min(DOUBLINGS)),
-            Memory::Copy if self.is_long() => SILENCE,
-            Memory::Copy => AGAIN,
-        };
-        timespec(pause)
+        timespec(match self.was_stopped {
+            false => SILENCE * (1 << self.looks.min(DOUBLINGS)),
+            true if self.is_long() => SILENCE,
+            true => AGAIN,
+        })
     }
 
     /// Whether the pause that is over, or is next, is no quick one.
     fn is_long(&self) -> bool {
-        self.memory != Memory::Copy || self.looks.is_multiple_of(QUICK)
+        !self.was_stopped || self.looks.is_multiple_of(QUICK)
     }
 
     /// There was none for so long: has it go on if it is stopped, and asks whether it ever will.
     ///
-    /// What fails here leaves it waited for, as it was. While the child shares our memory it shares our `errno`,
-    /// too, so that nothing here may rely on that.
-    pub(super) fn look(&mut self) -> Seen {
+    /// What fails here leaves it waited for, as it was.
+    pub(super) fn look(&mut self) -> Look {
         let is_long = self.is_long();
         self.looks = self.looks.wrapping_add(1);
         if self.process.has_ended().unwrap_or(false) {
-            return Seen::Left;
+            return Look::Dead;
         }
         if is_long && self.is_frozen_for_good() {
-            return Seen::Frozen;
+            return Look::Frozen;
         }
         // One that is slow has no use for a SIGCONT, which its program could see.
-        if is_stopped(self.process)
-            && let Err(error) = self.process.signal(Signal::CONT)
-        {
-            tracing::warn!(%error, pid = %self.process.pid(), "a child is stopped, and is waited for");
+        if is_stopped(self.process) {
+            self.was_stopped = true;
+            if let Err(error) = self.process.signal(Signal::CONT) {
+                tracing::warn!(%error, pid = %self.process.pid(), "a child is stopped, and is waited for");
+            }
         }
-        Seen::Aboard
+        Look::Silent
     }
 
     fn is_frozen_for_good(&mut self) -> bool {
@@ -106,8 +114,8 @@ impl<'a> Silence<'a> {
     }
 }
 
-/// Ends a frozen child. `false` where it dies when it is thawed, and not before: it runs no instruction of ours
-/// again, for it was seen asleep in the kernel after its end was ordered.
+/// Ends a child that is not to execute. `false` where it is frozen, and dies when it is thawed, not before: it was
+/// seen asleep in the kernel after its end was ordered, and comes back to no instruction of ours.
 pub(super) fn end(process: &PidFd) -> bool {
     let mut pause = Duration::from_micros(50);
     loop {
@@ -116,7 +124,7 @@ pub(super) fn end(process: &PidFd) -> bool {
             Ok(_) if is_asleep(process) => return false,
             Ok(_) => {}
             Err(error) => {
-                tracing::warn!(%error, pid = %process.pid(), "a frozen child cannot be ended");
+                tracing::warn!(%error, pid = %process.pid(), "a child cannot be ended");
             }
         }
         // Its end, or the time: the next look tells.

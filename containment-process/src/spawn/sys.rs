@@ -147,6 +147,73 @@ pub(super) fn landlock_restrict(ruleset: BorrowedFd<'_>) -> Result<(), Errno> {
         .map(drop)
 }
 
+/// A system call of up to four arguments, or its errno. On shared memory libc's errno is the parent's, too.
+///
+/// # Safety
+/// What the call does with these arguments is sound.
+#[cfg(target_arch = "x86_64")]
+pub(super) unsafe fn call(number: libc::c_long, arguments: [usize; 4]) -> Result<i32, i32> {
+    let [first, second, third, fourth] = arguments;
+    let result: i64;
+    // SAFETY: the system call clobbers rax, rcx and r11; the rest is the caller's promise.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            inlateout("rax") number => result,
+            in("rdi") first,
+            in("rsi") second,
+            in("rdx") third,
+            in("r10") fourth,
+            lateout("rcx") _,
+            lateout("r11") _,
+        );
+    }
+    answer(result)
+}
+
+/// A system call of up to four arguments, or its errno. On shared memory libc's errno is the parent's, too.
+///
+/// # Safety
+/// What the call does with these arguments is sound.
+#[cfg(target_arch = "aarch64")]
+pub(super) unsafe fn call(number: libc::c_long, arguments: [usize; 4]) -> Result<i32, i32> {
+    let [first, second, third, fourth] = arguments;
+    let result: i64;
+    // SAFETY: the system call clobbers x0 only; the rest is the caller's promise.
+    unsafe {
+        std::arch::asm!(
+            "svc #0",
+            in("x8") number,
+            inlateout("x0") first => result,
+            in("x1") second,
+            in("x2") third,
+            in("x3") fourth,
+        );
+    }
+    answer(result)
+}
+
+/// The same by libc, on a copy of the memory.
+///
+/// # Safety
+/// What the call does with these arguments is sound.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(super) unsafe fn call(number: libc::c_long, arguments: [usize; 4]) -> Result<i32, i32> {
+    let [first, second, third, fourth] = arguments;
+    // SAFETY: the caller's promise.
+    check(unsafe { libc::syscall(number, first, second, third, fourth) })
+        .map_err(Errno::raw_os_error)
+}
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn answer(result: i64) -> Result<i32, i32> {
+    match i32::try_from(result) {
+        Ok(value) if value >= 0 => Ok(value),
+        Ok(errno) => Err(-errno),
+        Err(_) => Err(libc::EOVERFLOW),
+    }
+}
+
 fn check(result: libc::c_long) -> Result<i32, Errno> {
     i32::try_from(result).ok().filter(|value| *value >= 0).ok_or_else(last_errno)
 }

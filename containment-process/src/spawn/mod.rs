@@ -245,13 +245,15 @@ struct Passenger<'a> {
 impl Drop for Passenger<'_> {
     /// Somebody else's code, which is asked whether the group is frozen, may have panicked.
     fn drop(&mut self) {
-        while self.notes.is_aboard() {
-            if silence::end(self.process) {
-                self.notes.clear_aboard();
-                // Nobody else has its descriptor.
-                let _ = self.process.wait();
-            }
+        if !self.notes.is_aboard() {
+            return;
         }
+        if silence::end(self.process) {
+            self.notes.clear_aboard();
+        }
+        self.notes.await_thaw();
+        // Nobody else has its descriptor.
+        let _ = self.process.wait();
     }
 }
 

@@ -82,6 +82,14 @@ impl Notes {
         Seen::Left
     }
 
+    /// Waits until a child that was ended while it was frozen has left.
+    pub(super) fn await_thaw(&self) {
+        while self.is_aboard() {
+            // Woken, for whatever reason: the word tells.
+            let _ = futex::wait(&self.aboard, futex::Flags::empty(), 1, None);
+        }
+    }
+
     /// The child is not to execute, if it has not yet.
     pub(super) fn cancel(&self) {
         self.cancelled.store(1, Ordering::SeqCst);

@@ -45,7 +45,7 @@ impl V1Group {
             Ok(process) => Ok(started(process)),
             Err(Failure::Frozen(process)) => {
                 self.programs.add(started(process));
-                Err(self.is_frozen())
+                Err(self.frozen_error())
             }
             Err(failure) => Err(self.error(place_error(failure.into_error(program)))),
         }
@@ -55,7 +55,7 @@ impl V1Group {
     fn refuse_frozen(&self) -> Result<()> {
         match self.state_at_entry()? {
             FreezeState::Thawed => Ok(()),
-            FreezeState::Freezing | FreezeState::Frozen => Err(self.is_frozen()),
+            FreezeState::Freezing | FreezeState::Frozen => Err(self.frozen_error()),
         }
     }
 
@@ -66,7 +66,7 @@ impl V1Group {
         }
     }
 
-    fn is_frozen(&self) -> Error {
+    fn frozen_error(&self) -> Error {
         let error = self.error(Error::new(ErrorKind::Frozen, Operation::Place));
         error.advise("thaw it first, and the groups around it")
     }

@@ -57,7 +57,7 @@ impl V2Group {
             Ok(process) => Ok(started(process)),
             Err(Failure::Frozen(process)) => {
                 self.programs.add(started(process));
-                Err(self.is_frozen())
+                Err(self.frozen_error())
             }
             Err(failure) => Err(self.error(place_error(failure.into_error(program)))),
         }
@@ -74,10 +74,10 @@ impl V2Group {
     /// A child born frozen would keep us waiting (K07).
     fn refuse_frozen(&self) -> Result<()> {
         let frozen = self.read_event(|events| events.frozen, Operation::Place)?;
-        if frozen { Err(self.is_frozen()) } else { Ok(()) }
+        if frozen { Err(self.frozen_error()) } else { Ok(()) }
     }
 
-    fn is_frozen(&self) -> Error {
+    fn frozen_error(&self) -> Error {
         self.error(Error::new(ErrorKind::Frozen, Operation::Place)).advise("thaw it first")
     }
 

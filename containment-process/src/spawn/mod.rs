@@ -219,8 +219,11 @@ fn start_on(memory: Memory, launch: &Launch<'_>) -> Result<PidFd, Failure> {
     };
     region.notes().cancel();
     if memory != Memory::Copy && !region.notes().is_aboard() {
-        // It was thawed just now.
-        return verdict(&process, &region);
+        // It was thawed just now, and has executed, or seen that it is not to.
+        return verdict(&process, &region).map_err(|failure| match failure {
+            Failure::Step(Step::Mark, _) => Failure::Frozen(process.clone()),
+            failure => failure,
+        });
     }
     if silence::end(&process) {
         region.notes().clear_aboard();
